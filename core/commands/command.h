@@ -1,0 +1,116 @@
+/* command.h - the table of all commands: the one list that dispatch, COMMAND, ACL categories, kvcli and the
+ * module read.
+ *
+ * A row is data (commands.def). Data commands name a function of this folder; session commands (HELLO, CLIENT,
+ * CONFIG, ...) have none here: the host runs them by their id.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_COMMANDS_COMMAND_H
+#define KV_COMMANDS_COMMAND_H
+
+#include "call.h"
+
+/* Runs the command and replies exactly once, errors included. */
+typedef void kv_command_fn(kv_call *call) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+
+enum kv_command_flag { /* as COMMAND INFO names them */
+    KV_CMD_WRITE = 1 << 0,
+    KV_CMD_READONLY = 1 << 1,
+    KV_CMD_DENYOOM = 1 << 2,
+    KV_CMD_FAST = 1 << 3,
+    KV_CMD_ADMIN = 1 << 4,
+    KV_CMD_PUBSUB = 1 << 5,
+    KV_CMD_NOSCRIPT = 1 << 6,
+    KV_CMD_LOADING = 1 << 7,
+    KV_CMD_STALE = 1 << 8,
+    KV_CMD_NO_AUTH = 1 << 9,
+    KV_CMD_SKIP_MONITOR = 1 << 10,
+    KV_CMD_SKIP_SLOWLOG = 1 << 11,
+    KV_CMD_BLOCKING = 1 << 12,
+    KV_CMD_ALLOW_BUSY = 1 << 13,
+    KV_CMD_NO_MULTI = 1 << 14,
+    KV_CMD_NO_ASYNC_LOADING = 1 << 15,
+    KV_CMD_MOVABLEKEYS = 1 << 16,
+    KV_CMD_TOUCHES_ARBITRARY_KEYS = 1 << 17,
+    KV_CMD_KEYSPACE = 1 << 18,   /* only an ACL category from here on */
+    KV_CMD_CONNECTION = 1 << 19,
+    KV_CMD_DANGEROUS = 1 << 20,
+    KV_CMD_SESSION = 1 << 21,    /* run by the host */
+    KV_CMD_ALL_STORES = 1 << 22, /* touches other databases than the selected one */
+};
+
+/* Where the keys stand in argv. */
+typedef struct kv_key_spec {
+    int first;    /* 0: no keys */
+    int last;     /* counted from the end when negative */
+    int step;
+    int numkeys;  /* when not 0: argv[numkeys] counts the keys, which begin right after it, step apart */
+    unsigned flags; /* KV_KEY_... */
+} kv_key_spec;
+
+enum kv_key_flag { /* COMMAND INFO's key-spec flags */
+    KV_KEY_RO = 1, KV_KEY_RW = 2, KV_KEY_OW = 4, KV_KEY_RM = 8,
+    KV_KEY_ACCESS = 16, KV_KEY_UPDATE = 32, KV_KEY_INSERT = 64, KV_KEY_DELETE = 128,
+};
+
+/* An argument as COMMAND DOCS describes it. */
+typedef enum kv_arg_type {
+    KV_ARG_KEY, KV_ARG_STRING, KV_ARG_INT, KV_ARG_DOUBLE, KV_ARG_PATTERN, KV_ARG_UNIX_TIME, KV_ARG_TOKEN,
+    KV_ARG_ONEOF, KV_ARG_BLOCK,
+} kv_arg_type;
+
+typedef struct kv_arg {
+    const char *name;
+    kv_arg_type type;
+    const char *token;            /* the word that introduces it, or NULL */
+    unsigned flags;               /* KV_ARG_OPTIONAL ... */
+    const char *since;            /* when newer than the command */
+    const struct kv_arg *sub;     /* ONEOF, BLOCK: ends with a NULL name */
+} kv_arg;
+
+enum kv_arg_flag { KV_ARG_OPTIONAL = 1, KV_ARG_MULTIPLE = 2, KV_ARG_MULTIPLE_TOKEN = 4 };
+
+typedef struct kv_command {
+    const char *name;       /* lower case; of a subcommand its own word: "encoding" */
+    const char *container;  /* "object" for OBJECT ENCODING, else NULL */
+    kv_command_fn *run;     /* NULL: a session command or a container */
+    int id;                 /* enum kv_command_id */
+    int arity;              /* argc, or -(at least); of a subcommand counted with the container's name */
+    unsigned flags;
+    kv_key_spec keys;
+    kv_key_spec keys2;      /* a second key spec (RENAME, COPY), or first 0 */
+    const char *group, *since, *complexity, *summary;
+    const kv_arg *args;     /* ends with a NULL name; NULL: none */
+    const char *tips;       /* COMMAND INFO's command tips, separated by spaces, or NULL */
+} kv_command;
+
+/* The ids: KV_COMMAND_get, KV_COMMAND_object_encoding, ... */
+enum kv_command_id {
+#define COMMAND(id, ...)         KV_COMMAND_##id,
+#define SESSION_COMMAND(id, ...) KV_COMMAND_##id,
+#define CONTAINER(id, ...)       KV_COMMAND_##id,
+#include "commands.def"
+#undef COMMAND
+#undef SESSION_COMMAND
+#undef CONTAINER
+    KV_COMMAND_COUNT
+};
+
+/* All rows, by id. */
+extern const kv_command kv_command_table[KV_COMMAND_COUNT];
+
+/* The row of a command, or NULL. Case does not matter. A handful of instructions: on the hot path. */
+const kv_command *kv_command_find(kv_slice name);
+/* The row that argv runs: the subcommand's where the command is a container. On NULL an error was replied: unknown
+ * command, unknown subcommand, or wrong number of arguments. */
+const kv_command *kv_command_resolve(int argc, const kv_slice argv[], kv_reply *reply);
+/* Whether argc fits the row's arity. */
+static inline bool kv_command_arity_ok(const kv_command *row, int argc)
+{
+    return row->arity >= 0 ? argc == row->arity : argc >= -row->arity;
+}
+/* Writes the positions of the keys into positions (room for max) and returns how many there are, which may
+ * be more than max; KV_EINVAL: the arguments do not say. */
+int kv_command_keys(const kv_command *row, int argc, const kv_slice argv[], int positions[], int max);
+
+#endif

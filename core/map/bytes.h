@@ -1,0 +1,21 @@
+/* bytes.h - reference-counted immutable bytes (kv_bytes), and the one way they may still grow.
+ *
+ * A kv_bytes has a length that its first owner saw and may have spare room behind it. Whoever holds the
+ * shard lock of the only key that shows the *whole* of it may append in place: readers of older entries
+ * have a shorter length and never look behind it. That makes APPEND to a large value linear in what is
+ * added. SPDX-License-Identifier: MIT */
+#ifndef KV_MAP_BYTES_H
+#define KV_MAP_BYTES_H
+
+#include "kvstore/kvstore.h"
+
+/* Room for len bytes to be filled by the caller before anybody else sees them, and spare bytes behind. */
+kv_bytes *kv_bytes_room(size_t len, size_t spare);
+char *kv_bytes_data(kv_bytes *bytes);
+/* Appends when bytes shows exactly len bytes so far and has the room; returns whether it did. Two callers
+ * that both believe to be at the end are told apart: one of them gets false. */
+bool kv_bytes_extend(kv_bytes *bytes, size_t len, kv_slice more);
+/* As allocated, header included. */
+size_t kv_bytes_size(const kv_bytes *bytes);
+
+#endif

@@ -1,0 +1,151 @@
+/* map.h - a concurrent hash map from keys to entries: reads take no lock and write nothing shared.
+ *
+ *     epoch_enter(domain);                              // reading
+ *     const entry *e = map_find(map, key, hash);        // readable until epoch_leave
+ *     epoch_leave(domain);
+ *
+ *     map_shard *shard = map_lock(map, hash);           // writing
+ *     map_place place = shard_find(shard, key, hash);
+ *     if (place.entry)
+ *         shard_replace(shard, &place, fresh);          // fresh was built before the lock
+ *     else
+ *         err = shard_insert(shard, hash, fresh);
+ *     map_unlock(shard);
+ *     entry_retire(domain, place.entry);                // after the lock
+ *
+ * It knows keys, bytes and deadlines as numbers; nothing of clocks, types or Redis.
+ *
+ * Threads    Any. Reads are inside an epoch; writes hold the key's shard.
+ * Atomicity  What one thread changes between map_lock_many and map_unlock_many, no reader sees in part.
+ * Ownership  The map owns the entries in it. What replace and remove unlink is the caller's to retire.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_MAP_MAP_H
+#define KV_MAP_MAP_H
+
+#include "entry.h"
+
+typedef struct map map;
+
+/* A part of the hash space with its lock, counters and version sequence. */
+typedef struct KV_CAPABILITY("shard") map_shard map_shard;
+
+typedef struct map_options {
+    size_t shards;          /* power of two up to 1024; 0: one while small, then 64 */
+    size_t expected_keys;
+    bool one_lock;          /* all shards share one lock (--sharing mutex) */
+    uint64_t version_start;
+    uint64_t version_step;  /* at least 1 */
+} map_options;
+
+/* The domain is retained. NULL when memory is out. */
+map *map_new(kv_domain *domain, const map_options *options);
+/* Frees the map and its entries; no other thread may use it. */
+void map_free(map *m);
+kv_domain *map_domain(const map *m);
+
+/* ---- reading: inside an epoch, lock-free ---- */
+
+/* The entry of key, or NULL. Never an intermediate state of a multi-key change: when the shard's mark is
+ * up, waits for that change to end. */
+const entry *map_find(const map *m, kv_slice key, uint64_t hash) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
+
+/* The two stages to run ahead for many keys, so that their cache misses overlap: first for all the
+ * bucket's line, then for all the lines of the entries whose tags match. Hints: they change no answer. */
+void map_prefetch_bucket(const map *m, uint64_t hash) KV_REQUIRES(kv_epoch_held);
+void map_prefetch_entry(const map *m, uint64_t hash) KV_REQUIRES(kv_epoch_held);
+
+/* Finds n keys as of one moment (no change falls between two of them): ret[i] is the entry or NULL. */
+void map_find_many(const map *m, size_t n, const kv_slice keys[], const uint64_t hashes[],
+                   const entry *ret[]) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+
+/* Visits the entries of at least one home bucket at cursor and returns the next cursor; 0 begins and ends.
+ * An entry present throughout is visited at least once, under any splits and merges meanwhile. The cursor
+ * is a position in hash space, so any number that a stranger sends is a valid one. */
+typedef void map_visit_fn(void *arg, const entry *e);
+uint64_t map_scan(const map *m, uint64_t cursor, map_visit_fn *visit, void *arg) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
+
+/* An entry chosen at random, NULL when the map is empty. Not biased by segment size: a hash position is
+ * drawn uniformly, then slots of its segment until one is taken. rng: a seed that the call advances. */
+const entry *map_random(const map *m, uint64_t *rng) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+
+/* ---- writing one key ---- */
+
+/* Locks the shard that hash belongs to (also when the map grows from one shard to many meanwhile). */
+map_shard *map_lock(map *m, uint64_t hash) KV_ACQUIRES(kv_shard_held);
+void map_unlock(map_shard *shard) KV_RELEASES(kv_shard_held);
+
+/* Where a key's entry stands; entry is NULL when there is none. Valid until the next insert or the unlock. */
+typedef struct map_place {
+    entry *entry;
+    _Atomic uint64_t *word;
+    void *segment;
+    unsigned bucket, index;
+} map_place;
+
+map_place shard_find(map_shard *shard, kv_slice key, uint64_t hash) KV_REQUIRES(kv_shard_held);
+/* Adds an entry whose key is absent, stamping the next version. Splits or grows a segment when needed, a
+ * bounded piece of work. KV_ENOMEM: nothing changed. */
+int shard_insert(map_shard *shard, uint64_t hash, entry *fresh) KV_REQUIRES(kv_shard_held);
+/* Publishes fresh in place of place->entry (same key), stamping the next version. Cannot fail. */
+void shard_replace(map_shard *shard, map_place *place, entry *fresh) KV_REQUIRES(kv_shard_held);
+/* Unlinks place->entry. May merge segments; cannot fail. */
+void shard_remove(map_shard *shard, map_place *place) KV_REQUIRES(kv_shard_held);
+
+/* ---- writing several keys, of one map or of several maps of one domain ---- */
+
+typedef struct map_key {
+    map *map;
+    uint64_t hash;
+    map_shard *shard; /* set by map_lock_many */
+} map_key;
+
+/* Locks the shards of all n keys, each once, in one order for all threads, and raises their marks: until
+ * map_unlock_many readers of those shards wait. n >= 1; the same key may stand twice. keys stay in the
+ * caller's order. scratch: room for n pointers. */
+void map_lock_many(map_key keys[], size_t n, map_shard *scratch[]) KV_ACQUIRES(kv_shard_held);
+void map_unlock_many(map_key keys[], size_t n, map_shard *scratch[]) KV_RELEASES(kv_shard_held);
+
+/* Takes everything out of the map at one moment, all shards locked; readers see all or nothing. The debris is dismantled
+ * and freed with map_debris_free. under_lock(arg) (may be NULL) runs while all shards are locked. Versions go on from where they
+ * were. NULL ret_debris content: the map was empty. KV_ENOMEM. */
+typedef struct map_debris map_debris;
+int map_clear(map *m, void (*under_lock)(void *arg), void *arg, map_debris **ret_debris) KV_EXCLUDES(kv_shard_held);
+/* Frees up to max_segments worth of it; returns whether anything is left. Callers need no epoch. */
+bool map_debris_free(map_debris *debris, size_t max_segments) KV_EXCLUDES(kv_shard_held);
+
+/* Exchanges the contents of two maps of one domain, as one atomic act, all shards of both locked. under_lock as above. */
+void map_swap(map *a, map *b, void (*under_lock)(void *arg), void *arg) KV_EXCLUDES(kv_shard_held);
+
+/* ---- deadlines ---- */
+
+/* What to do with an entry whose deadline has passed; runs under its shard's lock. It has been unlinked
+ * already and is retired by the map after the lock is released. */
+typedef void map_due_fn(void *arg, map_shard *shard, const entry *e);
+
+/* Removes the entries whose deadline is <= now_ms, visiting at most max_segments segments that have such
+ * (0: all). *position (start with 0) is where to go on. Each segment knows its earliest deadline, so that
+ * a sweep costs nothing where nothing is due. Returns how many entries it removed. */
+size_t map_expire(map *m, uint64_t *position, int64_t now_ms, size_t max_segments, map_due_fn *due, void *arg)
+    KV_EXCLUDES(kv_shard_held);
+
+/* ---- figures ---- */
+
+typedef struct map_stats {
+    size_t entries, with_deadline;
+    int64_t deadline_sum_ms;      /* of those with a deadline, for an average (saturating) */
+    size_t entry_bytes;           /* sum of entry_size */
+    size_t index_bytes;           /* segments, directories, shards */
+    size_t shards, segments;
+} map_stats;
+void map_read_stats(const map *m, map_stats *ret_stats);
+size_t map_count(const map *m);
+
+/* Verifies every invariant (segment.h, map.c name them), aborting with a message on stderr; slow. Callers hold no shard and
+ * no writer runs. Compiled in always; with KV_CHECKS the map also checks the touched segment after every
+ * change. */
+void map_check(const map *m);
+
+#endif

@@ -1,0 +1,118 @@
+/* store.h - one keyspace over one map, as the commands see it: verbs, never locks.
+ *
+ *     store_key key = store_key_of(store, name);
+ *     if (epoch_enter(domain) == 0) {                     // a host does this once per batch
+ *         const entry *e = store_find(store, key, now_ms);
+ *         ... reply with entry_value(e) ...
+ *     }
+ *     epoch_leave(domain);
+ *
+ * The store adds to the map: time (an entry whose deadline has passed does not exist), conditions,
+ * change records, and acts that span several keys or several stores of one domain.
+ *
+ * Threads    Any. Everything that reads is called inside an epoch; commands are always run inside one.
+ *            These functions act at once on the calling thread, whatever the sharing; with
+ *            KV_SHARING_ACTOR it is the public functions and the server that send messages (actor.h).
+ * Errors     0 or KV_E...; on an error nothing has changed.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STORE_STORE_H
+#define KV_STORE_STORE_H
+
+#include "map.h"
+
+/* A key with its hash, which is the same in all stores of a domain. */
+typedef struct store_key {
+    kv_slice name;
+    uint64_t hash;
+} store_key;
+
+store_key store_key_of(const kv_store *store, kv_slice name);
+
+/* ---- reading ---- */
+
+/* The live entry, readable inside the epoch, or NULL: absent or expired. */
+const entry *store_find(kv_store *store, store_key key, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
+/* n keys as of one moment. */
+void store_find_many(kv_store *store, size_t n, const kv_slice names[], const uint64_t hashes[],
+                     const entry *ret[], int64_t now_ms) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+/* The two prefetch stages of the map. */
+void store_prefetch_bucket(const kv_store *store, uint64_t hash) KV_REQUIRES(kv_epoch_held);
+void store_prefetch_entry(const kv_store *store, uint64_t hash) KV_REQUIRES(kv_epoch_held);
+
+static inline bool entry_expired(const entry *e, int64_t now_ms)
+{
+    return entry_deadline(e) <= now_ms;
+}
+
+/* Visits the live entries around cursor; see map_scan. */
+uint64_t store_scan(kv_store *store, uint64_t cursor, map_visit_fn *visit, void *arg, int64_t now_ms)
+    KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+/* A live entry chosen at random, or NULL: none was found in a bounded number of draws. rng: a seed that the call
+ * advances. */
+const entry *store_random(kv_store *store, uint64_t *rng, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
+
+/* ---- writing one key ---- */
+
+/* Stores what parts says, unconditionally, replacing value and deadline. key.name must equal parts->key. KV_ENOMEM:
+ * parts->bytes is still the caller's. The fastest way to write. */
+int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t now_ms)
+    KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+
+/* As kv_store_update. */
+int store_update(kv_store *store, store_key key, kv_step *step, void *arg, int64_t now_ms)
+    KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+
+/* What a step may use besides kvstore.h: the entry (NULL: absent), and ways to say the outcome. */
+const entry *kv_slot_entry(const kv_slot *slot);
+/* The next value with its encoding flags (ENTRY_RAW, ENTRY_TEXT); kv_slot_set is this with 0. */
+int kv_slot_set_encoded(kv_slot *slot, kv_slice value, unsigned encoding);
+/* Appends to the value in time proportional to what is added, when it is large. KV_ETOOBIG past max_bytes. */
+int kv_slot_append(kv_slot *slot, kv_slice more, size_t max_bytes, size_t *ret_len);
+/* Room for a value of len bytes (uninitialised) that the step fills; NULL: memory is out. */
+char *kv_slot_room(kv_slot *slot, size_t len, unsigned encoding);
+
+/* ---- writing several keys, as one act that no reader sees in part ---- */
+
+typedef enum store_put_if { STORE_PUT_ALWAYS, STORE_PUT_IF_NONE, STORE_PUT_IF_ALL } store_put_if;
+
+/* Stores n key/value pairs, pairs[0] the first key, pairs[1] its value, ...; all or nothing. With
+ * keep_deadline each key keeps its own, else all get deadline_ms. The last of equal keys wins. KV_ECOND: the
+ * condition (none of the keys exists; all of them exist) does not hold; KV_ENOMEM. */
+int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], store_put_if condition,
+                   int64_t deadline_ms, bool keep_deadline, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
+
+/* Removes n keys; ret_removed: how many there were. KV_ENOMEM. */
+int store_delete_many(kv_store *store, size_t n, const kv_slice names[], size_t *ret_removed, int64_t now_ms)
+    KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+
+/* What becomes of a source and a destination key, of one store or of two. */
+typedef enum store_transfer { STORE_MOVE, STORE_COPY } store_transfer;
+
+/* Gives to_key the value and deadline of from_key (RENAME, MOVE: STORE_MOVE, the source goes; COPY). replace: an
+ * existing destination is replaced; otherwise KV_ECOND. KV_ENOKEY: no source. KV_ESAMEKEY: both are the same key of the same
+ * store. KV_ENOMEM. The stores are of one domain. */
+int store_transfer_key(kv_store *from, store_key from_key, kv_store *to, store_key to_key,
+                       store_transfer how, bool replace, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
+
+/* Removes everything at one moment; the memory is returned by the domain's helper, or before the call
+ * returns when async is false or there is no helper. */
+int store_clear(kv_store *store, bool async) KV_EXCLUDES(kv_shard_held);
+/* Empties n stores of one domain one after the other, store by store as store_clear. */
+int store_clear_all(kv_store *stores[], size_t n, bool async) KV_EXCLUDES(kv_shard_held);
+/* Exchanges the contents of two stores of one domain (SWAPDB). */
+void store_swap(kv_store *a, kv_store *b) KV_EXCLUDES(kv_shard_held);
+
+/* ---- the sequence of access clocks ---- */
+
+/* The access clock of a moment: seconds, 24 bits. */
+static inline uint32_t store_access_clock(int64_t now_ms)
+{
+    return (uint32_t)((now_ms / 1000) & 0xffffff);
+}
+
+#endif
