@@ -15,6 +15,9 @@ char *kv_bytes_data(kv_bytes *bytes);
 /* Appends when bytes shows exactly len bytes so far and has the room; returns whether it did. Two callers
  * that both believe to be at the end are told apart: one of them gets false. */
 bool kv_bytes_extend(kv_bytes *bytes, size_t len, kv_slice more);
+/* Another kv_bytes that shows the first len bytes of bytes, for callers who got to it through an older entry; bytes
+ * itself (one more reference) where that is all it shows. NULL: memory is out. */
+kv_bytes *kv_bytes_prefix(kv_bytes *bytes, size_t len);
 /* As allocated, header included. */
 size_t kv_bytes_size(const kv_bytes *bytes);
 

@@ -33,7 +33,8 @@ bool actor_post(actor *a, actor_message *message) KV_EXCLUDES(kv_shard_held);
 /* Posts (waiting for room) and waits until run has returned; done is not called. On the actor's own thread it just runs. */
 void actor_call(actor *a, actor_message *message) KV_EXCLUDES(kv_shard_held);
 
-/* The actor of a store, NULL unless it was made with KV_SHARING_ACTOR. Stores of one domain share it. */
+/* The actor of a store, NULL unless it was made with KV_SHARING_ACTOR: each such store has its own. (The
+ * server's databases are one state: it makes one actor for them all, over stores that are shared by shards.) */
 actor *store_actor(const kv_store *store);
 
 #endif

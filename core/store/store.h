@@ -36,7 +36,8 @@ const entry *store_find(kv_store *store, store_key key, int64_t now_ms) KV_REQUI
     KV_EXCLUDES(kv_shard_held);
 /* n keys as of one moment. */
 void store_find_many(kv_store *store, size_t n, const kv_slice names[], const uint64_t hashes[],
-                     const entry *ret[], int64_t now_ms) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+                     const entry *ret[], int64_t now_ms) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
 /* The two prefetch stages of the map. */
 void store_prefetch_bucket(const kv_store *store, uint64_t hash) KV_REQUIRES(kv_epoch_held);
 void store_prefetch_entry(const kv_store *store, uint64_t hash) KV_REQUIRES(kv_epoch_held);
@@ -64,6 +65,10 @@ int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t 
 /* As kv_store_update. */
 int store_update(kv_store *store, store_key key, kv_step *step, void *arg, int64_t now_ms)
     KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+
+/* The same, and the version that the key has afterwards (0: it is absent). */
+int store_update_version(kv_store *store, store_key key, kv_step *step, void *arg, int64_t now_ms,
+                         uint64_t *ret_version) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
 
 /* What a step may use besides kvstore.h: the entry (NULL: absent), and ways to say the outcome. */
 const entry *kv_slot_entry(const kv_slot *slot);
@@ -95,9 +100,8 @@ typedef enum store_transfer { STORE_MOVE, STORE_COPY } store_transfer;
 /* Gives to_key the value and deadline of from_key (RENAME, MOVE: STORE_MOVE, the source goes; COPY). replace: an
  * existing destination is replaced; otherwise KV_ECOND. KV_ENOKEY: no source. KV_ESAMEKEY: both are the same key of the same
  * store. KV_ENOMEM. The stores are of one domain. */
-int store_transfer_key(kv_store *from, store_key from_key, kv_store *to, store_key to_key,
-                       store_transfer how, bool replace, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
-    KV_EXCLUDES(kv_shard_held);
+int store_transfer_key(kv_store *from, store_key from_key, kv_store *to, store_key to_key, store_transfer how,
+                       bool replace, int64_t now_ms) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
 
 /* Removes everything at one moment; the memory is returned by the domain's helper, or before the call
  * returns when async is false or there is no helper. */
@@ -107,7 +111,14 @@ int store_clear_all(kv_store *stores[], size_t n, bool async) KV_EXCLUDES(kv_sha
 /* Exchanges the contents of two stores of one domain (SWAPDB). */
 void store_swap(kv_store *a, kv_store *b) KV_EXCLUDES(kv_shard_held);
 
-/* ---- the sequence of access clocks ---- */
+/* ---- upkeep and figures ---- */
+
+/* As kv_store_expire_cycle, kv_store_stats, kv_store_count. */
+size_t store_expire_cycle(kv_store *store, int64_t now_ms, size_t max_segments) KV_EXCLUDES(kv_shard_held);
+void store_read_stats(kv_store *store, kv_stats *ret_stats, int64_t now_ms) KV_EXCLUDES(kv_shard_held);
+size_t store_count(kv_store *store);
+/* Verifies the invariants of the map; see map_check. */
+void store_check(kv_store *store);
 
 /* The access clock of a moment: seconds, 24 bits. */
 static inline uint32_t store_access_clock(int64_t now_ms)

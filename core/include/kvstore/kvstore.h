@@ -173,7 +173,7 @@ typedef struct kv_stats {
     size_t shards;
 } kv_stats;
 
-KV_API void kv_store_stats(kv_store *store, kv_stats *ret_stats) KV_EXCLUDES(kv_shard_held);
+KV_API void kv_store_stats(kv_store *store, kv_stats *ret_stats, int64_t now_ms) KV_EXCLUDES(kv_shard_held);
 KV_API size_t kv_store_count(kv_store *store) KV_EXCLUDES(kv_shard_held);
 /* Removes every key. */
 KV_API int kv_store_clear(kv_store *store) KV_EXCLUDES(kv_shard_held);

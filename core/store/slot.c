@@ -1,0 +1,383 @@
+/* slot.c - one key under its shard's lock: what it holds now, and what it shall hold.
+ *
+ * An update is three acts. *Load*: find the key's place; an entry past its deadline counts as absent. *Step*:
+ * the caller's function looks and says what it wants; each wish replaces the one before:
+ *
+ *     value      kv_slot_set, _set_int, _append, _room   -> slot->fresh, an entry nobody else sees yet
+ *     deadline   kv_slot_set_deadline                    -> slot->deadline_ms
+ *     nothing    kv_slot_remove                          -> slot->removed
+ *
+ * *Commit*: one store in the map, one change record. Until the commit nothing has changed, so a step that
+ * fails leaves everything as it was, and so does a commit that finds no memory.
+ *
+ * A fresh entry is built under the lock, in the slab's fast path: the value depends on what the lock
+ * protects. store_put, whose value does not, builds before it locks. What was replaced is retired
+ * after the lock is released.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "decimal.h"
+#include "store_private.h"
+
+#define APPEND_SPARE_MAX (1024u * 1024) /* spare room behind a growing value: as much again, up to this */
+
+struct kv_slot {
+    kv_store *store;
+    map_shard *shard;
+    store_key key;
+    map_place place;
+    int64_t now_ms;
+
+    entry *live;         /* what the key holds; NULL: absent or expired */
+    entry *fresh;        /* what it shall hold, when the value changes */
+    int64_t deadline_ms; /* what the deadline shall be */
+    bool removed;
+    size_t appended; /* fresh is live and so many bytes more; 0: it is not */
+};
+
+/* ---- looking ---- */
+
+bool kv_slot_exists(const kv_slot *slot)
+{
+    return slot->live != NULL;
+}
+
+const entry *kv_slot_entry(const kv_slot *slot)
+{
+    return slot->live;
+}
+
+int kv_slot_value(const kv_slot *slot, kv_slice *ret_value)
+{
+    if (slot->live && entry_type(slot->live) != ENTRY_STRING)
+        return KV_ETYPE;
+    *ret_value = slot->live ? entry_value(slot->live, NULL) : KV_STR("");
+    return 0;
+}
+
+int kv_slot_int(const kv_slot *slot, int64_t *ret_value)
+{
+    kv_slice value;
+    int err = kv_slot_value(slot, &value);
+
+    if (err)
+        return err;
+    if (!slot->live)
+        *ret_value = 0;
+    else if (!decimal_parse(value, ret_value))
+        return KV_ENOTINT;
+    return 0;
+}
+
+int64_t kv_slot_deadline(const kv_slot *slot)
+{
+    return slot->live ? entry_deadline(slot->live) : KV_FOREVER;
+}
+
+uint64_t kv_slot_version(const kv_slot *slot)
+{
+    return slot->live ? slot->live->version : 0;
+}
+
+/* ---- wishing ---- */
+
+static void slot_set_fresh(kv_slot *slot, entry *fresh)
+{
+    entry_free(slot->store->domain, slot->fresh);
+    slot->fresh = fresh;
+    slot->removed = false;
+    slot->appended = 0;
+}
+
+static entry_parts slot_parts(const kv_slot *slot, kv_slice value, unsigned encoding)
+{
+    return (entry_parts){
+        .key = slot->key.name,
+        .value = value,
+        .deadline_ms = slot->deadline_ms,
+        .encoding = encoding,
+        .access = store_access_clock(slot->now_ms),
+    };
+}
+
+int kv_slot_set_encoded(kv_slot *slot, kv_slice value, unsigned encoding)
+{
+    entry_parts parts = slot_parts(slot, value, encoding);
+    entry *fresh;
+
+    if (value.len > KV_VALUE_MAX)
+        return KV_ETOOBIG;
+    fresh = entry_new(slot->store->domain, &parts);
+    if (!fresh)
+        return KV_ENOMEM;
+    slot_set_fresh(slot, fresh);
+    return 0;
+}
+
+int kv_slot_set(kv_slot *slot, kv_slice value)
+{
+    return kv_slot_set_encoded(slot, value, 0);
+}
+
+int kv_slot_set_int(kv_slot *slot, int64_t value)
+{
+    char digits[DECIMAL_MAX];
+
+    return kv_slot_set_encoded(slot, decimal_format(digits, value), 0);
+}
+
+/* A fresh entry that shows the first len bytes of bytes, whose reference it takes over. */
+static int slot_set_bytes(kv_slot *slot, kv_bytes *bytes, size_t len, unsigned encoding)
+{
+    entry_parts parts = slot_parts(slot, kv_slice_of(kv_bytes_data(bytes), len), encoding);
+    entry *fresh;
+
+    parts.bytes = bytes;
+    fresh = entry_new(slot->store->domain, &parts);
+    if (!fresh) {
+        kv_bytes_unref(bytes);
+        return KV_ENOMEM;
+    }
+    slot_set_fresh(slot, fresh);
+    return 0;
+}
+
+/* As kv_slot_room, with spare room behind a value out of line. */
+static char *slot_room(kv_slot *slot, size_t len, size_t spare, unsigned encoding)
+{
+    if (len <= ENTRY_INLINE_MAX) {
+        entry_parts parts = slot_parts(slot, kv_slice_of(NULL, len), encoding);
+        entry *fresh = entry_new(slot->store->domain, &parts);
+
+        if (!fresh)
+            return NULL;
+        slot_set_fresh(slot, fresh);
+        return (char *)entry_value_room(fresh);
+    }
+    kv_bytes *bytes = kv_bytes_room(len, spare);
+
+    if (!bytes || slot_set_bytes(slot, bytes, len, encoding) != 0)
+        return NULL;
+    return kv_bytes_data(bytes);
+}
+
+char *kv_slot_room(kv_slot *slot, size_t len, unsigned encoding)
+{
+    return slot_room(slot, len, 0, encoding);
+}
+
+int kv_slot_append(kv_slot *slot, kv_slice more, size_t max_bytes, size_t *ret_len)
+{
+    kv_slice old;
+    kv_bytes *owner;
+    int err = kv_slot_value(slot, &old);
+
+    if (err)
+        return err;
+    if (more.len > max_bytes || old.len > max_bytes - more.len)
+        return KV_ETOOBIG;
+    *ret_len = old.len + more.len;
+    if (!slot->live)
+        return kv_slot_set(slot, more);
+    if (more.len == 0)
+        return 0;
+
+    entry_value(slot->live, &owner);
+    if (owner && kv_bytes_extend(owner, old.len, more)) {
+        err = slot_set_bytes(slot, kv_bytes_ref(owner), *ret_len, ENTRY_RAW);
+    } else {
+        size_t spare = *ret_len < APPEND_SPARE_MAX ? *ret_len : APPEND_SPARE_MAX;
+        char *room = slot_room(slot, *ret_len, spare, ENTRY_RAW);
+
+        if (!room)
+            return KV_ENOMEM;
+        memcpy(room, old.data, old.len);
+        memcpy(room + old.len, more.data, more.len);
+    }
+    if (!err)
+        slot->appended = more.len;
+    return err;
+}
+
+void kv_slot_set_deadline(kv_slot *slot, int64_t deadline_ms)
+{
+    slot->deadline_ms = deadline_ms;
+}
+
+void kv_slot_remove(kv_slot *slot)
+{
+    slot_set_fresh(slot, NULL);
+    slot->removed = true;
+}
+
+/* ---- load and commit ---- */
+
+KV_UNDER_LOCK static void slot_load(kv_slot *slot)
+{
+    slot->place = shard_find(slot->shard, slot->key.name, slot->key.hash);
+    slot->live = place_live(&slot->place, slot->now_ms);
+    slot->deadline_ms = kv_slot_deadline(slot);
+}
+
+entry *entry_remake(kv_domain *domain, const entry *e, kv_slice key, int64_t deadline_ms, int64_t now_ms)
+{
+    kv_bytes *owner;
+    entry_parts parts = {
+        .key = key,
+        .value = entry_value(e, &owner),
+        .deadline_ms = deadline_ms,
+        .encoding = entry_meta(e) & (ENTRY_RAW | ENTRY_TEXT),
+        .access = store_access_clock(now_ms),
+    };
+    entry *copy;
+
+    if (owner)
+        parts.bytes = kv_bytes_ref(owner);
+    copy = entry_new(domain, &parts);
+    if (!copy)
+        kv_bytes_unref(parts.bytes);
+    return copy;
+}
+
+/* Makes slot->fresh carry slot->deadline_ms; it may still be NULL when there is nothing to publish. */
+static int slot_settle_deadline(kv_slot *slot)
+{
+    const entry *from = slot->fresh ? slot->fresh : slot->live;
+    entry *made;
+
+    if (!from || entry_deadline(from) == slot->deadline_ms)
+        return 0;
+    made = entry_remake(slot->store->domain, from, slot->key.name, slot->deadline_ms, slot->now_ms);
+    if (!made)
+        return KV_ENOMEM;
+    entry_free(slot->store->domain, slot->fresh);
+    slot->fresh = made;
+    return 0;
+}
+
+KV_UNDER_LOCK static void slot_tell(const kv_slot *slot, bool only_deadline)
+{
+    const entry *e = slot->fresh;
+    kv_change change;
+
+    if (!slot->store->on_change)
+        return;
+    if (!slot->appended && !only_deadline) {
+        store_tell_set(slot->store, e);
+        return;
+    }
+    change = (kv_change){
+        .kind = only_deadline ? KV_CHANGE_DEADLINE : KV_CHANGE_APPEND,
+        .tag = slot->store->tag,
+        .key = entry_key(e),
+        .deadline_ms = entry_deadline(e),
+        .version = e->version,
+        .base_version = kv_slot_version(slot),
+    };
+    if (slot->appended) {
+        change.value = entry_value(e, NULL);
+        change.value.data += change.value.len - slot->appended;
+        change.value.len = slot->appended;
+    }
+    store_tell(slot->store, &change);
+}
+
+/* Publishes slot->fresh. */
+KV_UNDER_LOCK static int slot_publish(kv_slot *slot)
+{
+    if (slot->place.entry) {
+        shard_replace(slot->shard, &slot->place, slot->fresh);
+        return 0;
+    }
+    return shard_insert(slot->shard, slot->key.hash, slot->fresh);
+}
+
+/* Carries out what the step wished. ret_garbage: what it unlinked, to be retired after the lock. */
+KV_UNDER_LOCK static int slot_commit(kv_slot *slot, entry **ret_garbage, uint64_t *ret_version)
+{
+    entry *before = slot->place.entry;
+    bool only_deadline = !slot->fresh;
+    int err = slot->removed ? 0 : slot_settle_deadline(slot);
+
+    if (err)
+        return err;
+    if (before && !slot->live)
+        store_tell_expired(slot->store, before);
+    if (slot->fresh) {
+        err = slot_publish(slot);
+        if (err)
+            return err;
+        slot_tell(slot, only_deadline);
+        *ret_version = slot->fresh->version;
+    } else if (before && (slot->removed || !slot->live)) {
+        shard_remove(slot->shard, &slot->place);
+        if (slot->live)
+            store_tell_gone(slot->store, KV_CHANGE_DELETE, slot->key.name);
+        *ret_version = 0;
+    } else {
+        *ret_version = kv_slot_version(slot);
+        return 0;
+    }
+    slot->fresh = NULL;
+    *ret_garbage = before;
+    return 0;
+}
+
+int store_update_version(kv_store *store, store_key key, kv_step *step, void *arg, int64_t now_ms,
+                         uint64_t *ret_version)
+{
+    kv_slot slot = { .store = store, .key = key, .now_ms = now_ms };
+    entry *garbage = NULL;
+    int err;
+
+    slot.shard = map_lock(store->map, key.hash);
+    slot_load(&slot);
+    err = step(&slot, arg);
+    if (!err)
+        err = slot_commit(&slot, &garbage, ret_version);
+    map_unlock(slot.shard);
+    entry_free(store->domain, slot.fresh);
+    if (garbage)
+        entry_retire(store->domain, garbage);
+    return err;
+}
+
+int store_update(kv_store *store, store_key key, kv_step *step, void *arg, int64_t now_ms)
+{
+    uint64_t version;
+
+    return store_update_version(store, key, step, arg, now_ms, &version);
+}
+
+/* ---- the way without a step ---- */
+
+int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t now_ms)
+{
+    entry *fresh = entry_new(store->domain, parts);
+    map_shard *shard;
+    map_place place;
+    int err = 0;
+
+    if (!fresh)
+        return KV_ENOMEM;
+    shard = map_lock(store->map, key.hash);
+    place = shard_find(shard, key.name, key.hash);
+    entry *before = place.entry;
+    if (before)
+        shard_replace(shard, &place, fresh);
+    else
+        err = shard_insert(shard, key.hash, fresh);
+    if (!err && store->on_change) {
+        if (before && entry_expired(before, now_ms))
+            store_tell_expired(store, before);
+        store_tell_set(store, fresh);
+    }
+    map_unlock(shard);
+    if (err) {
+        if (parts->bytes)
+            kv_bytes_ref(parts->bytes); /* the entry gives its reference back; the caller keeps one */
+        entry_free(store->domain, fresh);
+    } else if (before) {
+        entry_retire(store->domain, before);
+    }
+    return err;
+}

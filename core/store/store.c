@@ -1,0 +1,272 @@
+/* store.c - a keyspace: its life, its readers, its figures.
+ *
+ * A store is a map plus time. The map knows a deadline as a number; here it means that an entry whose
+ * deadline has passed does not exist, although it still stands in its bucket. Three things remove it: the
+ * next write of its key (slot.c), the expire cycle, which visits only segments in which something is due
+ * (map_expire), and whatever clears the store. Readers never remove anything, because they write nothing.
+ *
+ * The three ways of sharing differ in two places only. KV_SHARING_MUTEX makes all shards of the map use one
+ * lock, and store_find takes it. KV_SHARING_ACTOR leaves everything here as it is and lets one thread
+ * do all the calling (public.c sends it messages), so that the locks are never contended.
+ *
+ * Change records are told under the shard's lock by whoever published the change: the order in which a
+ * listener hears of one key is the order in which it changed.
+ *
+ * Cost of store_find, beyond map_find: one load of the entry's flags for the deadline, which stands in the
+ * line that the key comparison has just read.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "store_private.h"
+
+#define RANDOM_DRAWS 100 /* after so many expired entries in a row, RANDOMKEY gives up */
+
+/* ---- life ---- */
+
+static kv_store *store_build(const kv_store_options *o)
+{
+    kv_domain *domain = o->domain ? kv_domain_ref(o->domain) : kv_domain_new(NULL);
+    map_options layout = {
+        .shards = o->shards,
+        .expected_keys = o->expected_keys,
+        .one_lock = o->sharing == KV_SHARING_MUTEX,
+        .version_start = o->version_start,
+        .version_step = o->version_step ? o->version_step : 1,
+    };
+    kv_store *store = NULL;
+
+    if (!domain)
+        return NULL;
+    store = domain_alloc(domain, sizeof *store, _Alignof(kv_store));
+    if (!store)
+        goto fail;
+    *store = (kv_store){ .sharing = o->sharing, .domain = domain };
+    atomic_init(&store->refs, 1);
+    store->map = map_new(domain, &layout);
+    if (!store->map)
+        goto fail;
+    if (o->sharing == KV_SHARING_ACTOR) {
+        store->actor = actor_new(domain, o->actor_queue ? o->actor_queue : 1024);
+        if (!store->actor)
+            goto fail;
+    }
+    return store;
+fail:
+    if (store) {
+        map_free(store->map);
+        domain_free(domain, store, sizeof *store);
+    }
+    kv_domain_unref(domain);
+    return NULL;
+}
+
+kv_store *kv_store_new(const kv_store_options *options)
+{
+    static const kv_store_options defaults = { .sharing = KV_SHARING_SHARDED };
+    const kv_store_options *o = options ? options : &defaults;
+
+    if ((unsigned)o->sharing > KV_SHARING_ACTOR)
+        return NULL;
+    if (o->shards > 1024 || (o->shards & (o->shards - 1)))
+        return NULL;
+    return store_build(o);
+}
+
+kv_store *kv_store_ref(kv_store *store)
+{
+    atomic_fetch_add_explicit(&store->refs, 1, memory_order_relaxed);
+    return store;
+}
+
+void kv_store_unref(kv_store *store)
+{
+    /* The release gives the last owner everything that the others did; it pairs with the fence. */
+    if (!store || atomic_fetch_sub_explicit(&store->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    actor_free(store->actor);
+    map_free(store->map);
+    kv_domain *domain = store->domain;
+    domain_free(domain, store, sizeof *store);
+    kv_domain_unref(domain);
+}
+
+kv_domain *kv_store_domain(kv_store *store)
+{
+    return store->domain;
+}
+
+actor *store_actor(const kv_store *store)
+{
+    return store->actor;
+}
+
+/* ---- changes ---- */
+
+void kv_store_on_change(kv_store *store, kv_change_fn *fn, void *arg, const void *tag)
+{
+    store->on_change = fn;
+    store->on_change_arg = arg;
+    store->tag = tag;
+}
+
+void store_tell(const kv_store *store, const kv_change *change)
+{
+    if (store->on_change)
+        store->on_change(store->on_change_arg, change);
+}
+
+void store_tell_set(const kv_store *store, const entry *e)
+{
+    if (!store->on_change)
+        return;
+    kv_change change = {
+        .kind = KV_CHANGE_SET,
+        .tag = store->tag,
+        .key = entry_key(e),
+        .value = entry_value(e, NULL),
+        .deadline_ms = entry_deadline(e),
+        .version = e->version,
+    };
+    store_tell(store, &change);
+}
+
+void store_tell_gone(const kv_store *store, kv_change_kind kind, kv_slice key)
+{
+    if (!store->on_change)
+        return;
+    kv_change change = { .kind = kind, .tag = store->tag, .key = key, .deadline_ms = KV_FOREVER };
+    store_tell(store, &change);
+}
+
+void store_tell_expired(kv_store *store, const entry *e)
+{
+    atomic_fetch_add_explicit(&store->expired, 1, memory_order_relaxed);
+    store_tell_gone(store, KV_CHANGE_EXPIRE, entry_key(e));
+}
+
+/* ---- reading ---- */
+
+store_key store_key_of(const kv_store *store, kv_slice name)
+{
+    return (store_key){ name, domain_hash(store->domain, name) };
+}
+
+/* KV_SHARING_MUTEX: a read takes the lock too. The entry outlives it by the epoch. */
+static const entry *find_locked(kv_store *store, store_key key)
+{
+    map_shard *shard = map_lock(store->map, key.hash);
+    map_place place = shard_find(shard, key.name, key.hash);
+
+    map_unlock(shard);
+    return place.entry;
+}
+
+const entry *store_find(kv_store *store, store_key key, int64_t now_ms)
+{
+    const entry *e = store->sharing == KV_SHARING_MUTEX ? find_locked(store, key)
+                                                        : map_find(store->map, key.name, key.hash);
+
+    return e && !entry_expired(e, now_ms) ? e : NULL;
+}
+
+void store_find_many(kv_store *store, size_t n, const kv_slice names[], const uint64_t hashes[],
+                     const entry *ret[], int64_t now_ms)
+{
+    map_find_many(store->map, n, names, hashes, ret);
+    for (size_t i = 0; i < n; i++) {
+        if (ret[i] && entry_expired(ret[i], now_ms))
+            ret[i] = NULL;
+    }
+}
+
+void store_prefetch_bucket(const kv_store *store, uint64_t hash)
+{
+    map_prefetch_bucket(store->map, hash);
+}
+
+void store_prefetch_entry(const kv_store *store, uint64_t hash)
+{
+    map_prefetch_entry(store->map, hash);
+}
+
+struct live_visit {
+    map_visit_fn *visit;
+    void *arg;
+    int64_t now_ms;
+};
+
+static void visit_live(void *arg, const entry *e)
+{
+    const struct live_visit *live = arg;
+
+    if (!entry_expired(e, live->now_ms))
+        live->visit(live->arg, e);
+}
+
+uint64_t store_scan(kv_store *store, uint64_t cursor, map_visit_fn *visit, void *arg, int64_t now_ms)
+{
+    struct live_visit live = { visit, arg, now_ms };
+
+    return map_scan(store->map, cursor, visit_live, &live);
+}
+
+const entry *store_random(kv_store *store, uint64_t *rng, int64_t now_ms)
+{
+    for (int draw = 0; draw < RANDOM_DRAWS; draw++) {
+        const entry *e = map_random(store->map, rng);
+
+        if (!e)
+            return NULL;
+        if (!entry_expired(e, now_ms))
+            return e;
+    }
+    return NULL;
+}
+
+/* ---- expiry ---- */
+
+KV_UNDER_LOCK static void expire_due(void *arg, map_shard *shard, const entry *e)
+{
+    (void)shard;
+    store_tell_expired(arg, e);
+}
+
+size_t store_expire_cycle(kv_store *store, int64_t now_ms, size_t max_segments)
+{
+    uint64_t position = atomic_load_explicit(&store->expire_position, memory_order_relaxed);
+    size_t removed = map_expire(store->map, &position, now_ms, max_segments, expire_due, store);
+
+    atomic_store_explicit(&store->expire_position, position, memory_order_relaxed);
+    return removed;
+}
+
+/* ---- figures ---- */
+
+void store_read_stats(kv_store *store, kv_stats *ret_stats, int64_t now_ms)
+{
+    map_stats stats;
+
+    map_read_stats(store->map, &stats);
+    *ret_stats = (kv_stats){
+        .keys = stats.entries,
+        .keys_with_deadline = stats.with_deadline,
+        .entry_bytes = stats.entry_bytes,
+        .index_bytes = stats.index_bytes,
+        .expired = atomic_load_explicit(&store->expired, memory_order_relaxed),
+        .shards = stats.shards,
+    };
+    if (stats.with_deadline > 0) {
+        int64_t mean_ms = stats.deadline_sum_ms / (int64_t)stats.with_deadline;
+
+        ret_stats->average_ttl_ms = mean_ms > now_ms ? mean_ms - now_ms : 0;
+    }
+}
+
+size_t store_count(kv_store *store)
+{
+    return map_count(store->map);
+}
+
+void store_check(kv_store *store)
+{
+    map_check(store->map);
+}

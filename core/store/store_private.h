@@ -1,0 +1,39 @@
+/* store_private.h - what the files of core/store share.
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STORE_PRIVATE_H
+#define KV_STORE_PRIVATE_H
+
+#include "actor.h"
+#include "store.h"
+
+struct kv_store {
+    _Atomic unsigned refs;
+    kv_sharing sharing;
+    map *map;
+    kv_domain *domain; /* a reference */
+    actor *actor;      /* KV_SHARING_ACTOR only */
+    kv_change_fn *on_change;
+    void *on_change_arg;
+    const void *tag;
+    _Atomic uint64_t expired;         /* entries removed because their deadline passed */
+    _Atomic uint64_t expire_position; /* where the next expire cycle goes on */
+};
+
+/* Tells the listener, if there is one. Under the shard's lock, so that the order is that of the key. */
+void store_tell(const kv_store *store, const kv_change *change) KV_UNDER_LOCK;
+/* e was published, is gone, or was found past its deadline and removed. */
+void store_tell_set(const kv_store *store, const entry *e) KV_UNDER_LOCK;
+void store_tell_gone(const kv_store *store, kv_change_kind kind, kv_slice key) KV_UNDER_LOCK;
+void store_tell_expired(kv_store *store, const entry *e) KV_UNDER_LOCK;
+
+/* The live entry of a place, or NULL. */
+static inline entry *place_live(const map_place *place, int64_t now_ms)
+{
+    return place->entry && !entry_expired(place->entry, now_ms) ? place->entry : NULL;
+}
+
+/* A copy of e's value and encoding under another key or deadline, not yet published; NULL: memory is out.
+ * A value out of line is shared, not copied. */
+entry *entry_remake(kv_domain *domain, const entry *e, kv_slice key, int64_t deadline_ms, int64_t now_ms);
+
+#endif
