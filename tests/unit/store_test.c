@@ -1,0 +1,568 @@
+/* store_test.c - the public API of the store, on each way of sharing. SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store.h"
+
+#define NOW 1700000000000
+
+/* ---- a store per test, of each sharing ---- */
+
+static const kv_sharing all_sharings[] = { KV_SHARING_SHARDED, KV_SHARING_MUTEX, KV_SHARING_ACTOR };
+
+static kv_store *new_store(kv_sharing sharing)
+{
+    kv_store_options options = { .sharing = sharing };
+    kv_store *store = kv_store_new(&options);
+
+    assert_non_null(store);
+    return store;
+}
+
+/* Runs body on a fresh store of each sharing. */
+static void on_each_sharing(void (*body)(kv_store *store))
+{
+    for (size_t i = 0; i < sizeof all_sharings / sizeof all_sharings[0]; i++) {
+        kv_store *store = new_store(all_sharings[i]);
+
+        body(store);
+        store_check(store);
+        kv_store_unref(store);
+    }
+}
+
+static void assert_value(kv_store *store, const char *key, const char *expected, int64_t now_ms)
+{
+    kv_bytes *value = kv_store_get(store, kv_str(key), now_ms);
+
+    if (!expected) {
+        assert_null(value);
+        return;
+    }
+    assert_non_null(value);
+    assert_true(kv_slice_equal(kv_bytes_slice(value), kv_str(expected)));
+    kv_bytes_unref(value);
+}
+
+static void set(kv_store *store, const char *key, const char *value)
+{
+    assert_int_equal(kv_store_set(store, kv_str(key), kv_str(value), NULL, NOW, NULL), 0);
+}
+
+/* ---- one key ---- */
+
+static void set_get_delete(kv_store *store)
+{
+    assert_value(store, "k", NULL, NOW);
+    set(store, "k", "one");
+    assert_value(store, "k", "one", NOW);
+    set(store, "k", "two");
+    assert_value(store, "k", "two", NOW);
+    assert_int_equal(kv_store_count(store), 1);
+    assert_int_equal(kv_store_delete(store, KV_STR("k"), NULL, NOW), 0);
+    assert_int_equal(kv_store_delete(store, KV_STR("k"), NULL, NOW), KV_ENOKEY);
+    assert_value(store, "k", NULL, NOW);
+    assert_int_equal(kv_store_count(store), 0);
+}
+
+static void a_value_is_what_was_last_set(void **state)
+{
+    (void)state;
+    on_each_sharing(set_get_delete);
+}
+
+static void binary_bytes(kv_store *store)
+{
+    static const char key[] = "a\0b", value[] = "\0\r\n\xff";
+    char buffer[8];
+    kv_meta meta;
+
+    assert_int_equal(kv_store_set(store, kv_slice_of(key, 3), kv_slice_of(value, 4), NULL, NOW, NULL), 0);
+    assert_int_equal(kv_store_set(store, KV_STR(""), KV_STR(""), NULL, NOW, NULL), 0);
+    assert_int_equal(kv_store_copy(store, kv_slice_of(key, 3), buffer, sizeof buffer, &meta, NOW), 0);
+    assert_int_equal(meta.len, 4);
+    assert_memory_equal(buffer, value, 4);
+    assert_int_equal(kv_store_copy(store, KV_STR(""), NULL, 0, &meta, NOW), 0);
+    assert_int_equal(meta.len, 0);
+    assert_int_equal(kv_store_copy(store, KV_STR("a"), buffer, sizeof buffer, &meta, NOW), KV_ENOKEY);
+}
+
+static void keys_and_values_are_any_bytes(void **state)
+{
+    (void)state;
+    on_each_sharing(binary_bytes);
+}
+
+static void conditions(kv_store *store)
+{
+    uint64_t first, second;
+    kv_set_options absent = { .condition = KV_IF_ABSENT };
+    kv_set_options present = { .condition = KV_IF_PRESENT };
+    kv_set_options equal = { .condition = KV_IF_EQUAL, .equal = KV_STR("v2") };
+    kv_set_options version = { .condition = KV_IF_VERSION };
+
+    assert_int_equal(kv_store_set(store, KV_STR("k"), KV_STR("v"), &present, NOW, NULL), KV_ECOND);
+    assert_int_equal(kv_store_set(store, KV_STR("k"), KV_STR("v"), &version, NOW, &first), 0);
+    assert_int_equal(kv_store_set(store, KV_STR("k"), KV_STR("x"), &version, NOW, NULL), KV_ECOND);
+    assert_int_equal(kv_store_set(store, KV_STR("k"), KV_STR("x"), &absent, NOW, NULL), KV_ECOND);
+    version.version = first;
+    assert_int_equal(kv_store_set(store, KV_STR("k"), KV_STR("v2"), &version, NOW, &second), 0);
+    assert_true(second > first);
+    assert_int_equal(kv_store_delete(store, KV_STR("k"), &version, NOW), KV_ECOND);
+    assert_int_equal(kv_store_delete(store, KV_STR("k"), &equal, NOW), 0);
+    assert_int_equal(kv_store_set(store, KV_STR("k"), KV_STR("v2"), NULL, NOW, &first), 0);
+    assert_true(first > second); /* deleted and made again: no version comes back */
+}
+
+static void a_condition_that_fails_changes_nothing(void **state)
+{
+    (void)state;
+    on_each_sharing(conditions);
+}
+
+static void deadlines(kv_store *store)
+{
+    kv_set_options soon = { .deadline_ms = NOW + 10 };
+    kv_set_options keep = { .keep_deadline = true };
+    kv_stats stats;
+    kv_meta meta;
+
+    assert_int_equal(kv_store_set(store, KV_STR("k"), KV_STR("v"), &soon, NOW, NULL), 0);
+    assert_int_equal(kv_store_set(store, KV_STR("k"), KV_STR("w"), &keep, NOW, NULL), 0);
+    assert_value(store, "k", "w", NOW + 9);
+    assert_value(store, "k", NULL, NOW + 10);
+    assert_int_equal(kv_store_increment(store, KV_STR("k"), 1, NULL, NOW + 10), 0); /* counts from 0 again */
+    assert_value(store, "k", "1", NOW + 1000000);
+    assert_int_equal(kv_store_expire(store, KV_STR("k"), NOW + 50, NOW), 0);
+    assert_int_equal(kv_store_copy(store, KV_STR("k"), NULL, 0, &meta, NOW), 0);
+    assert_int_equal(meta.deadline_ms, NOW + 50);
+    kv_store_stats(store, &stats, NOW);
+    assert_int_equal(stats.keys_with_deadline, 1);
+    assert_int_equal(stats.average_ttl_ms, 50);
+    assert_int_equal(kv_store_expire_cycle(store, NOW + 49, 0), 0);
+    assert_int_equal(kv_store_expire_cycle(store, NOW + 50, 0), 1);
+    assert_int_equal(kv_store_count(store), 0);
+    assert_int_equal(kv_store_expire(store, KV_STR("k"), NOW + 50, NOW), KV_ENOKEY);
+    set(store, "k", "v");
+    assert_int_equal(kv_store_expire(store, KV_STR("k"), NOW - 1, NOW), 0);
+    assert_int_equal(kv_store_count(store), 0);
+}
+
+static void a_key_is_gone_at_its_deadline(void **state)
+{
+    (void)state;
+    on_each_sharing(deadlines);
+}
+
+static void increments(kv_store *store)
+{
+    int64_t sum = 77;
+
+    assert_int_equal(kv_store_increment(store, KV_STR("n"), -3, &sum, NOW), 0);
+    assert_int_equal(sum, -3);
+    set(store, "n", "9223372036854775806");
+    assert_int_equal(kv_store_increment(store, KV_STR("n"), 1, &sum, NOW), 0);
+    assert_int_equal(kv_store_increment(store, KV_STR("n"), 1, &sum, NOW), KV_ERANGE);
+    assert_value(store, "n", "9223372036854775807", NOW);
+    for (size_t i = 0; i < 6; i++) {
+        static const char *const not_numbers[] = { "", "+1", "01", " 1", "-0", "9223372036854775808" };
+
+        set(store, "n", not_numbers[i]);
+        assert_int_equal(kv_store_increment(store, KV_STR("n"), 1, &sum, NOW), KV_ENOTINT);
+        assert_value(store, "n", not_numbers[i], NOW);
+    }
+}
+
+static void increment_is_strict_about_numbers(void **state)
+{
+    (void)state;
+    on_each_sharing(increments);
+}
+
+/* ---- values out of line, and appending to them ---- */
+
+struct append {
+    kv_slice more;
+    size_t max_bytes, len;
+};
+
+KV_UNDER_LOCK static int append_step(kv_slot *slot, void *arg)
+{
+    struct append *append = arg;
+
+    return kv_slot_append(slot, append->more, append->max_bytes, &append->len);
+}
+
+static void appending_shows_older_readers_what_they_had(void **state)
+{
+    kv_store *store = new_store(KV_SHARING_SHARDED);
+    struct append append = { .max_bytes = 100000 };
+    char *expected = calloc(1, 60001);
+    size_t len = 0;
+
+    (void)state;
+    assert_non_null(expected);
+    for (int i = 0; i < 6000; i++) {
+        char piece[11];
+        kv_bytes *before = kv_store_get(store, KV_STR("log"), NOW);
+
+        snprintf(piece, sizeof piece, "%010d", i);
+        append.more = kv_slice_of(piece, 10);
+        assert_int_equal(kv_store_update(store, KV_STR("log"), append_step, &append, NOW), 0);
+        if (before)
+            assert_true(kv_slice_equal(kv_bytes_slice(before), kv_slice_of(expected, len)));
+        kv_bytes_unref(before);
+        memcpy(expected + len, piece, 10);
+        len += 10;
+        assert_int_equal(append.len, len);
+    }
+    assert_value(store, "log", expected, NOW);
+    append.max_bytes = len + 9;
+    assert_int_equal(kv_store_update(store, KV_STR("log"), append_step, &append, NOW), KV_ETOOBIG);
+    assert_value(store, "log", expected, NOW);
+    free(expected);
+    kv_store_unref(store);
+}
+
+static void a_retained_value_outlives_its_key(void **state)
+{
+    kv_store *store = new_store(KV_SHARING_SHARDED);
+    char *big = malloc(1 << 20);
+    kv_bytes *value;
+
+    (void)state;
+    assert_non_null(big);
+    memset(big, 'x', 1 << 20);
+    assert_int_equal(kv_store_set(store, KV_STR("k"), kv_slice_of(big, 1 << 20), NULL, NOW, NULL), 0);
+    value = kv_store_get(store, KV_STR("k"), NOW);
+    assert_int_equal(kv_store_clear(store), 0);
+    kv_store_unref(store);
+    assert_int_equal(kv_bytes_slice(value).len, 1 << 20);
+    assert_memory_equal(kv_bytes_slice(value).data, big, 1 << 20);
+    kv_bytes_unref(value);
+    free(big);
+}
+
+/* ---- many keys ---- */
+
+static void many_keys(kv_store *store)
+{
+    kv_slice keys[100];
+    kv_bytes *values[100];
+    char names[100][8];
+
+    for (int i = 0; i < 100; i++) {
+        snprintf(names[i], sizeof names[i], "k%d", i);
+        keys[i] = kv_str(names[i]);
+        if (i % 2)
+            set(store, names[i], names[i]);
+    }
+    assert_int_equal(kv_store_get_many(store, 100, keys, values, NOW), 50);
+    for (int i = 0; i < 100; i++) {
+        assert_true((values[i] != NULL) == (i % 2 == 1));
+        if (values[i])
+            assert_true(kv_slice_equal(kv_bytes_slice(values[i]), keys[i]));
+        kv_bytes_unref(values[i]);
+    }
+    assert_int_equal(kv_store_get_many(store, 0, keys, values, NOW), 0);
+}
+
+static void many_keys_are_found_at_once(void **state)
+{
+    (void)state;
+    on_each_sharing(many_keys);
+}
+
+static void count_visit(void *arg, kv_slice key, kv_slice value, const kv_meta *meta)
+{
+    unsigned *seen = arg;
+
+    assert_int_equal(meta->len, value.len);
+    seen[strtoul(key.data + 1, NULL, 10)]++;
+}
+
+static void scans(kv_store *store)
+{
+    unsigned seen[5000] = { 0 };
+    uint64_t cursor = 0;
+
+    for (int i = 0; i < 5000; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "k%d", i);
+        set(store, name, "v");
+    }
+    do {
+        cursor = kv_store_scan(store, cursor, 10, count_visit, seen, NOW);
+    } while (cursor);
+    for (int i = 0; i < 5000; i++)
+        assert_true(seen[i] >= 1);
+}
+
+static void scan_sees_every_key(void **state)
+{
+    (void)state;
+    on_each_sharing(scans);
+}
+
+static void clear_takes_all(kv_store *store)
+{
+    kv_stats stats;
+
+    for (int i = 0; i < 3000; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "k%d", i);
+        set(store, name, "v");
+    }
+    assert_int_equal(kv_store_clear(store), 0);
+    kv_store_stats(store, &stats, NOW);
+    assert_int_equal(stats.keys, 0);
+    assert_int_equal(stats.entry_bytes, 0);
+    set(store, "k", "after");
+    assert_value(store, "k", "after", NOW);
+}
+
+static void a_cleared_store_is_empty_and_usable(void **state)
+{
+    (void)state;
+    on_each_sharing(clear_takes_all);
+}
+
+/* ---- acts on several keys, through the internal verbs ---- */
+
+/* The two ends of an epoch round an expression of the internal interface. */
+#define IN_EPOCH(store, expression)                               \
+    do {                                                          \
+        assert_int_equal(epoch_enter(kv_store_domain(store)), 0); \
+        expression;                                               \
+        epoch_leave(kv_store_domain(store));                      \
+    } while (0)
+
+static void put_many_is_all_or_nothing(void **state)
+{
+    kv_store *store = new_store(KV_SHARING_SHARDED);
+    kv_slice pairs[] = { KV_STR("a"), KV_STR("1"), KV_STR("b"), KV_STR("2"), KV_STR("a"), KV_STR("3") };
+    int err = -1;
+
+    (void)state;
+    IN_EPOCH(store, err = store_put_many(store, 3, pairs, STORE_PUT_IF_ALL, KV_FOREVER, false, NOW));
+    assert_int_equal(err, KV_ECOND);
+    assert_int_equal(kv_store_count(store), 0);
+    IN_EPOCH(store, err = store_put_many(store, 3, pairs, STORE_PUT_IF_NONE, NOW + 5, false, NOW));
+    assert_int_equal(err, 0);
+    assert_value(store, "a", "3", NOW);
+    assert_value(store, "b", "2", NOW);
+    IN_EPOCH(store, err = store_put_many(store, 3, pairs, STORE_PUT_IF_NONE, KV_FOREVER, false, NOW));
+    assert_int_equal(err, KV_ECOND);
+    IN_EPOCH(store, err = store_put_many(store, 2, pairs, STORE_PUT_ALWAYS, KV_FOREVER, true, NOW));
+    assert_int_equal(err, 0);
+    assert_value(store, "a", "1", NOW + 4);
+    assert_value(store, "a", NULL, NOW + 5); /* the deadline was kept */
+    store_check(store);
+    kv_store_unref(store);
+}
+
+static void delete_many_counts_each_key_once(void **state)
+{
+    kv_store *store = new_store(KV_SHARING_SHARDED);
+    kv_slice names[] = { KV_STR("a"), KV_STR("b"), KV_STR("a"), KV_STR("none") };
+    size_t removed = 0;
+
+    (void)state;
+    set(store, "a", "1");
+    set(store, "b", "1");
+    IN_EPOCH(store, assert_int_equal(store_delete_many(store, 4, names, &removed, NOW), 0));
+    assert_int_equal(removed, 2);
+    assert_int_equal(kv_store_count(store), 0);
+    kv_store_unref(store);
+}
+
+static int transfer(kv_store *from, const char *a, kv_store *to, const char *b, store_transfer how,
+                    bool replace)
+{
+    int err = 0;
+
+    IN_EPOCH(from, err = store_transfer_key(from, store_key_of(from, kv_str(a)), to,
+                                            store_key_of(to, kv_str(b)), how, replace, NOW));
+    return err;
+}
+
+static void transfer_takes_value_and_deadline_along(void **state)
+{
+    kv_domain *domain = kv_domain_new(NULL);
+    kv_store_options options = { .domain = domain };
+    kv_store *one = kv_store_new(&options), *two = kv_store_new(&options);
+
+    (void)state;
+    assert_non_null(one);
+    assert_non_null(two);
+    set(one, "a", "1");
+    assert_int_equal(kv_store_expire(one, KV_STR("a"), NOW + 5, NOW), 0);
+    assert_int_equal(transfer(one, "a", one, "a", STORE_MOVE, true), KV_ESAMEKEY);
+    assert_int_equal(transfer(one, "none", one, "b", STORE_MOVE, true), KV_ENOKEY);
+    assert_int_equal(transfer(one, "a", one, "b", STORE_MOVE, false), 0);
+    assert_value(one, "a", NULL, NOW);
+    assert_value(one, "b", "1", NOW + 4);
+    assert_value(one, "b", NULL, NOW + 5);
+    assert_int_equal(transfer(one, "b", two, "b", STORE_COPY, false), 0);
+    assert_int_equal(transfer(one, "b", two, "b", STORE_MOVE, false), KV_ECOND);
+    assert_int_equal(transfer(one, "b", two, "b", STORE_MOVE, true), 0);
+    assert_int_equal(kv_store_count(one), 0);
+    assert_value(two, "b", "1", NOW);
+    store_swap(one, two);
+    assert_value(one, "b", "1", NOW);
+    assert_int_equal(kv_store_count(two), 0);
+    kv_store_unref(one);
+    kv_store_unref(two);
+    kv_domain_unref(domain);
+}
+
+/* ---- changes ---- */
+
+struct transcript {
+    char text[1024];
+    size_t len;
+};
+
+KV_UNDER_LOCK static void write_change(void *arg, const kv_change *c)
+{
+    static const char *const names[] = { "set", "append", "deadline", "delete", "expire", "clear", "swap" };
+    struct transcript *t = arg;
+
+    t->len += (size_t)snprintf(t->text + t->len, sizeof t->text - t->len, "%s %.*s %.*s\n", names[c->kind],
+                               (int)c->key.len, c->key.data, (int)c->value.len, c->value.data);
+}
+
+static void every_write_tells_the_state_it_reached(void **state)
+{
+    kv_store *store = new_store(KV_SHARING_SHARDED);
+    struct transcript t = { .len = 0 };
+    struct append append = { .more = KV_STR("de"), .max_bytes = 100 };
+    kv_slice pairs[] = { KV_STR("x"), KV_STR("1"), KV_STR("y"), KV_STR("2") };
+
+    (void)state;
+    kv_store_on_change(store, write_change, &t, NULL);
+    set(store, "k", "abc");
+    assert_int_equal(kv_store_update(store, KV_STR("k"), append_step, &append, NOW), 0);
+    assert_int_equal(kv_store_increment(store, KV_STR("n"), 5, NULL, NOW), 0);
+    assert_int_equal(kv_store_increment(store, KV_STR("k"), 5, NULL, NOW), KV_ENOTINT);
+    assert_int_equal(kv_store_expire(store, KV_STR("n"), NOW + 5, NOW), 0);
+    assert_int_equal(kv_store_expire_cycle(store, NOW + 5, 0), 1);
+    assert_int_equal(kv_store_delete(store, KV_STR("k"), NULL, NOW), 0);
+    IN_EPOCH(store,
+             assert_int_equal(store_put_many(store, 2, pairs, STORE_PUT_ALWAYS, KV_FOREVER, false, NOW), 0));
+    assert_int_equal(kv_store_clear(store), 0);
+    assert_string_equal(t.text, "set k abc\nappend k de\nset n 5\ndeadline n \nexpire n \ndelete k \n"
+                                "set x 1\nset y 2\nclear  \n");
+    kv_store_unref(store);
+}
+
+/* ---- options ---- */
+
+static void options_out_of_range_are_refused(void **state)
+{
+    kv_store_options three = { .shards = 3 }, many = { .shards = 2048 }, odd = { .sharing = (kv_sharing)7 };
+
+    (void)state;
+    assert_null(kv_store_new(&three));
+    assert_null(kv_store_new(&many));
+    assert_null(kv_store_new(&odd));
+    kv_store_unref(NULL);
+}
+
+/* ---- memory that runs out ---- */
+
+struct failing {
+    long countdown; /* allocations that still succeed; negative: all */
+    size_t in_use;
+};
+
+static void *failing_alloc(void *arg, size_t size_bytes, size_t alignment)
+{
+    struct failing *f = arg;
+    void *memory = NULL;
+
+    if (f->countdown == 0)
+        return NULL;
+    if (f->countdown > 0)
+        f->countdown--;
+    if (posix_memalign(&memory, alignment < sizeof(void *) ? sizeof(void *) : alignment, size_bytes) != 0)
+        return NULL;
+    f->in_use += size_bytes;
+    return memory;
+}
+
+static void failing_free(void *arg, void *memory, size_t size_bytes)
+{
+    ((struct failing *)arg)->in_use -= size_bytes;
+    free(memory);
+}
+
+static void put_many_without_memory_leaves_all_as_it_was(void **state)
+{
+    enum { N = 400 };
+    static char names[N][16];
+    kv_slice pairs[2 * N];
+    int err = KV_ENOMEM;
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        snprintf(names[i], sizeof names[i], "key:%d", i);
+        pairs[2 * i] = kv_str(names[i]);
+        pairs[2 * i + 1] = KV_STR("new");
+    }
+    for (long n = 0; err == KV_ENOMEM; n++) {
+        struct failing f = { .countdown = -1 };
+        kv_allocator allocator = { failing_alloc, failing_free, &f };
+        kv_domain_options domain_options = { .allocator = &allocator };
+        kv_domain *domain = kv_domain_new(&domain_options);
+        kv_store_options options = { .domain = domain };
+        kv_store *store = kv_store_new(&options);
+
+        assert_non_null(store);
+        assert_int_equal(kv_store_set(store, pairs[0], KV_STR("old"), NULL, NOW, NULL), 0);
+        f.countdown = n;
+        IN_EPOCH(store, err = store_put_many(store, N, pairs, STORE_PUT_ALWAYS, KV_FOREVER, false, NOW));
+        f.countdown = -1;
+        assert_int_equal(kv_store_count(store), err ? 1 : N);
+        assert_value(store, names[0], err ? "old" : "new", NOW);
+        assert_value(store, names[N - 1], err ? NULL : "new", NOW);
+        store_check(store);
+        kv_store_unref(store);
+        kv_domain_unref(domain);
+        assert_int_equal(f.in_use, 0);
+    }
+    assert_int_equal(err, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_value_is_what_was_last_set),
+        cmocka_unit_test(keys_and_values_are_any_bytes),
+        cmocka_unit_test(a_condition_that_fails_changes_nothing),
+        cmocka_unit_test(a_key_is_gone_at_its_deadline),
+        cmocka_unit_test(increment_is_strict_about_numbers),
+        cmocka_unit_test(appending_shows_older_readers_what_they_had),
+        cmocka_unit_test(a_retained_value_outlives_its_key),
+        cmocka_unit_test(many_keys_are_found_at_once),
+        cmocka_unit_test(scan_sees_every_key),
+        cmocka_unit_test(a_cleared_store_is_empty_and_usable),
+        cmocka_unit_test(put_many_is_all_or_nothing),
+        cmocka_unit_test(delete_many_counts_each_key_once),
+        cmocka_unit_test(transfer_takes_value_and_deadline_along),
+        cmocka_unit_test(every_write_tells_the_state_it_reached),
+        cmocka_unit_test(options_out_of_range_are_refused),
+        cmocka_unit_test(put_many_without_memory_leaves_all_as_it_was),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
