@@ -1,8 +1,17 @@
 /* command.h - the table of all commands: the one list that dispatch, COMMAND, ACL categories, kvcli and the
  * module read.
  *
- * A row is data (commands.def). Data commands name a function of this folder; session commands (HELLO, CLIENT,
- * CONFIG, ...) have none here: the host runs them by their id.
+ *     const kv_command *row = kv_command_resolve(argc, argv, reply);
+ *     if (row && row->run)
+ *         row->run(&call);                        // a data command: call.command = row
+ *     else if (row)
+ *         run_session_command(row->id, &call);    // KV_COMMAND_hello, KV_COMMAND_client_kill, ...
+ *
+ * A row is data (commands.def). Data commands name a function of this folder, kv_cmd_<id>; session commands
+ * (HELLO, CLIENT, CONFIG, ...) have none here: the host runs them by their id.
+ *
+ * Threads    The table is constant; the functions keep nothing.
+ * Errors     kv_command_resolve replies them, in Redis's words.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef KV_COMMANDS_COMMAND_H
@@ -10,8 +19,9 @@
 
 #include "call.h"
 
-/* Runs the command and replies exactly once, errors included. */
-typedef void kv_command_fn(kv_call *call) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+/* Runs the command and replies exactly once, errors included. The caller is inside an epoch of the stores'
+ * domain and holds no shard (declared with each function below: the analysis does not look through pointers). */
+typedef void kv_command_fn(kv_call *call);
 
 enum kv_command_flag { /* as COMMAND INFO names them */
     KV_CMD_WRITE = 1 << 0,
@@ -46,11 +56,13 @@ typedef struct kv_key_spec {
     int step;
     int numkeys;  /* when not 0: argv[numkeys] counts the keys, which begin right after it, step apart */
     unsigned flags; /* KV_KEY_... */
+    const char *notes; /* COMMAND INFO's remark about the flags, or NULL */
 } kv_key_spec;
 
 enum kv_key_flag { /* COMMAND INFO's key-spec flags */
     KV_KEY_RO = 1, KV_KEY_RW = 2, KV_KEY_OW = 4, KV_KEY_RM = 8,
     KV_KEY_ACCESS = 16, KV_KEY_UPDATE = 32, KV_KEY_INSERT = 64, KV_KEY_DELETE = 128,
+    KV_KEY_VARIABLE = 256, /* the options decide which of the flags apply */
 };
 
 /* An argument as COMMAND DOCS describes it. */
@@ -65,6 +77,7 @@ typedef struct kv_arg {
     const char *token;            /* the word that introduces it, or NULL */
     unsigned flags;               /* KV_ARG_OPTIONAL ... */
     const char *since;            /* when newer than the command */
+    int key_spec;                 /* of a KEY: 0 is keys, 1 is keys2 */
     const struct kv_arg *sub;     /* ONEOF, BLOCK: ends with a NULL name */
 } kv_arg;
 
@@ -82,25 +95,42 @@ typedef struct kv_command {
     const char *group, *since, *complexity, *summary;
     const kv_arg *args;     /* ends with a NULL name; NULL: none */
     const char *tips;       /* COMMAND INFO's command tips, separated by spaces, or NULL */
+    const char *deprecated_since, *replaced_by; /* or NULL */
 } kv_command;
 
 /* The ids: KV_COMMAND_get, KV_COMMAND_object_encoding, ... */
 enum kv_command_id {
-#define COMMAND(id, ...)         KV_COMMAND_##id,
-#define SESSION_COMMAND(id, ...) KV_COMMAND_##id,
-#define CONTAINER(id, ...)       KV_COMMAND_##id,
+#define COMMAND(id, ...)                             KV_COMMAND_##id,
+#define SESSION_COMMAND(id, ...)                     KV_COMMAND_##id,
+#define CONTAINER(id, ...)                           KV_COMMAND_##id,
+#define SUBCOMMAND(container, id, name, ...)         KV_COMMAND_##container##_##id,
+#define SESSION_SUBCOMMAND(container, id, name, ...) KV_COMMAND_##container##_##id,
 #include "commands.def"
-#undef COMMAND
-#undef SESSION_COMMAND
-#undef CONTAINER
     KV_COMMAND_COUNT
 };
+
+/* The functions: kv_cmd_get, kv_cmd_object_encoding, ... */
+#define KV_COMMAND_FN(name) void name(kv_call *call) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+#define COMMAND(id, ...)    KV_COMMAND_FN(kv_cmd_##id)
+#define SESSION_COMMAND(id, ...)
+#define CONTAINER(id, ...)
+#define SUBCOMMAND(container, id, name, ...) KV_COMMAND_FN(kv_cmd_##container##_##id)
+#define SESSION_SUBCOMMAND(container, id, name, ...)
+#include "commands.def"
 
 /* All rows, by id. */
 extern const kv_command kv_command_table[KV_COMMAND_COUNT];
 
-/* The row of a command, or NULL. Case does not matter. A handful of instructions: on the hot path. */
+/* The row of a command (not of a subcommand), or NULL. Case does not matter. A handful of instructions: on
+ * the hot path. */
 const kv_command *kv_command_find(kv_slice name);
+/* The rows of a command's subcommands: the *ret_count that follow it in the table. */
+const kv_command *kv_command_subcommands(const kv_command *row, size_t *ret_count);
+/* The row of a subcommand, or NULL. Case does not matter. */
+const kv_command *kv_command_find_sub(const kv_command *row, kv_slice name);
+/* "get", "client|kill": as errors and COMMAND name a row. */
+#define KV_COMMAND_NAME_MAX 64
+kv_slice kv_command_name(const kv_command *row, char buffer[KV_COMMAND_NAME_MAX]);
 /* The row that argv runs: the subcommand's where the command is a container. On NULL an error was replied: unknown
  * command, unknown subcommand, or wrong number of arguments. */
 const kv_command *kv_command_resolve(int argc, const kv_slice argv[], kv_reply *reply);
@@ -110,7 +140,7 @@ static inline bool kv_command_arity_ok(const kv_command *row, int argc)
     return row->arity >= 0 ? argc == row->arity : argc >= -row->arity;
 }
 /* Writes the positions of the keys into positions (room for max) and returns how many there are, which may
- * be more than max; KV_EINVAL: the arguments do not say. */
+ * be more than max; KV_EINVAL: the arguments do not say. argc must fit the arity. */
 int kv_command_keys(const kv_command *row, int argc, const kv_slice argv[], int positions[], int max);
 
 #endif

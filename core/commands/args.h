@@ -1,0 +1,45 @@
+/* args.h - reading the arguments of a command.
+ *
+ * Words of options are compared without case; numbers are strict (decimal.h). What replies an error says so.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_COMMANDS_ARGS_H
+#define KV_COMMANDS_ARGS_H
+
+#include "command.h"
+#include "decimal.h"
+
+/* ASCII only, whatever the locale. */
+static inline char kv_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+static inline char kv_upper(char c)
+{
+    return c >= 'a' && c <= 'z' ? (char)(c - ('a' - 'A')) : c;
+}
+
+/* Whether arg is word, which is in lower case; arg may be in any. */
+bool kv_word_is(kv_slice arg, const char *word);
+
+static inline bool kv_parse_int(kv_slice text, int64_t *ret_value)
+{
+    return decimal_parse(text, ret_value);
+}
+/* An unsigned number, as versions and cursors are: digits only. */
+bool kv_parse_uint(kv_slice text, uint64_t *ret_value);
+
+/* The argument as an integer, or KV_ENOTINT; ret_value is then untouched. */
+int kv_arg_int(const kv_call *call, int index, int64_t *ret_value);
+/* As an index of call->databases: KV_ENOTINT, KV_EDB. */
+int kv_arg_db(const kv_call *call, int index, int *ret_db);
+
+/* The key at argv[index], hashed unless the host has done so. */
+static inline store_key kv_arg_key(const kv_call *call, int index)
+{
+    if (call->key_hashed && index == call->command->keys.first)
+        return (store_key){ call->argv[index], call->key_hash };
+    return store_key_of(call->store, call->argv[index]);
+}
+
+#endif
