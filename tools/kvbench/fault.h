@@ -1,0 +1,21 @@
+/* fault.h - why a measurement could not be taken: one sentence, carried up to main.
+ *
+ *     if (connect(fd, ...))
+ *         return fault_set(fault, "cannot connect to port %d: %s", port, strerror(errno));
+ *
+ * Every function of kvbench that can fail takes a fault and returns 0, or -1 with the sentence filled in.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KVBENCH_FAULT_H
+#define KVBENCH_FAULT_H
+
+typedef struct fault {
+    char text[1024];
+} fault;
+
+/* Always -1, so that it can be returned at once. An earlier sentence is replaced. */
+int fault_set(fault *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Puts a context in front of the sentence ("redis-server: ..."). Always -1. */
+int fault_prefix(fault *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,296 @@
+/* options.c - see options.h.
+ *
+ * One table row per option: its name, the modes that know it, where its value goes, its bounds and its
+ * line of help. The parser and the help both read it; nothing else lists options.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "options.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum option_kind { OPTION_FLAG, OPTION_NO, OPTION_COUNT, OPTION_SECONDS, OPTION_TEXT, OPTION_EXTRA };
+
+#define S         (1u << MODE_SERVER)
+#define M         (1u << MODE_MAP)
+#define F         (1u << MODE_FLOOR)
+#define AT(field) offsetof(options, field)
+
+typedef struct option {
+    const char *name, *value; /* value: how the help calls it; NULL for flags */
+    unsigned modes;
+    enum option_kind kind;
+    size_t at;         /* the field */
+    uint64_t min, max; /* of counts */
+    const char *help;
+} option;
+
+static const option OPTION_TABLE[] = {
+    { "callgrind", NULL, S, OPTION_FLAG, AT(callgrind), 0, 0,
+      "count user-space instructions per request instead (valgrind); repeatable" },
+    { "keep", "DIR", S, OPTION_TEXT, AT(keep), 0, 0,
+      "keep callgrind's files in DIR, for callgrind_annotate" },
+    { "strategies", NULL, S, OPTION_FLAG, AT(strategies), 0, 0,
+      "compare kvserver's sharing strategies: sharded, mutex, actor" },
+    { "only", "NAMES", S, OPTION_TEXT, AT(only), 0, 0,
+      "measure only these, separated by commas: kvserver, redis-server, memcached, floor" },
+    { "kvserver", "FILE", S, OPTION_TEXT, AT(kvserver), 0, 0,
+      "the kvserver to run (default: the one built with this)" },
+    { "kvserver-args", "WORDS", S, OPTION_TEXT, AT(kvserver_args), 0, 0,
+      "more words for kvserver's command line" },
+    { "redis-server", "FILE", S, OPTION_TEXT, AT(redis_server), 0, 0,
+      "the redis-server to run (default: from PATH)" },
+    { "memcached", "FILE", S, OPTION_TEXT, AT(memcached), 0, 0, "the memcached to run (default: from PATH)" },
+    { "server", "NAME=LINE", S, OPTION_EXTRA, AT(extra), 0, 0,
+      "another RESP server; {port} and {dir} in its command line are replaced; up to 4 times" },
+    { "sharing", "HOW", S, OPTION_TEXT, AT(sharing), 0, 0, "kvserver's --sharing: sharded, mutex or actor" },
+    { "threads", "N", S, OPTION_COUNT, AT(threads), 1, 256,
+      "threads of every server (default 1; with --strategies: the cores)" },
+    { "keys", "N", S, OPTION_COUNT, AT(keys), 1, 1000000000,
+      "keys of the main rows (default 1M; callgrind 100k)" },
+    { "large-keys", "N", S, OPTION_COUNT, AT(large_keys), 0, 1000000000,
+      "keys of the row that does not fit any cache (default 5M; 0: leave it out)" },
+    { "memory-keys", "N", S, OPTION_COUNT, AT(memory_keys), 1, 1000000000,
+      "keys of the memory rows (default 2M)" },
+    { "no-memory", NULL, S, OPTION_NO, AT(memory), 0, 0, "leave out memory per key" },
+    { "no-idle", NULL, S, OPTION_NO, AT(idle), 0, 0, "leave out the cost of idle connections" },
+    { "no-strace", NULL, S, OPTION_NO, AT(strace), 0, 0, "leave out system calls per request" },
+    { "idle-connections", "N", S, OPTION_COUNT, AT(idle_connections), 1, 60000,
+      "how many of them (default 10000, or what the limit of open files permits)" },
+    { "connections", "N", S, OPTION_COUNT, AT(connections), 1, 10000, "of the load (default 50)" },
+    { "depth", "N", S, OPTION_COUNT, AT(depth), 2, 4096, "requests in a pipeline (default 64)" },
+    { "load-threads", "N", S, OPTION_COUNT, AT(load_threads), 1, 256,
+      "threads of the load (default 1; as many as --threads with --strategies)" },
+    { "rounds", "N", S, OPTION_COUNT, AT(rounds), 1, 99,
+      "times every row is measured, servers taking turns; the median counts (default 3)" },
+    { "value-size", "BYTES", S | M | F, OPTION_COUNT, AT(value_size), 1, 65536, "(default 16; map: 32)" },
+    { "keys", "SIZES", M, OPTION_TEXT, AT(map_keys), 0, 0,
+      "map sizes, separated by commas (default 1000,1M,10M)" },
+    { "ttl", NULL, M, OPTION_FLAG, AT(ttl), 0, 0, "give every key a deadline" },
+    { "churn-seconds", "S", M, OPTION_SECONDS, AT(churn_seconds), 0, 0,
+      "how long keys are deleted and added at constant size (default 5)" },
+    { "rows", "WORD", M, OPTION_TEXT, AT(rows), 0, 0, "only the rows whose name contains WORD" },
+    { "port", "N", F, OPTION_COUNT, AT(port), 1, 65535, "listen on 127.0.0.1:N" },
+    { "seconds", "S", S | M, OPTION_SECONDS, AT(seconds), 0, 0,
+      "length of one measurement (default 1; map 0.5)" },
+    { "requests", "N", S | M, OPTION_COUNT, AT(requests), 1, UINT64_MAX / 2,
+      "end a measurement after N requests, even when time is left (callgrind: default 100k)" },
+    { "seed", "N", S | M, OPTION_COUNT, AT(seed), 0, UINT32_MAX, "of the random keys (default 1)" },
+    { "json", NULL, S | M, OPTION_FLAG, AT(json), 0, 0, "print JSON instead of tables" },
+};
+#define OPTION_COUNT_OF (sizeof OPTION_TABLE / sizeof *OPTION_TABLE)
+
+static const char *const MODE_NAMES[] = { "server", "map", "floor" };
+
+int options_count(const char *text, size_t len, uint64_t min, uint64_t max, uint64_t *ret)
+{
+    uint64_t n = 0, unit = 1;
+    size_t i = 0;
+
+    for (; i < len && text[i] >= '0' && text[i] <= '9'; i++)
+        if (__builtin_mul_overflow(n, 10u, &n) || __builtin_add_overflow(n, (uint64_t)(text[i] - '0'), &n))
+            return -1;
+    if (i == 0)
+        return -1;
+    if (i + 1 == len) {
+        unit = text[i] == 'k' ? 1000 : text[i] == 'M' ? 1000000 : text[i] == 'G' ? 1000000000 : 0;
+        i++;
+    }
+    if (i != len || unit == 0 || __builtin_mul_overflow(n, unit, &n) || n < min || n > max)
+        return -1;
+    *ret = n;
+    return 0;
+}
+
+static int parse_seconds(const char *text, double *ret)
+{
+    char *end;
+    double s = strtod(text, &end);
+
+    if (end == text || *end || !isfinite(s) || s <= 0 || s > 86400)
+        return -1;
+    *ret = s;
+    return 0;
+}
+
+static int store_value(options *o, const option *row, const char *value, fault *f)
+{
+    void *field = (char *)o + row->at;
+
+    switch (row->kind) {
+    case OPTION_COUNT:
+        if (options_count(value, strlen(value), row->min, row->max, field))
+            return fault_set(f, "--%s: \"%s\" is not a number from %llu to %llu", row->name, value,
+                             (unsigned long long)row->min, (unsigned long long)row->max);
+        return 0;
+    case OPTION_SECONDS:
+        if (parse_seconds(value, field))
+            return fault_set(f, "--%s: \"%s\" is not a number of seconds", row->name, value);
+        return 0;
+    case OPTION_TEXT:
+        *(const char **)field = value;
+        return 0;
+    case OPTION_EXTRA:
+        if (!strchr(value, '=') || *value == '=')
+            return fault_set(f, "--%s: \"%s\" is not of the form NAME=COMMAND LINE", row->name, value);
+        if (o->extra_count == OPTIONS_EXTRA)
+            return fault_set(f, "--%s: given more than %d times", row->name, OPTIONS_EXTRA);
+        o->extra[o->extra_count++] = value;
+        return 0;
+    default:
+        *(bool *)field = row->kind == OPTION_FLAG;
+        return 0;
+    }
+}
+
+static const option *find(const char *name, size_t len, bench_mode mode)
+{
+    for (size_t i = 0; i < OPTION_COUNT_OF; i++)
+        if ((OPTION_TABLE[i].modes & 1u << mode) && strncmp(OPTION_TABLE[i].name, name, len) == 0 &&
+            OPTION_TABLE[i].name[len] == '\0')
+            return &OPTION_TABLE[i];
+    return NULL;
+}
+
+/* One option, in the form --name value or --name=value. Moves *at over its words. */
+static int parse_option(options *o, char **argv, int argc, int *at, fault *f)
+{
+    const char *word = argv[*at], *name = word + 2, *equals;
+    const option *row;
+    size_t len;
+
+    if (strncmp(word, "--", 2) != 0)
+        return fault_set(f, "\"%s\" is not an option", word);
+    equals = strchr(name, '=');
+    len = equals ? (size_t)(equals - name) : strlen(name);
+    row = find(name, len, o->mode);
+    if (!row)
+        return fault_set(f, "kvbench %s knows no option \"%.*s\"", MODE_NAMES[o->mode], (int)len + 2, word);
+    ++*at;
+    if (!row->value)
+        return equals ? fault_set(f, "--%s takes no value", row->name) : store_value(o, row, NULL, f);
+    if (equals)
+        return store_value(o, row, equals + 1, f);
+    if (*at == argc)
+        return fault_set(f, "--%s needs a value: %s", row->name, row->value);
+    return store_value(o, row, argv[(*at)++], f);
+}
+
+static int parse_mode(options *o, const char *word, fault *f)
+{
+    for (unsigned i = 0; i < sizeof MODE_NAMES / sizeof *MODE_NAMES; i++)
+        if (strcmp(word, MODE_NAMES[i]) == 0) {
+            o->mode = (bench_mode)i;
+            return 0;
+        }
+    return fault_set(f, "\"%s\" is neither server nor map nor floor", word);
+}
+
+/* What is wrong with options that are fine each by itself; and defaults that depend on others. */
+static int check(options *o, fault *f)
+{
+    if (o->sharing && strcmp(o->sharing, "sharded") != 0 && strcmp(o->sharing, "mutex") != 0 &&
+        strcmp(o->sharing, "actor") != 0)
+        return fault_set(f, "--sharing: \"%s\" is neither sharded nor mutex nor actor", o->sharing);
+    if (o->callgrind && o->strategies)
+        return fault_set(f, "--callgrind and --strategies exclude each other");
+    if (o->sharing && o->strategies)
+        return fault_set(f, "--sharing and --strategies exclude each other");
+    if (o->load_threads > o->connections && o->connections)
+        return fault_set(f, "--load-threads: there are only %llu connections",
+                         (unsigned long long)o->connections);
+    if ((o->connections ? o->connections : 50) * o->depth * (o->value_size + 128) > 1ull << 30)
+        return fault_set(f,
+                         "--connections x --depth x --value-size is more than 1 GiB of requests under way");
+    if (o->mode == MODE_FLOOR && o->port == 0)
+        return fault_set(f, "--port is missing");
+    return 0;
+}
+
+int options_parse(options *ret, int argc, char **argv, fault *f)
+{
+    options o = { .seed = 1,
+                  .depth = 64,
+                  .rounds = 3,
+                  .strace = true,
+                  .memory = true,
+                  .idle = true,
+                  .large_keys = 5000000,
+                  .memory_keys = 2000000,
+                  .idle_connections = 10000 };
+
+    if (argc < 2)
+        return fault_set(f, "say what to measure: kvbench server or kvbench map (kvbench --help)");
+    if (strcmp(argv[1], "--version") == 0) {
+        o.version = true;
+        *ret = o;
+        return 0;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        options_help(-1);
+        o.help = true;
+        *ret = o;
+        return 0;
+    }
+    if (parse_mode(&o, argv[1], f))
+        return -1;
+    for (int at = 2; at < argc;) {
+        if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
+            options_help((int)o.mode);
+            o.help = true;
+            break;
+        }
+        if (parse_option(&o, argv, argc, &at, f))
+            return -1;
+    }
+    if (!o.help && check(&o, f))
+        return -1;
+    *ret = o;
+    return 0;
+}
+
+static void help_options(bench_mode mode)
+{
+    for (size_t i = 0; i < OPTION_COUNT_OF; i++) {
+        const option *row = &OPTION_TABLE[i];
+        char left[64];
+
+        if (!(row->modes & 1u << mode))
+            continue;
+        snprintf(left, sizeof left, "--%s %s", row->name, row->value ? row->value : "");
+        printf("  %-24s %s\n", left, row->help);
+    }
+}
+
+void options_help(int mode)
+{
+    if (mode < 0) {
+        printf("kvbench - how fast, and how much memory\n\n"
+               "  kvbench server [options]   kvserver beside redis-server, memcached and a server that\n"
+               "                             stores nothing (the floor): CPU time, throughput, memory\n"
+               "  kvbench map [options]      the map and the store in process, without any socket\n"
+               "  kvbench floor --port N     run the floor server by itself\n\n"
+               "kvbench server --help and kvbench map --help tell their options.\n"
+               "Exit status: 0 measured; 1 a bad option; 2 a server died, hung or answered nonsense.\n"
+               "All servers run on 127.0.0.1, on free ports, and are stopped again.\n");
+        return;
+    }
+    printf("kvbench %s [options]\n\n", MODE_NAMES[mode]);
+    if (mode == MODE_SERVER)
+        printf("Starts the servers, fills them, and measures the same rows for each in turn, round after "
+               "round;\n"
+               "with the defaults that takes about 3 minutes. The first figure is the server's own CPU time "
+               "per\n"
+               "request (its ratio to redis-server's in the same round stands beside it), because throughput "
+               "on\n"
+               "a machine that also runs the load says little.\n\n");
+    if (mode == MODE_MAP)
+        printf("Measures the map (core/map) and the store (kvstore.h) in this process: 16-byte keys.\n"
+               "With the defaults that takes about 3 minutes and 2 GB of memory.\n\n");
+    if (mode == MODE_FLOOR)
+        printf("A libevent server that answers every GET with the same bytes; until SIGTERM.\n\n");
+    printf("Options (numbers may end with k, M or G):\n");
+    help_options((bench_mode)mode);
+}
