@@ -25,7 +25,7 @@ int contestant_init(contestant *c, const char *name, protocol_kind kind, fault *
     len = vsnprintf(c->line, sizeof c->line, format, args);
     va_end(args);
     if (len < 0 || (size_t)len >= sizeof c->line)
-        return fault_set(f, "the command line of %s is longer than %zu bytes", name, sizeof c->line);
+        return fault_usage(f, "the command line of %s is longer than %zu bytes", name, sizeof c->line);
     for (char *at = c->line; *at;) {
         char *end = at + strcspn(at, " ");
         bool last = *end == '\0';
@@ -36,12 +36,12 @@ int contestant_init(contestant *c, const char *name, protocol_kind kind, fault *
         else if (end == at)
             goto next; /* spaces in a row */
         if (c->word_count == CONTESTANT_WORDS)
-            return fault_set(f, "the command line of %s has more than %d words", name, CONTESTANT_WORDS);
+            return fault_usage(f, "the command line of %s has more than %d words", name, CONTESTANT_WORDS);
         c->words[c->word_count++] = (size_t)(at - c->line);
     next:
         at = last ? end : end + 1;
     }
-    return c->word_count ? 0 : fault_set(f, "the command line of %s is empty", name);
+    return c->word_count ? 0 : fault_usage(f, "the command line of %s is empty", name);
 }
 
 /* A copy of word with {port} and {dir} replaced. NULL: out of memory. */

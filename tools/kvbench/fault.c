@@ -12,6 +12,18 @@ int fault_set(fault *f, const char *format, ...)
     va_start(args, format);
     vsnprintf(f->text, sizeof f->text, format, args);
     va_end(args);
+    f->usage = false;
+    return -1;
+}
+
+int fault_usage(fault *f, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(f->text, sizeof f->text, format, args);
+    va_end(args);
+    f->usage = true;
     return -1;
 }
 

@@ -36,7 +36,7 @@ static void own_path(char out[], size_t size)
 /* Finds a program beside this one, in the build tree, or by PATH. */
 static bool find_program(const char *name, const char *given, char out[], size_t size)
 {
-    static const char *const PLACES[] = { "", "/../standalone", "/../../standalone", "/../../bin" };
+    static const char *const PLACES[] = { "", "/../standalone", "/../../standalone" };
     char dir[512];
     const char *path = getenv("PATH");
 
@@ -89,7 +89,8 @@ static int add_kvservers(lineup *l, const options *o, fault *f)
     if (!listed(o->only, "kvserver"))
         return 0;
     if (!find_program("kvserver", o->kvserver, path, sizeof path))
-        return fault_set(f, "there is no kvserver at %s (--kvserver FILE)", o->kvserver ? o->kvserver : path);
+        return fault_usage(f, "there is no kvserver at %s (--kvserver FILE)",
+                           o->kvserver ? o->kvserver : path);
     if (!o->strategies)
         return add_kvserver(l, o, o->sharing, path, f);
     for (size_t i = 0; i < sizeof STRATEGIES / sizeof *STRATEGIES; i++)
@@ -127,7 +128,7 @@ static int add_installed(lineup *l, const options *o, const char *name, const ch
     if (find_program(name, given, path, sizeof path))
         return add(l, o, path, f);
     if (o->only || given)
-        return fault_set(f, "there is no %s", given ? given : name);
+        return fault_usage(f, "there is no %s", given ? given : name);
     fprintf(stderr, "kvbench: %s is not installed: left out\n", name);
     return 0;
 }
@@ -169,7 +170,7 @@ static int check_names(const lineup *l, const options *o, fault *f)
         for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
             known |= strcmp(name, KNOWN[i]) == 0;
         if (!known && lineup_find(l, name) < 0)
-            return fault_set(f, "--only: there is no server \"%s\"", name);
+            return fault_usage(f, "--only: there is no server \"%s\"", name);
     }
     return 0;
 }

@@ -28,7 +28,7 @@ int main(int argc, char **argv)
 {
     options o;
     report r = { 0 };
-    fault f = { "" };
+    fault f = { .usage = false };
 
     if (options_parse(&o, argc, argv, &f)) {
         fprintf(stderr, "kvbench: %s\n", f.text);
@@ -46,5 +46,7 @@ int main(int argc, char **argv)
     else if (o.mode != MODE_FLOOR)
         report_print(&r, argc, argv, o.json, stdout);
     report_done(&r);
-    return err ? EXIT_FAILED : EXIT_MEASURED;
+    if (err)
+        return f.usage ? EXIT_USAGE : EXIT_FAILED;
+    return EXIT_MEASURED;
 }

@@ -11,7 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_kind { OPTION_FLAG, OPTION_NO, OPTION_COUNT, OPTION_SECONDS, OPTION_TEXT, OPTION_EXTRA };
+enum option_kind {
+    OPTION_FLAG,
+    OPTION_NO,
+    OPTION_COUNT,
+    OPTION_SECONDS,
+    OPTION_TEXT,
+    OPTION_EXTRA,
+    OPTION_SIZES
+};
 
 #define S         (1u << MODE_SERVER)
 #define M         (1u << MODE_MAP)
@@ -65,8 +73,9 @@ static const option OPTION_TABLE[] = {
       "threads of the load (default 1; as many as --threads with --strategies)" },
     { "rounds", "N", S, OPTION_COUNT, AT(rounds), 1, 99,
       "times every row is measured, servers taking turns; the median counts (default 3)" },
-    { "value-size", "BYTES", S | M | F, OPTION_COUNT, AT(value_size), 1, 65536, "(default 16; map: 32)" },
-    { "keys", "SIZES", M, OPTION_TEXT, AT(map_keys), 0, 0,
+    { "value-size", "BYTES", S | F, OPTION_COUNT, AT(value_size), 1, 65536, "(default 16)" },
+    { "value-size", "BYTES", M, OPTION_COUNT, AT(value_size), 1, 1024, "(default 32)" },
+    { "keys", "SIZES", M, OPTION_SIZES, AT(sizes), 1, 1000000000,
       "map sizes, separated by commas (default 1000,1M,10M)" },
     { "ttl", NULL, M, OPTION_FLAG, AT(ttl), 0, 0, "give every key a deadline" },
     { "churn-seconds", "S", M, OPTION_SECONDS, AT(churn_seconds), 0, 0,
@@ -115,6 +124,25 @@ static int parse_seconds(const char *text, double *ret)
     return 0;
 }
 
+/* The sizes of a list such as "1000,1M,10M". */
+static int parse_sizes(options *o, const option *row, const char *list, fault *f)
+{
+    o->size_count = 0;
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        size_t len;
+
+        at += at != list;
+        len = strcspn(at, ",");
+        if (o->size_count == OPTIONS_SIZES)
+            return fault_usage(f, "--%s: more than %d sizes", row->name, OPTIONS_SIZES);
+        if (options_count(at, len, row->min, row->max, &o->sizes[o->size_count]))
+            return fault_usage(f, "--%s: \"%.*s\" is not a number from %llu to %llu", row->name, (int)len, at,
+                               (unsigned long long)row->min, (unsigned long long)row->max);
+        o->size_count++;
+    }
+    return 0;
+}
+
 static int store_value(options *o, const option *row, const char *value, fault *f)
 {
     void *field = (char *)o + row->at;
@@ -122,21 +150,23 @@ static int store_value(options *o, const option *row, const char *value, fault *
     switch (row->kind) {
     case OPTION_COUNT:
         if (options_count(value, strlen(value), row->min, row->max, field))
-            return fault_set(f, "--%s: \"%s\" is not a number from %llu to %llu", row->name, value,
-                             (unsigned long long)row->min, (unsigned long long)row->max);
+            return fault_usage(f, "--%s: \"%s\" is not a number from %llu to %llu", row->name, value,
+                               (unsigned long long)row->min, (unsigned long long)row->max);
         return 0;
     case OPTION_SECONDS:
         if (parse_seconds(value, field))
-            return fault_set(f, "--%s: \"%s\" is not a number of seconds", row->name, value);
+            return fault_usage(f, "--%s: \"%s\" is not a number of seconds", row->name, value);
         return 0;
     case OPTION_TEXT:
         *(const char **)field = value;
         return 0;
+    case OPTION_SIZES:
+        return parse_sizes(o, row, value, f);
     case OPTION_EXTRA:
         if (!strchr(value, '=') || *value == '=')
-            return fault_set(f, "--%s: \"%s\" is not of the form NAME=COMMAND LINE", row->name, value);
+            return fault_usage(f, "--%s: \"%s\" is not of the form NAME=COMMAND LINE", row->name, value);
         if (o->extra_count == OPTIONS_EXTRA)
-            return fault_set(f, "--%s: given more than %d times", row->name, OPTIONS_EXTRA);
+            return fault_usage(f, "--%s: given more than %d times", row->name, OPTIONS_EXTRA);
         o->extra[o->extra_count++] = value;
         return 0;
     default:
@@ -162,19 +192,19 @@ static int parse_option(options *o, char **argv, int argc, int *at, fault *f)
     size_t len;
 
     if (strncmp(word, "--", 2) != 0)
-        return fault_set(f, "\"%s\" is not an option", word);
+        return fault_usage(f, "\"%s\" is not an option", word);
     equals = strchr(name, '=');
     len = equals ? (size_t)(equals - name) : strlen(name);
     row = find(name, len, o->mode);
     if (!row)
-        return fault_set(f, "kvbench %s knows no option \"%.*s\"", MODE_NAMES[o->mode], (int)len + 2, word);
+        return fault_usage(f, "kvbench %s knows no option \"%.*s\"", MODE_NAMES[o->mode], (int)len + 2, word);
     ++*at;
     if (!row->value)
-        return equals ? fault_set(f, "--%s takes no value", row->name) : store_value(o, row, NULL, f);
+        return equals ? fault_usage(f, "--%s takes no value", row->name) : store_value(o, row, NULL, f);
     if (equals)
         return store_value(o, row, equals + 1, f);
     if (*at == argc)
-        return fault_set(f, "--%s needs a value: %s", row->name, row->value);
+        return fault_usage(f, "--%s needs a value: %s", row->name, row->value);
     return store_value(o, row, argv[(*at)++], f);
 }
 
@@ -185,7 +215,7 @@ static int parse_mode(options *o, const char *word, fault *f)
             o->mode = (bench_mode)i;
             return 0;
         }
-    return fault_set(f, "\"%s\" is neither server nor map nor floor", word);
+    return fault_usage(f, "\"%s\" is neither server nor map nor floor", word);
 }
 
 /* What is wrong with options that are fine each by itself; and defaults that depend on others. */
@@ -193,19 +223,19 @@ static int check(options *o, fault *f)
 {
     if (o->sharing && strcmp(o->sharing, "sharded") != 0 && strcmp(o->sharing, "mutex") != 0 &&
         strcmp(o->sharing, "actor") != 0)
-        return fault_set(f, "--sharing: \"%s\" is neither sharded nor mutex nor actor", o->sharing);
+        return fault_usage(f, "--sharing: \"%s\" is neither sharded nor mutex nor actor", o->sharing);
     if (o->callgrind && o->strategies)
-        return fault_set(f, "--callgrind and --strategies exclude each other");
+        return fault_usage(f, "--callgrind and --strategies exclude each other");
     if (o->sharing && o->strategies)
-        return fault_set(f, "--sharing and --strategies exclude each other");
+        return fault_usage(f, "--sharing and --strategies exclude each other");
     if (o->load_threads > o->connections && o->connections)
-        return fault_set(f, "--load-threads: there are only %llu connections",
-                         (unsigned long long)o->connections);
+        return fault_usage(f, "--load-threads: there are only %llu connections",
+                           (unsigned long long)o->connections);
     if ((o->connections ? o->connections : 50) * o->depth * (o->value_size + 128) > 1ull << 30)
-        return fault_set(f,
-                         "--connections x --depth x --value-size is more than 1 GiB of requests under way");
+        return fault_usage(f,
+                           "--connections x --depth x --value-size is more than 1 GiB of requests under way");
     if (o->mode == MODE_FLOOR && o->port == 0)
-        return fault_set(f, "--port is missing");
+        return fault_usage(f, "--port is missing");
     return 0;
 }
 
@@ -219,10 +249,12 @@ int options_parse(options *ret, int argc, char **argv, fault *f)
                   .idle = true,
                   .large_keys = 5000000,
                   .memory_keys = 2000000,
+                  .sizes = { 1000, 1000000, 10000000 },
+                  .size_count = 3,
                   .idle_connections = 10000 };
 
     if (argc < 2)
-        return fault_set(f, "say what to measure: kvbench server or kvbench map (kvbench --help)");
+        return fault_usage(f, "say what to measure: kvbench server or kvbench map (kvbench --help)");
     if (strcmp(argv[1], "--version") == 0) {
         o.version = true;
         *ret = o;

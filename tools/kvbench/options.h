@@ -11,6 +11,7 @@
 #include "fault.h"
 
 #define OPTIONS_EXTRA 4 /* servers of the user's own */
+#define OPTIONS_SIZES 8 /* map sizes */
 
 typedef enum bench_mode { MODE_SERVER, MODE_MAP, MODE_FLOOR } bench_mode;
 
@@ -38,8 +39,9 @@ typedef struct options {
     uint64_t keys, large_keys, memory_keys, idle_connections;
 
     /* map */
-    const char *map_keys; /* sizes, separated by commas */
-    bool ttl;             /* every key has a deadline */
+    uint64_t sizes[OPTIONS_SIZES]; /* of the maps */
+    unsigned size_count;
+    bool ttl; /* every key has a deadline */
     double churn_seconds;
     const char *rows; /* only rows whose name contains this */
 

@@ -1,0 +1,376 @@
+/* subject.c - see subject.h.
+ *
+ * A worker runs turns of 64 operations, looks at the clock between two turns, and (registered) is
+ * quiescent there, as an event loop is. What an operation costs includes making up a key and copying 32
+ * bytes out: about 10 ns that every map would have to pay here.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "subject.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "load.h"
+#include "protocol.h"
+
+#define TURN 64u
+
+typedef struct worker {
+    subject *subject;
+    const work *work;
+    pthread_t thread;
+    pthread_barrier_t *start;
+    uint64_t random;
+    uint64_t done, misses; /* operations, and those that found nothing */
+    double seconds;
+    unsigned char sink; /* so that the copies are not optimised away */
+    bool online;        /* registered with the domain */
+    int err;            /* KV_E... */
+} worker;
+
+int subject_init(subject *s, bool store, kv_sharing sharing, size_t value_size, bool ttl, fault *f)
+{
+    kv_domain_options domain_options = { .helper = true };
+
+    *s = (subject){ .value_size = value_size, .deadline_ms = ttl ? SUBJECT_NOW_MS + 3600000 : KV_FOREVER };
+    s->domain = kv_domain_new(&domain_options);
+    if (!s->domain)
+        return fault_set(f, "out of memory");
+    if (store) {
+        kv_store_options options = { .domain = s->domain, .sharing = sharing };
+
+        s->store = kv_store_new(&options);
+    } else {
+        map_options options = { .version_step = 1 };
+
+        s->map = map_new(s->domain, &options);
+    }
+    if (s->store || s->map)
+        return 0;
+    subject_done(s);
+    return fault_set(f, "out of memory");
+}
+
+void subject_done(subject *s)
+{
+    if (s->store)
+        kv_store_unref(s->store);
+    if (s->map)
+        map_free(s->map);
+    kv_domain_unref(s->domain);
+    *s = (subject){ 0 };
+}
+
+/* ---- one operation ---------------------------------------------------------------------- */
+
+static int map_set(subject *s, kv_slice name, kv_slice value) KV_REQUIRES(kv_epoch_held)
+{
+    entry_parts parts = { .key = name, .value = value, .deadline_ms = s->deadline_ms };
+    uint64_t hash = domain_hash(s->domain, name);
+    entry *fresh = entry_new(s->domain, &parts);
+    int err = 0;
+
+    if (!fresh)
+        return KV_ENOMEM;
+
+    map_shard *shard = map_lock(s->map, hash);
+    map_place place = shard_find(shard, name, hash);
+
+    if (place.entry)
+        shard_replace(shard, &place, fresh);
+    else
+        err = shard_insert(shard, hash, fresh);
+    map_unlock(shard);
+    if (err)
+        entry_free(s->domain, fresh);
+    else if (place.entry)
+        entry_retire(s->domain, place.entry);
+    return err;
+}
+
+int subject_set(subject *s, uint64_t key)
+{
+    char name[KEY_SIZE], value[SUBJECT_VALUE_MAX];
+    kv_slice key_slice = kv_slice_of(name, sizeof name), value_slice = kv_slice_of(value, s->value_size);
+    int err;
+
+    key_bytes(key, name);
+    value_bytes(key, value, s->value_size);
+    if (s->store) {
+        kv_set_options options = { .deadline_ms = s->deadline_ms };
+
+        return kv_store_set(s->store, key_slice, value_slice, &options, SUBJECT_NOW_MS, NULL);
+    }
+    err = epoch_enter(s->domain);
+    if (!err)
+        err = map_set(s, key_slice, value_slice);
+    epoch_leave(s->domain);
+    return err;
+}
+
+static int map_delete(subject *s, kv_slice name) KV_REQUIRES(kv_epoch_held)
+{
+    uint64_t hash = domain_hash(s->domain, name);
+    map_shard *shard = map_lock(s->map, hash);
+    map_place place = shard_find(shard, name, hash);
+
+    if (place.entry)
+        shard_remove(shard, &place);
+    map_unlock(shard);
+    if (place.entry)
+        entry_retire(s->domain, place.entry);
+    return place.entry ? 0 : KV_ENOKEY;
+}
+
+int subject_delete(subject *s, uint64_t key)
+{
+    char name[KEY_SIZE];
+    int err;
+
+    key_bytes(key, name);
+    if (s->store)
+        return kv_store_delete(s->store, kv_slice_of(name, sizeof name), NULL, SUBJECT_NOW_MS);
+    err = epoch_enter(s->domain);
+    if (!err)
+        err = map_delete(s, kv_slice_of(name, sizeof name));
+    epoch_leave(s->domain);
+    return err;
+}
+
+/* Copies at most SUBJECT_VALUE_MAX bytes of the value out; its length, or -1. */
+static int map_copy(subject *s, kv_slice name, char out[]) KV_REQUIRES(kv_epoch_held)
+{
+    const entry *e = map_find(s->map, name, domain_hash(s->domain, name));
+    kv_slice value;
+
+    if (!e || entry_deadline(e) <= SUBJECT_NOW_MS)
+        return -1;
+    value = entry_value(e, NULL);
+    memcpy(out, value.data, value.len);
+    return (int)value.len;
+}
+
+static int subject_get(subject *s, uint64_t key, char out[])
+{
+    char name[KEY_SIZE];
+    int len = -1;
+
+    key_bytes(key, name);
+    if (s->store) {
+        kv_meta meta;
+
+        return kv_store_copy(s->store, kv_slice_of(name, sizeof name), out, SUBJECT_VALUE_MAX, &meta,
+                             SUBJECT_NOW_MS)
+                   ? -1
+                   : (int)meta.len;
+    }
+    if (epoch_enter(s->domain) == 0)
+        len = map_copy(s, kv_slice_of(name, sizeof name), out);
+    epoch_leave(s->domain);
+    return len;
+}
+
+bool subject_check(subject *s, uint64_t key)
+{
+    char out[SUBJECT_VALUE_MAX];
+    int len = subject_get(s, key, out);
+
+    return len == (int)s->value_size && value_matches(key, out, s->value_size);
+}
+
+/* ---- turns ------------------------------------------------------------------------------ */
+
+static uint64_t draw(worker *w)
+{
+    w->random ^= w->random >> 12; /* xorshift64* (Vigna 2016) */
+    w->random ^= w->random << 25;
+    w->random ^= w->random >> 27;
+    return ((w->random * 0x2545f4914f6cdd1d) >> 32) * w->work->keys >> 32;
+}
+
+static void turn_get(worker *w, bool hot)
+{
+    char out[SUBJECT_VALUE_MAX];
+
+    for (unsigned i = 0; i < TURN; i++) {
+        w->misses += subject_get(w->subject, hot ? 0 : draw(w), out) < 0;
+        w->sink ^= (unsigned char)out[0];
+    }
+}
+
+static void turn_mix(worker *w)
+{
+    char out[SUBJECT_VALUE_MAX];
+
+    for (unsigned i = 0; i < TURN; i += 2) {
+        w->misses += subject_get(w->subject, draw(w), out) < 0;
+        w->sink ^= (unsigned char)out[0];
+
+        int err = subject_set(w->subject, draw(w));
+
+        if (err)
+            w->err = err;
+    }
+}
+
+static void batch_of_map(worker *w) KV_REQUIRES(kv_epoch_held)
+{
+    subject *s = w->subject;
+    char names[SUBJECT_BATCH][KEY_SIZE], out[SUBJECT_VALUE_MAX];
+    uint64_t hashes[SUBJECT_BATCH];
+
+    for (unsigned i = 0; i < SUBJECT_BATCH; i++) {
+        key_bytes(draw(w), names[i]);
+        hashes[i] = domain_hash(s->domain, kv_slice_of(names[i], KEY_SIZE));
+        map_prefetch_bucket(s->map, hashes[i]);
+    }
+    for (unsigned i = 0; i < SUBJECT_BATCH; i++)
+        map_prefetch_entry(s->map, hashes[i]);
+    for (unsigned i = 0; i < SUBJECT_BATCH; i++) {
+        const entry *e = map_find(s->map, kv_slice_of(names[i], KEY_SIZE), hashes[i]);
+
+        if (!e || entry_deadline(e) <= SUBJECT_NOW_MS) {
+            w->misses++;
+            continue;
+        }
+
+        kv_slice value = entry_value(e, NULL);
+
+        memcpy(out, value.data, value.len);
+        w->sink ^= (unsigned char)out[0];
+    }
+}
+
+static void batch_of_store(worker *w)
+{
+    char names[SUBJECT_BATCH][KEY_SIZE];
+    kv_slice keys[SUBJECT_BATCH];
+    kv_bytes *values[SUBJECT_BATCH];
+    int found;
+
+    for (unsigned i = 0; i < SUBJECT_BATCH; i++) {
+        key_bytes(draw(w), names[i]);
+        keys[i] = kv_slice_of(names[i], KEY_SIZE);
+    }
+    found = kv_store_get_many(w->subject->store, SUBJECT_BATCH, keys, values, SUBJECT_NOW_MS);
+    if (found < 0) {
+        w->err = found;
+        return;
+    }
+    w->misses += SUBJECT_BATCH - (unsigned)found;
+    for (unsigned i = 0; i < SUBJECT_BATCH; i++)
+        kv_bytes_unref(values[i]);
+}
+
+static void turn_batch(worker *w)
+{
+    for (unsigned i = 0; i < TURN; i += SUBJECT_BATCH) {
+        if (w->subject->store) {
+            batch_of_store(w);
+            continue;
+        }
+        if (epoch_enter(w->subject->domain) == 0)
+            batch_of_map(w);
+        epoch_leave(w->subject->domain);
+    }
+}
+
+static void turn(worker *w)
+{
+    switch (w->work->kind) {
+    case WORK_GET:
+        turn_get(w, false);
+        break;
+    case WORK_HOT:
+        turn_get(w, true);
+        break;
+    case WORK_MIX:
+        turn_mix(w);
+        break;
+    case WORK_GET_BATCH:
+        turn_batch(w);
+        break;
+    }
+    w->done += TURN;
+}
+
+static void *worker_main(void *arg)
+{
+    worker *w = arg;
+    const work *todo = w->work;
+    kv_domain *domain = w->subject->domain;
+    double begin, end;
+
+    if (todo->registered)
+        w->err = kv_thread_register(domain);
+    w->online = todo->registered && !w->err;
+    pthread_barrier_wait(w->start);
+    begin = end = load_clock();
+    while (!w->err && end - begin < todo->seconds && (!todo->operations || w->done < todo->operations)) {
+        for (unsigned i = 0; i < 8 && !w->err; i++) {
+            turn(w);
+            if (w->online)
+                kv_thread_quiesce(domain);
+        }
+        end = load_clock();
+    }
+    w->seconds = end - begin;
+    if (w->online)
+        kv_thread_unregister(domain);
+    return NULL;
+}
+
+/* ---- the run ---------------------------------------------------------------------------- */
+
+static int gather(const worker workers[], const work *w, work_result *ret_result, fault *f)
+{
+    work_result sum = { 0 };
+    double busy = 0;
+
+    for (unsigned i = 0; i < w->threads; i++) {
+        if (workers[i].err)
+            return fault_set(f, "an operation failed: %s", kv_error_text(workers[i].err));
+        if (workers[i].misses)
+            return fault_set(f, "%llu keys that are there were not found",
+                             (unsigned long long)workers[i].misses);
+        sum.operations += (double)workers[i].done;
+        busy += workers[i].seconds;
+        if (workers[i].seconds > sum.seconds)
+            sum.seconds = workers[i].seconds;
+    }
+    sum.ns = busy * 1e9 / sum.operations;
+    *ret_result = sum;
+    return 0;
+}
+
+int subject_run(subject *s, const work *w, work_result *ret_result, fault *f)
+{
+    worker *workers = calloc(w->threads, sizeof *workers);
+    pthread_barrier_t start;
+    unsigned started = 0;
+    int err = 0;
+
+    if (!workers || pthread_barrier_init(&start, NULL, w->threads)) {
+        free(workers);
+        return fault_set(f, "out of memory");
+    }
+    for (; started < w->threads; started++) {
+        worker *one = &workers[started];
+
+        *one = (worker){ .subject = s, .work = w, .start = &start };
+        one->random = (w->seed + started + 1) * 0x9e3779b97f4a7c15;
+        if (pthread_create(&one->thread, NULL, worker_main, one))
+            break;
+    }
+    if (started < w->threads) { /* those that wait at the barrier cannot be told: give up as a whole */
+        fault_set(f, "cannot start %u threads", w->threads);
+        return -1;
+    }
+    for (unsigned i = 0; i < started; i++)
+        pthread_join(workers[i].thread, NULL);
+    pthread_barrier_destroy(&start);
+    err = gather(workers, w, ret_result, f);
+    free(workers);
+    return err;
+}
