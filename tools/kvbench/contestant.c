@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define DEATH_PATIENCE 0.5  /* seconds that a server may take to die after its last reply */
 #define START_PATIENCE 60.0 /* seconds until it must answer: generous, since it may run under valgrind */
 
 int contestant_init(contestant *c, const char *name, protocol_kind kind, fault *f, const char *format, ...)
@@ -82,7 +83,7 @@ static int await_answer(server *s, fault *f)
             return err ? contestant_blame(s, f) : 0;
         }
         fault_set(f, "it does not listen on 127.0.0.1:%d after %g seconds", s->port, START_PATIENCE);
-        if (load_clock() > deadline || !process_alive(&s->process, NULL))
+        if (load_clock() > deadline || !process_alive(&s->process))
             return contestant_blame(s, f);
         poll(NULL, 0, 5);
     }
@@ -125,9 +126,10 @@ bool contestant_stop(server *s, double patience)
 
 int contestant_blame(server *s, fault *f)
 {
-    int status = 0;
+    int status;
 
-    if (s->process.pid && !process_alive(&s->process, &status)) {
+    if (process_ended(&s->process, DEATH_PATIENCE)) {
+        status = s->process.status;
         if (WIFSIGNALED(status))
             fault_set(f, "it died of signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
         else

@@ -71,17 +71,13 @@ int process_start(process *p, char *const argv[], const char *dir, fault *f)
     return fault_set(f, "cannot run %s: %s", argv[0], strerror(cause));
 }
 
-bool process_alive(process *p, int *ret_status)
+bool process_alive(process *p)
 {
-    int status = 0;
-
     if (p->pid == 0)
         return false;
-    if (waitpid(p->pid, &status, WNOHANG) != p->pid)
+    if (waitpid(p->pid, &p->status, WNOHANG) != p->pid)
         return true;
     p->pid = 0;
-    if (ret_status)
-        *ret_status = status;
     return false;
 }
 
@@ -118,27 +114,30 @@ int process_memory(const process *p, size_t *ret_bytes, fault *f)
 }
 
 /* Waits for the end of the child: by its pidfd where the kernel has them, else by looking again and again. */
-static bool ended_within(process *p, double patience)
+bool process_ended(process *p, double patience)
 {
+    if (p->pid == 0)
+        return true;
+
     int fd = (int)syscall(SYS_pidfd_open, p->pid, 0);
     struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 
     if (fd >= 0) {
         poll(&poll_fd, 1, (int)(patience * 1000));
         close(fd);
-        return !process_alive(p, NULL);
+        return !process_alive(p);
     }
     for (double waited = 0; waited < patience; waited += 0.01) {
-        if (!process_alive(p, NULL))
+        if (!process_alive(p))
             return true;
         poll(NULL, 0, 10);
     }
-    return !process_alive(p, NULL);
+    return !process_alive(p);
 }
 
 bool process_stop(process *p, double patience)
 {
-    if (!process_alive(p, NULL))
+    if (!process_alive(p))
         return false;
     kill(p->pid, SIGTERM);
     return process_wait(p, patience);
@@ -146,7 +145,7 @@ bool process_stop(process *p, double patience)
 
 bool process_wait(process *p, double patience)
 {
-    if (p->pid == 0 || ended_within(p, patience))
+    if (process_ended(p, patience))
         return true;
     kill(p->pid, SIGKILL);
     waitpid(p->pid, NULL, 0);

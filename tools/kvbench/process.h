@@ -20,13 +20,16 @@
 
 typedef struct process {
     pid_t pid;     /* 0: none */
+    int status;    /* as waitpid gives it, once pid is 0 */
     char log[256]; /* path of what it printed */
 } process;
 
 /* Runs argv (found by PATH) in directory dir. */
 int process_start(process *p, char *const argv[], const char *dir, fault *f);
-/* Whether it still runs; when it has ended, it is reaped and ret_status (may be NULL) tells how. */
-bool process_alive(process *p, int *ret_status);
+/* Whether it still runs; when it has ended, it is reaped and its status tells how. */
+bool process_alive(process *p);
+/* Whether it has ended, or does within so many seconds. */
+bool process_ended(process *p, double patience);
 /* CPU seconds, user and system, of all its threads so far; negative when it is gone. */
 double process_cpu(const process *p);
 /* Resident bytes; -1 when they cannot be read. */
