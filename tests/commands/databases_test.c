@@ -26,6 +26,7 @@ static void select_refuses_what_is_no_database(void **state)
 {
     session *s = *state;
 
+    needs_server(s);
     expect(s, "+OK", "SELECT", "5");
     expect(s, "+OK", "SET", "k", "five");
     expect(s, index_out_of_range, "SELECT", "16");
