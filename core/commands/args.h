@@ -26,6 +26,13 @@ static inline bool kv_parse_int(kv_slice text, int64_t *ret_value)
 {
     return decimal_parse(text, ret_value);
 }
+/* How much of a stranger's word an error repeats: up to its first NUL, and no more than max bytes. */
+#define KV_ECHO_MAX 128
+static inline int kv_echo_len(kv_slice word, size_t max)
+{
+    return (int)strnlen(word.data, word.len < max ? word.len : max);
+}
+
 /* An unsigned number, as versions and cursors are: digits only. */
 bool kv_parse_uint(kv_slice text, uint64_t *ret_value);
 

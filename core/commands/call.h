@@ -72,6 +72,8 @@ static inline void kv_reply_value(kv_reply *r, const entry *e)
 
     r->ops->bulk(r, value, owner);
 }
+/* n lines of a HELP subcommand. */
+void kv_reply_help(kv_reply *r, const char *const lines[], size_t n);
 /* The text of a KV_E... */
 void kv_reply_error(kv_reply *r, int error);
 /* An error text made as by printf, at most 512 bytes of it. */
@@ -96,18 +98,18 @@ typedef struct kv_call {
     const struct kv_command *command; /* the row: of the subcommand, where there is one */
     const kv_slice *argv;             /* argv[0] is the command's name */
     int argc;
-    int db;                           /* which of databases store is */
-    kv_store *store;                  /* the selected database */
+    int db;          /* which of databases store is */
+    kv_store *store; /* the selected database */
     const kv_databases *databases;
     int64_t now_ms;
-    uint32_t access;                  /* the access clock to leave on what is read, or KV_NO_TOUCH */
-    bool key_hashed;                  /* key_hash holds domain_hash of argv[command->keys.first] */
+    uint32_t access; /* the access clock to leave on what is read, or KV_NO_TOUCH */
+    bool key_hashed; /* key_hash holds domain_hash of argv[command->keys.first] */
     uint64_t key_hash;
     kv_reply *reply;
     kv_counters *counters;
-    uint64_t *rng;                    /* a random state of the thread's own */
-    size_t value_max;                 /* proto-max-bulk-len: the longest value a command may build */
-    void *host;                       /* the host's: its session */
+    uint64_t *rng;    /* a random state of the thread's own */
+    size_t value_max; /* proto-max-bulk-len: the longest value a command may build */
+    void *host;       /* the host's: its session */
 } kv_call;
 
 /* Adds to a counter that only this thread writes. */

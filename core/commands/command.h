@@ -23,7 +23,8 @@
  * domain and holds no shard (declared with each function below: the analysis does not look through pointers). */
 typedef void kv_command_fn(kv_call *call);
 
-enum kv_command_flag { /* as COMMAND INFO names them */
+/* As COMMAND INFO names them. */
+enum kv_command_flag {
     KV_CMD_WRITE = 1 << 0,
     KV_CMD_READONLY = 1 << 1,
     KV_CMD_DENYOOM = 1 << 2,
@@ -42,7 +43,7 @@ enum kv_command_flag { /* as COMMAND INFO names them */
     KV_CMD_NO_ASYNC_LOADING = 1 << 15,
     KV_CMD_MOVABLEKEYS = 1 << 16,
     KV_CMD_TOUCHES_ARBITRARY_KEYS = 1 << 17,
-    KV_CMD_KEYSPACE = 1 << 18,   /* only an ACL category from here on */
+    KV_CMD_KEYSPACE = 1 << 18, /* only an ACL category from here on */
     KV_CMD_CONNECTION = 1 << 19,
     KV_CMD_DANGEROUS = 1 << 20,
     KV_CMD_SESSION = 1 << 21,    /* run by the host */
@@ -51,50 +52,64 @@ enum kv_command_flag { /* as COMMAND INFO names them */
 
 /* Where the keys stand in argv. */
 typedef struct kv_key_spec {
-    int first;    /* 0: no keys */
-    int last;     /* counted from the end when negative */
+    int first; /* 0: no keys */
+    int last;  /* counted from the end when negative */
     int step;
-    int numkeys;  /* when not 0: argv[numkeys] counts the keys, which begin right after it, step apart */
-    unsigned flags; /* KV_KEY_... */
+    int numkeys;       /* when not 0: argv[numkeys] counts the keys, which begin right after it, step apart */
+    unsigned flags;    /* KV_KEY_... */
     const char *notes; /* COMMAND INFO's remark about the flags, or NULL */
 } kv_key_spec;
 
-enum kv_key_flag { /* COMMAND INFO's key-spec flags */
-    KV_KEY_RO = 1, KV_KEY_RW = 2, KV_KEY_OW = 4, KV_KEY_RM = 8,
-    KV_KEY_ACCESS = 16, KV_KEY_UPDATE = 32, KV_KEY_INSERT = 64, KV_KEY_DELETE = 128,
+/* COMMAND INFO's key-spec flags. */
+enum kv_key_flag {
+    KV_KEY_RO = 1,
+    KV_KEY_RW = 2,
+    KV_KEY_OW = 4,
+    KV_KEY_RM = 8,
+    KV_KEY_ACCESS = 16,
+    KV_KEY_UPDATE = 32,
+    KV_KEY_INSERT = 64,
+    KV_KEY_DELETE = 128,
     KV_KEY_VARIABLE = 256, /* the options decide which of the flags apply */
 };
 
 /* An argument as COMMAND DOCS describes it. */
 typedef enum kv_arg_type {
-    KV_ARG_KEY, KV_ARG_STRING, KV_ARG_INT, KV_ARG_DOUBLE, KV_ARG_PATTERN, KV_ARG_UNIX_TIME, KV_ARG_TOKEN,
-    KV_ARG_ONEOF, KV_ARG_BLOCK,
+    KV_ARG_KEY,
+    KV_ARG_STRING,
+    KV_ARG_INT,
+    KV_ARG_DOUBLE,
+    KV_ARG_PATTERN,
+    KV_ARG_UNIX_TIME,
+    KV_ARG_TOKEN,
+    KV_ARG_ONEOF,
+    KV_ARG_BLOCK,
 } kv_arg_type;
 
 typedef struct kv_arg {
     const char *name;
     kv_arg_type type;
-    const char *token;            /* the word that introduces it, or NULL */
-    unsigned flags;               /* KV_ARG_OPTIONAL ... */
-    const char *since;            /* when newer than the command */
-    int key_spec;                 /* of a KEY: 0 is keys, 1 is keys2 */
-    const struct kv_arg *sub;     /* ONEOF, BLOCK: ends with a NULL name */
+    const char *token;        /* the word that introduces it, or NULL */
+    unsigned flags;           /* KV_ARG_OPTIONAL ... */
+    const char *since;        /* when newer than the command */
+    int key_spec;             /* of a KEY: 0 is keys, 1 is keys2 */
+    const struct kv_arg *sub; /* ONEOF, BLOCK: ends with a NULL name */
 } kv_arg;
 
 enum kv_arg_flag { KV_ARG_OPTIONAL = 1, KV_ARG_MULTIPLE = 2, KV_ARG_MULTIPLE_TOKEN = 4 };
 
 typedef struct kv_command {
-    const char *name;       /* lower case; of a subcommand its own word: "encoding" */
-    const char *container;  /* "object" for OBJECT ENCODING, else NULL */
-    kv_command_fn *run;     /* NULL: a session command or a container */
-    int id;                 /* enum kv_command_id */
-    int arity;              /* argc, or -(at least); of a subcommand counted with the container's name */
+    const char *name;      /* lower case; of a subcommand its own word: "encoding" */
+    const char *container; /* "object" for OBJECT ENCODING, else NULL */
+    kv_command_fn *run;    /* NULL: a session command or a container */
+    int id;                /* enum kv_command_id */
+    int arity;             /* argc, or -(at least); of a subcommand counted with the container's name */
     unsigned flags;
     kv_key_spec keys;
-    kv_key_spec keys2;      /* a second key spec (RENAME, COPY), or first 0 */
+    kv_key_spec keys2; /* a second key spec (RENAME, COPY), or first 0 */
     const char *group, *since, *complexity, *summary;
-    const kv_arg *args;     /* ends with a NULL name; NULL: none */
-    const char *tips;       /* COMMAND INFO's command tips, separated by spaces, or NULL */
+    const kv_arg *args; /* ends with a NULL name; NULL: none */
+    const char *tips;   /* COMMAND INFO's command tips, separated by spaces, or NULL */
     const char *deprecated_since, *replaced_by; /* or NULL */
 } kv_command;
 

@@ -133,27 +133,19 @@ kv_slice kv_command_name(const kv_command *row, char buffer[KV_COMMAND_NAME_MAX]
 
 /* ---- resolving ---- */
 
-#define ERROR_ECHO_MAX 128 /* how much of a stranger's word an error repeats */
-
-/* The bytes of a word that an error repeats: up to its first NUL, and not too many. */
-static int echo_len(kv_slice word, size_t max)
-{
-    return (int)strnlen(word.data, word.len < max ? word.len : max);
-}
-
 static void reply_unknown_command(int argc, const kv_slice argv[], kv_reply *reply)
 {
-    char args[ERROR_ECHO_MAX + 4];
+    char args[KV_ECHO_MAX + 4];
     size_t len = 0;
 
     args[0] = '\0';
-    for (int i = 1; i < argc && len < ERROR_ECHO_MAX; i++) {
-        int echo = echo_len(argv[i], ERROR_ECHO_MAX - len);
+    for (int i = 1; i < argc && len < KV_ECHO_MAX; i++) {
+        int echo = kv_echo_len(argv[i], KV_ECHO_MAX - len);
 
         len += (size_t)snprintf(args + len, sizeof args - len, "'%.*s' ", echo, argv[i].data);
     }
     kv_reply_errorf(reply, "ERR unknown command '%.*s', with args beginning with: %s",
-                    echo_len(argv[0], ERROR_ECHO_MAX), argv[0].data, args);
+                    kv_echo_len(argv[0], KV_ECHO_MAX), argv[0].data, args);
 }
 
 static void reply_unknown_subcommand(const kv_command *row, kv_slice name, kv_reply *reply)
@@ -163,7 +155,7 @@ static void reply_unknown_subcommand(const kv_command *row, kv_slice name, kv_re
 
     for (size_t i = 0; i <= len; i++)
         container[i] = kv_upper(row->name[i]);
-    kv_reply_errorf(reply, "ERR unknown subcommand '%.*s'. Try %s HELP.", echo_len(name, ERROR_ECHO_MAX),
+    kv_reply_errorf(reply, "ERR unknown subcommand '%.*s'. Try %s HELP.", kv_echo_len(name, KV_ECHO_MAX),
                     name.data, container);
 }
 

@@ -1,0 +1,132 @@
+/* databases.c - whole databases: DBSIZE, FLUSHDB, FLUSHALL, SWAPDB; and keys between them: MOVE, COPY.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "read.h"
+
+/* DBSIZE */
+void kv_cmd_dbsize(kv_call *call)
+{
+    kv_reply_int(call->reply, (int64_t)store_count(call->store));
+}
+
+/* ---- FLUSHDB, FLUSHALL ---- */
+
+/* [ASYNC | SYNC]; KV_ESYNTAX. */
+static int flush_mode(const kv_call *call, bool *ret_async)
+{
+    *ret_async = call->argc == 2 && kv_word_is(call->argv[1], "async");
+    if (call->argc == 1 || *ret_async || (call->argc == 2 && kv_word_is(call->argv[1], "sync")))
+        return 0;
+    return KV_ESYNTAX;
+}
+
+static void reply_done(kv_call *call, int err)
+{
+    if (err)
+        kv_reply_error(call->reply, err);
+    else
+        kv_reply_ok(call->reply);
+}
+
+/* FLUSHDB [ASYNC | SYNC] */
+void kv_cmd_flushdb(kv_call *call)
+{
+    bool async;
+    int err = flush_mode(call, &async);
+
+    if (!err)
+        err = store_clear(call->store, async);
+    reply_done(call, err);
+}
+
+/* FLUSHALL [ASYNC | SYNC] */
+void kv_cmd_flushall(kv_call *call)
+{
+    bool async;
+    int err = flush_mode(call, &async);
+
+    if (!err && call->databases)
+        err = store_clear_all(call->databases->stores, (size_t)call->databases->count, async);
+    else if (!err)
+        err = store_clear(call->store, async);
+    reply_done(call, err);
+}
+
+/* Whether argv[index] is a number at all; otherwise replies what is wrong with it. */
+static bool db_is_number(kv_call *call, int index, const char *which)
+{
+    int64_t db;
+
+    if (kv_parse_int(call->argv[index], &db) && db >= INT_MIN && db <= INT_MAX)
+        return true;
+    kv_reply_errorf(call->reply, "ERR invalid %s DB index", which);
+    return false;
+}
+
+/* SWAPDB index1 index2 */
+void kv_cmd_swapdb(kv_call *call)
+{
+    int a, b, err;
+
+    if (!db_is_number(call, 1, "first") || !db_is_number(call, 2, "second"))
+        return;
+    err = kv_arg_db(call, 1, &a);
+    if (!err)
+        err = kv_arg_db(call, 2, &b);
+    if (!err && a != b)
+        store_swap(call->databases->stores[a], call->databases->stores[b]);
+    reply_done(call, err);
+}
+
+/* ---- MOVE, COPY ---- */
+
+static void reply_transfer(kv_call *call, int err)
+{
+    if (err && err != KV_ENOKEY && err != KV_ECOND)
+        kv_reply_error(call->reply, err);
+    else
+        kv_reply_int(call->reply, err == 0);
+}
+
+/* MOVE key db */
+void kv_cmd_move(kv_call *call)
+{
+    store_key key = kv_arg_key(call, 1);
+    int db, err = kv_arg_db(call, 2, &db);
+
+    if (!err && db == call->db)
+        err = KV_ESAMEKEY;
+    if (!err)
+        err = store_transfer_key(call->store, key, call->databases->stores[db], key, STORE_MOVE, false,
+                                 call->now_ms);
+    reply_transfer(call, err);
+}
+
+/* COPY source destination [DB destination-db] [REPLACE] */
+void kv_cmd_copy(kv_call *call)
+{
+    kv_store *to = call->store;
+    bool replace = false;
+    int db = call->db, err = 0;
+    store_key from_key = kv_arg_key(call, 1);
+
+    for (int i = 3; i < call->argc && !err; i++) {
+        if (kv_word_is(call->argv[i], "replace"))
+            replace = true;
+        else if (kv_word_is(call->argv[i], "db") && i + 1 < call->argc)
+            err = kv_arg_db(call, ++i, &db);
+        else
+            err = KV_ESYNTAX;
+    }
+    if (!err && db == call->db && kv_slice_equal(call->argv[1], call->argv[2]))
+        err = KV_ESAMEKEY;
+    if (err) {
+        kv_reply_error(call->reply, err);
+        return;
+    }
+    if (call->databases)
+        to = call->databases->stores[db];
+    kv_note_read(call, store_find(call->store, from_key, call->now_ms));
+    reply_transfer(call, store_transfer_key(call->store, from_key, to, store_key_of(to, call->argv[2]),
+                                            STORE_COPY, replace, call->now_ms));
+}

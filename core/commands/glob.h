@@ -1,0 +1,21 @@
+/* glob.h - the patterns of KEYS, SCAN MATCH and COMMAND LIST.
+ *
+ *     *        any bytes, also none
+ *     ?        any one byte
+ *     [a-z_]   one of these bytes; [^a-z]: none of these; '-' between two bytes is a range, in either order
+ *     \x       x itself, also inside brackets
+ *
+ * A bracket that is not closed ends with the pattern; a '\' at the very end stands for itself.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_COMMANDS_GLOB_H
+#define KV_COMMANDS_GLOB_H
+
+#include "kvstore/kvstore.h"
+
+#define GLOB_PATTERN_MAX (64 * 1024) /* longer patterns are for the caller to refuse */
+
+/* Whether the whole of text matches. Iterative: no memory, at most pattern.len * text.len steps. */
+bool glob_match(kv_slice pattern, kv_slice text, bool ignore_case);
+
+#endif

@@ -1,0 +1,190 @@
+/* scan.c - SCAN, KEYS, RANDOMKEY: what there is.
+ *
+ * SCAN's cursor is a position in hash space (map.h): no state is kept, and any number is a valid cursor. What
+ * the walk meets is collected first, since a reply says how many elements follow; the entries stay readable
+ * while the command runs, so that only pointers are kept, on the stack as long as they are few.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "glob.h"
+#include "read.h"
+
+#define SCAN_COUNT_DEFAULT 10
+
+/* The entries that a walk found. */
+struct harvest {
+    kv_domain *domain;
+    const entry **entries;
+    size_t count, room;
+    size_t visited;   /* entries met, wanted or not */
+    kv_slice pattern; /* NULL data: any */
+    kv_slice type;    /* NULL data: any */
+    bool failed;      /* memory is out */
+    const entry *on_stack[128];
+};
+
+static void harvest_init(struct harvest *h, kv_call *call)
+{
+    h->domain = kv_store_domain(call->store);
+    h->entries = h->on_stack;
+    h->count = h->visited = 0;
+    h->room = sizeof h->on_stack / sizeof h->on_stack[0];
+    h->pattern = h->type = kv_slice_of(NULL, 0);
+    h->failed = false;
+}
+
+static void harvest_done(struct harvest *h)
+{
+    if (h->entries != h->on_stack)
+        domain_free(h->domain, h->entries, h->room * sizeof h->entries[0]);
+}
+
+static bool harvest_grow(struct harvest *h)
+{
+    const entry **grown = domain_alloc(h->domain, 2 * h->room * sizeof grown[0], 16);
+
+    if (!grown)
+        return false;
+    memcpy(grown, h->entries, h->count * sizeof grown[0]);
+    harvest_done(h);
+    h->entries = grown;
+    h->room *= 2;
+    return true;
+}
+
+static bool harvest_wants(const struct harvest *h, const entry *e)
+{
+    if (h->type.data) {
+        kv_slice type = kv_type_name(e);
+
+        if (h->type.len != type.len)
+            return false;
+        for (size_t i = 0; i < type.len; i++)
+            if (kv_lower(h->type.data[i]) != type.data[i])
+                return false;
+    }
+    return !h->pattern.data || glob_match(h->pattern, entry_key(e), false);
+}
+
+static void harvest_visit(void *arg, const entry *e)
+{
+    struct harvest *h = arg;
+
+    h->visited++;
+    if (h->failed || !harvest_wants(h, e))
+        return;
+    if (h->count == h->room && !harvest_grow(h)) {
+        h->failed = true;
+        return;
+    }
+    h->entries[h->count++] = e;
+}
+
+static void harvest_reply(kv_call *call, const struct harvest *h)
+{
+    kv_reply_array(call->reply, h->count);
+    for (size_t i = 0; i < h->count; i++)
+        kv_reply_bulk(call->reply, entry_key(h->entries[i]));
+}
+
+/* Takes the pattern, unless it is "*"; false: it is too long, and an error was replied. */
+static bool harvest_pattern(struct harvest *h, kv_call *call, kv_slice pattern)
+{
+    if (pattern.len > GLOB_PATTERN_MAX) {
+        kv_reply_errorf(call->reply, "ERR pattern is too long");
+        return false;
+    }
+    h->pattern = kv_slice_equal(pattern, KV_STR("*")) ? kv_slice_of(NULL, 0) : pattern;
+    return true;
+}
+
+/* ---- SCAN ---- */
+
+/* The options after SCAN cursor; false: an error was replied. */
+static bool scan_options(kv_call *call, struct harvest *h, int64_t *ret_count)
+{
+    for (int i = 2; i < call->argc; i += 2) {
+        int err = i + 1 < call->argc ? 0 : KV_ESYNTAX;
+
+        if (!err && kv_word_is(call->argv[i], "count")) {
+            err = kv_arg_int(call, i + 1, ret_count);
+            if (!err && *ret_count < 1)
+                err = KV_ESYNTAX;
+        } else if (!err && kv_word_is(call->argv[i], "match")) {
+            if (!harvest_pattern(h, call, call->argv[i + 1]))
+                return false;
+        } else if (!err && kv_word_is(call->argv[i], "type")) {
+            h->type = call->argv[i + 1];
+        } else {
+            err = KV_ESYNTAX;
+        }
+        if (err) {
+            kv_reply_error(call->reply, err);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* SCAN cursor [MATCH pattern] [COUNT n] [TYPE type] */
+void kv_cmd_scan(kv_call *call)
+{
+    struct harvest h;
+    int64_t count = SCAN_COUNT_DEFAULT;
+    uint64_t cursor, steps;
+    char text[24];
+    int len;
+
+    if (!kv_parse_uint(call->argv[1], &cursor)) {
+        kv_reply_errorf(call->reply, "ERR invalid cursor");
+        return;
+    }
+    harvest_init(&h, call);
+    if (!scan_options(call, &h, &count))
+        return;
+    /* A sparse index must not make one call long: it visits no more than ten times as many places. */
+    steps = count > INT64_MAX / 10 ? INT64_MAX : (uint64_t)count * 10;
+    do {
+        cursor = store_scan(call->store, cursor, harvest_visit, &h, call->now_ms);
+    } while (cursor && h.visited < (uint64_t)count && --steps && !h.failed);
+    if (h.failed) {
+        kv_reply_error(call->reply, KV_ENOMEM);
+    } else {
+        len = snprintf(text, sizeof text, "%llu", (unsigned long long)cursor);
+        kv_reply_array(call->reply, 2);
+        kv_reply_bulk(call->reply, kv_slice_of(text, (size_t)len));
+        harvest_reply(call, &h);
+    }
+    harvest_done(&h);
+}
+
+/* KEYS pattern */
+void kv_cmd_keys(kv_call *call)
+{
+    struct harvest h;
+    uint64_t cursor = 0;
+
+    harvest_init(&h, call);
+    if (!harvest_pattern(&h, call, call->argv[1]))
+        return;
+    do {
+        cursor = store_scan(call->store, cursor, harvest_visit, &h, call->now_ms);
+    } while (cursor && !h.failed);
+    if (h.failed)
+        kv_reply_error(call->reply, KV_ENOMEM);
+    else
+        harvest_reply(call, &h);
+    harvest_done(&h);
+}
+
+/* RANDOMKEY */
+void kv_cmd_randomkey(kv_call *call)
+{
+    const entry *e = store_random(call->store, call->rng, call->now_ms);
+
+    if (e)
+        kv_reply_bulk(call->reply, entry_key(e));
+    else
+        kv_reply_null(call->reply);
+}
