@@ -80,13 +80,16 @@ static void set_ifdeq_and_ifdne_compare_digests(void **state)
 static void a_digest_has_sixteen_hexadecimal_digits(void **state)
 {
     session *s = begin(state);
-    static const char *const wrong[] = { "", "f7042be43fb8071", "f7042be43fb807140", "f7042be43fb8071g",
-                                         "0xf7042be43fb807", " 7042be43fb80714" };
+    static const char *const wrong[] = {
+        "", "f7042be43fb8071", "f7042be43fb807140", "f7042be43fb8071g", "0xf7042be43fb807", " 7042be43fb80714"
+    };
 
     expect(s, "+OK", "SET", "k", "v");
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        expect_like(s, "-ERR *must be exactly 16 hexadecimal characters*", "SET", "k", "w", "IFDEQ", wrong[i]);
-        expect_like(s, "-ERR *must be exactly 16 hexadecimal characters*", "SET", "k", "w", "IFDNE", wrong[i]);
+        expect_like(s, "-ERR *must be exactly 16 hexadecimal characters*", "SET", "k", "w", "IFDEQ",
+                    wrong[i]);
+        expect_like(s, "-ERR *must be exactly 16 hexadecimal characters*", "SET", "k", "w", "IFDNE",
+                    wrong[i]);
         expect_like(s, "-ERR *must be exactly 16 hexadecimal characters*", "DELEX", "k", "IFDEQ", wrong[i]);
         expect_like(s, "-ERR *must be exactly 16 hexadecimal characters*", "DELEX", "k", "IFDNE", wrong[i]);
     }
@@ -300,16 +303,16 @@ static void every_write_changes_the_version_and_no_read_does(void **state)
     const char *versions[32];
     size_t n = 0;
 
-#define new_version_after(...)                                                                               \
-    said(s, __VA_ARGS__);                                                                                    \
-    versions[n] = version_of(s, "k");                                                                        \
-    for (size_t i = 0; i < n; i++)                                                                           \
-        assert_string_not_equal(versions[i], versions[n]);                                                   \
-    said(s, "GET", "k");                                                                                     \
-    said(s, "GETRANGE", "k", "0", "1");                                                                      \
-    said(s, "SET", "k", "never", "NX");                                                                      \
-    said(s, "TTL", "k");                                                                                     \
-    assert_string_equal(version_of(s, "k"), versions[n]);                                                    \
+#define new_version_after(...)                             \
+    said(s, __VA_ARGS__);                                  \
+    versions[n] = version_of(s, "k");                      \
+    for (size_t i = 0; i < n; i++)                         \
+        assert_string_not_equal(versions[i], versions[n]); \
+    said(s, "GET", "k");                                   \
+    said(s, "GETRANGE", "k", "0", "1");                    \
+    said(s, "SET", "k", "never", "NX");                    \
+    said(s, "TTL", "k");                                   \
+    assert_string_equal(version_of(s, "k"), versions[n]);  \
     n++
     new_version_after("SET", "k", "1");
     new_version_after("SET", "k", "1");

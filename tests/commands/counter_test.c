@@ -49,9 +49,11 @@ static void incrby_leaves_a_text_value_untouched(void **state)
 static void only_one_spelling_of_an_integer_counts(void **state)
 {
     session *s = *state;
-    static const char *const wrong[] = { "",     " 1",   "1 ",   "01",  "+1",    "-0",  "1.0",
-                                         "0x10", "1e3",  "--1",  "-",   "1\n",   "00",  "9223372036854775808",
-                                         "one",  "-01",  "1-",   "1,0", "1 000", "\t1", "-9223372036854775809" };
+    static const char *const wrong[] = {
+        "",     " 1",  "1 ",  "01",  "+1",    "-0",  "1.0",
+        "0x10", "1e3", "--1", "-",   "1\n",   "00",  "9223372036854775808",
+        "one",  "-01", "1-",  "1,0", "1 000", "\t1", "-9223372036854775809"
+    };
 
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         expect(s, "+OK", "SET", "k", wrong[i]);
@@ -188,7 +190,8 @@ static void incrbyfloat_makes_integers_that_count(void **state)
 static void incrbyfloat_refuses_what_is_no_number(void **state)
 {
     session *s = *state;
-    static const char *const wrong[] = { "", "abc", " 1", "1 ", "1.2.3", "1e", "nan", "--1", "1,5", "1.5x", "0x" };
+    static const char *const wrong[] = { "",    "abc", " 1",  "1 ",   "1.2.3", "1e",
+                                         "nan", "--1", "1,5", "1.5x", "0x" };
     static const char nan_or_infinity[] = "-ERR increment would produce NaN or Infinity";
 
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -202,7 +205,9 @@ static void incrbyfloat_refuses_what_is_no_number(void **state)
     expect(s, nan_or_infinity, "INCRBYFLOAT", "n", "+Infinity");
     expect(s, ":0", "EXISTS", "n");
     expect_bytes(s, not_a_float, KV_STR("INCRBYFLOAT"), KV_STR("n"), KV_STR("1\0"));
-    expect_bytes(s, not_a_float, KV_STR("INCRBYFLOAT"), KV_STR("n"), KV_STR("1\0" "5"));
+    expect_bytes(s, not_a_float, KV_STR("INCRBYFLOAT"), KV_STR("n"),
+                 KV_STR("1\0"
+                        "5"));
 }
 
 static void counters_count_their_arguments(void **state)

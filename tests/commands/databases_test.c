@@ -198,18 +198,12 @@ static void dbsize_counts(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        conversation(each_database_has_its_own_keys),
-        conversation(select_refuses_what_is_no_database),
-        conversation(two_clients_select_each_for_itself),
-        conversation(move_takes_value_and_deadline_along),
-        conversation(move_writes_over_nothing),
-        conversation(move_refuses_what_makes_no_sense),
-        conversation(swapdb_exchanges_everything),
-        conversation(swapdb_refuses_what_is_no_database),
-        conversation(flushdb_empties_one_database),
-        conversation(flushall_empties_all),
-        conversation(flushing_takes_no_other_words),
-        conversation(dbsize_counts),
+        conversation(each_database_has_its_own_keys),     conversation(select_refuses_what_is_no_database),
+        conversation(two_clients_select_each_for_itself), conversation(move_takes_value_and_deadline_along),
+        conversation(move_writes_over_nothing),           conversation(move_refuses_what_makes_no_sense),
+        conversation(swapdb_exchanges_everything),        conversation(swapdb_refuses_what_is_no_database),
+        conversation(flushdb_empties_one_database),       conversation(flushall_empties_all),
+        conversation(flushing_takes_no_other_words),      conversation(dbsize_counts),
     };
 
     return run_conversations(argc, argv, tests);

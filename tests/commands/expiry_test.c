@@ -76,8 +76,8 @@ static void an_expired_key_is_absent_for_every_command(void **state)
 {
     session *s = *state;
 
-#define with_expired_key(reply, ...)                                                                         \
-    expect(s, "+OK", "SET", "k", "v", "PXAT", "1");                                                          \
+#define with_expired_key(reply, ...)                \
+    expect(s, "+OK", "SET", "k", "v", "PXAT", "1"); \
     expect(s, reply, __VA_ARGS__)
     with_expired_key("_", "GET", "k");
     with_expired_key("*1 _", "MGET", "k");
@@ -259,9 +259,9 @@ static void writing_a_new_value_drops_the_deadline_and_changing_it_does_not(void
 {
     session *s = *state;
 
-#define deadline_after(deadline, ...)                                                                        \
-    expect(s, "+OK", "SET", "k", "1", "PXAT", "33177117420123");                                             \
-    said(s, __VA_ARGS__);                                                                                    \
+#define deadline_after(deadline, ...)                            \
+    expect(s, "+OK", "SET", "k", "1", "PXAT", "33177117420123"); \
+    said(s, __VA_ARGS__);                                        \
     expect(s, deadline, "PEXPIRETIME", "k")
     deadline_after(":-1", "SET", "k", "2");
     deadline_after(":-1", "GETSET", "k", "2");

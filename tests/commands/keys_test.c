@@ -330,10 +330,11 @@ static void object_tells_of_references_and_idleness(void **state)
     expect(s, "_", "OBJECT", "REFCOUNT", "absent");
     expect(s, "_", "OBJECT", "IDLETIME", "absent");
     expect(s, "_", "OBJECT", "FREQ", "absent");
-    expect(s,
-           "-ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when "
-           "switching between policies at runtime LRU and LFU data will take some time to adjust.",
-           "OBJECT", "FREQ", "k");
+    expect(
+        s,
+        "-ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when "
+        "switching between policies at runtime LRU and LFU data will take some time to adjust.",
+        "OBJECT", "FREQ", "k");
 }
 
 static void object_refuses_what_it_does_not_know(void **state)

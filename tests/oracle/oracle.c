@@ -257,8 +257,8 @@ static outcome run(match *m, const step *const steps[], size_t count, size_t *re
         if (is_special(steps[i])) {
             is = run_special(m, steps[i]);
         } else {
-            while (i + n < count && n < pipeline_max && steps[i + n]->pipelined && !is_special(steps[i + n]) &&
-                   steps[i + n]->client == steps[i]->client)
+            while (i + n < count && n < pipeline_max && steps[i + n]->pipelined &&
+                   !is_special(steps[i + n]) && steps[i + n]->client == steps[i]->client)
                 n++;
             if (!send_steps(m->left.clients[steps[i]->client], steps + i, n))
                 return BROKEN;
@@ -411,7 +411,8 @@ static outcome run_parts(match *m, const options *o)
             printf("seed %llu\n", (unsigned long long)(o->seed + done / part_size));
             report(m, steps, at);
         } else if (is == BROKEN) {
-            printf("seed %llu: %s broke off\n", (unsigned long long)(o->seed + done / part_size), m->left.name);
+            printf("seed %llu: %s broke off\n", (unsigned long long)(o->seed + done / part_size),
+                   m->left.name);
         }
         free(steps);
         stream_free(s);
@@ -423,15 +424,19 @@ static outcome run_parts(match *m, const options *o)
 
 int main(int argc, char **argv)
 {
-    options o = { .seed = (uint64_t)time(NULL), .commands = 200000, .left = "redis-server", .right = "kvserver" };
+    options o = {
+        .seed = (uint64_t)time(NULL), .commands = 200000, .left = "redis-server", .right = "kvserver"
+    };
     match m = { .compared = 0 };
     outcome is;
     bool stopped;
 
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!read_options(&o, argc, argv)) {
-        fprintf(stderr, "usage: %s [--seed n] [--commands n] [--left program] [--right program] "
-                        "[--option server-option] ...\n", argv[0]);
+        fprintf(stderr,
+                "usage: %s [--seed n] [--commands n] [--left program] [--right program] "
+                "[--option server-option] ...\n",
+                argv[0]);
         return 2;
     }
     printf("seed %llu\n", (unsigned long long)o.seed);

@@ -103,9 +103,9 @@ static void add_long(draw *d, size_t len)
 static void add_key(draw *d)
 {
     static const kv_slice keys[] = {
-        { "a", 1 },     { "b", 1 },     { "c", 1 },     { "d", 1 },       { "key:1", 5 },
-        { "key:2", 5 }, { "key:3", 5 }, { "", 0 },      { "a\0b", 3 },    { "\r\n", 2 },
-        { "k*y", 3 },   { "EX", 2 },    { "\xff", 1 },  { "counter", 7 }, { "counter2", 8 },
+        { "a", 1 },     { "b", 1 },     { "c", 1 },    { "d", 1 },       { "key:1", 5 },
+        { "key:2", 5 }, { "key:3", 5 }, { "", 0 },     { "a\0b", 3 },    { "\r\n", 2 },
+        { "k*y", 3 },   { "EX", 2 },    { "\xff", 1 }, { "counter", 7 }, { "counter2", 8 },
     };
     char name[300];
 
@@ -120,11 +120,27 @@ static void add_key(draw *d)
 static void add_value(draw *d)
 {
     static const kv_slice values[] = {
-        { "0", 1 },     { "1", 1 },   { "-1", 2 },  { "10", 2 },   { "99999", 5 }, { "3.14", 4 },
-        { "-0.5", 4 },  { "1e3", 3 }, { "abc", 3 }, { "v", 1 },    { "", 0 },      { "\0\r\n\xff", 4 },
-        { "007", 3 },   { " 1", 2 },  { "+1", 2 },  { "value", 5 },
-        { "9223372036854775807", 19 }, { "-9223372036854775808", 20 }, { "9223372036854775808", 19 },
-        { "ohmytext", 8 }, { "mynewtext", 9 },
+        { "0", 1 },
+        { "1", 1 },
+        { "-1", 2 },
+        { "10", 2 },
+        { "99999", 5 },
+        { "3.14", 4 },
+        { "-0.5", 4 },
+        { "1e3", 3 },
+        { "abc", 3 },
+        { "v", 1 },
+        { "", 0 },
+        { "\0\r\n\xff", 4 },
+        { "007", 3 },
+        { " 1", 2 },
+        { "+1", 2 },
+        { "value", 5 },
+        { "9223372036854775807", 19 },
+        { "-9223372036854775808", 20 },
+        { "9223372036854775808", 19 },
+        { "ohmytext", 8 },
+        { "mynewtext", 9 },
     };
     static const size_t lengths[] = { 20, 43, 44, 45, 46, 100, 255, 256, 1000, 1023, 1024, 1025, 1100, 2000 };
 
@@ -137,9 +153,19 @@ static void add_value(draw *d)
 static void add_integer(draw *d)
 {
     static const kv_slice integers[] = {
-        { "1", 1 }, { "-1", 2 }, { "0", 1 }, { "2", 1 }, { "10", 2 }, { "-7", 2 }, { "100000", 6 },
-        { "9223372036854775807", 19 }, { "-9223372036854775808", 20 }, { "-9223372036854775807", 20 },
-        { "9223372036854775806", 19 }, { "4294967296", 10 }, { "-2147483648", 11 },
+        { "1", 1 },
+        { "-1", 2 },
+        { "0", 1 },
+        { "2", 1 },
+        { "10", 2 },
+        { "-7", 2 },
+        { "100000", 6 },
+        { "9223372036854775807", 19 },
+        { "-9223372036854775808", 20 },
+        { "-9223372036854775807", 20 },
+        { "9223372036854775806", 19 },
+        { "4294967296", 10 },
+        { "-2147483648", 11 },
     };
 
     add_one_of(d, integers);
@@ -148,10 +174,14 @@ static void add_integer(draw *d)
 static void add_fraction(draw *d)
 {
     static const kv_slice fractions[] = {
-        { "1", 1 },     { "0.1", 3 },   { "-0.1", 4 }, { "1.5", 3 },   { "3.0e3", 5 }, { "1e10", 4 },
-        { "-1e-5", 5 }, { "0", 1 },     { "-0", 2 },   { ".5", 2 },    { "5.", 2 },    { "inf", 3 },
-        { "nan", 3 },   { "0x10", 4 },  { "1e20", 4 }, { "1e400", 5 }, { "-inf", 4 },  { "1e-400", 6 },
-        { "2.5", 3 },   { "1000000", 7 }, { "123456789.123456789", 19 }, { "1e5000", 6 },
+        { "1", 1 },      { "0.1", 3 },     { "-0.1", 4 },
+        { "1.5", 3 },    { "3.0e3", 5 },   { "1e10", 4 },
+        { "-1e-5", 5 },  { "0", 1 },       { "-0", 2 },
+        { ".5", 2 },     { "5.", 2 },      { "inf", 3 },
+        { "nan", 3 },    { "0x10", 4 },    { "1e20", 4 },
+        { "1e400", 5 },  { "-inf", 4 },    { "1e-400", 6 },
+        { "2.5", 3 },    { "1000000", 7 }, { "123456789.123456789", 19 },
+        { "1e5000", 6 },
     };
 
     add_one_of(d, fractions);
@@ -159,9 +189,9 @@ static void add_fraction(draw *d)
 
 static void add_offset(draw *d)
 {
-    static const long long offsets[] = { 0,  1,   2,   3,   5,    10,  43,  44,  64,        255,
-                                         -1, -2,  -3,  -5,  -100, 100, 300, 999, 536870912, 1000000000,
-                                         INT64_MAX, INT64_MIN };
+    static const long long offsets[] = { 0,   1,   2,         3,          5,         10,       43,   44,
+                                         64,  255, -1,        -2,         -3,        -5,       -100, 100,
+                                         300, 999, 536870912, 1000000000, INT64_MAX, INT64_MIN };
 
     add_number(d, offsets[below(d, sizeof offsets / sizeof *offsets)]);
 }
@@ -211,10 +241,11 @@ static void add_database(draw *d)
 static void add_pattern(draw *d)
 {
     static const kv_slice patterns[] = {
-        { "*", 1 },       { "", 0 },        { "a*", 2 },      { "key:?", 5 },  { "key:[12]", 8 }, { "key:[^1]", 8 },
-        { "[a-c]", 5 },   { "[c-a]", 5 },   { "k\\*y", 4 },   { "*\\", 2 },    { "[", 1 },        { "[a", 2 },
-        { "*[^", 3 },     { "?", 1 },       { "counter*", 8 },{ "*\0*", 3 },   { "**", 2 },       { "*e*:*", 5 },
-        { "[\\a]", 4 },   { "[]a]", 4 },    { "key:[1-", 7 }, { "[a-]", 4 },   { "k[*]y", 5 },    { "?\0b", 3 },
+        { "*", 1 },        { "", 0 },      { "a*", 2 },    { "key:?", 5 }, { "key:[12]", 8 },
+        { "key:[^1]", 8 }, { "[a-c]", 5 }, { "[c-a]", 5 }, { "k\\*y", 4 }, { "*\\", 2 },
+        { "[", 1 },        { "[a", 2 },    { "*[^", 3 },   { "?", 1 },     { "counter*", 8 },
+        { "*\0*", 3 },     { "**", 2 },    { "*e*:*", 5 }, { "[\\a]", 4 }, { "[]a]", 4 },
+        { "key:[1-", 7 },  { "[a-]", 4 },  { "k[*]y", 5 }, { "?\0b", 3 },
     };
 
     add_one_of(d, patterns);
@@ -298,7 +329,9 @@ static const option lcs_options[] = {
 };
 static const option copy_options[] = { { "REPLACE", NULL }, { "DB", add_database } };
 static const option flush_options[] = { { "SYNC", NULL }, { "ASYNC", NULL } };
-static const option scan_options[] = { { "MATCH", add_pattern }, { "COUNT", add_count }, { "TYPE", add_type } };
+static const option scan_options[] = { { "MATCH", add_pattern },
+                                       { "COUNT", add_count },
+                                       { "TYPE", add_type } };
 
 /* ---- shapes ----------------------------------------------------------------------------- */
 
@@ -393,7 +426,8 @@ static void add_repeated(draw *d, size_t most, const char *letters)
 
 static void add_object_subcommand(draw *d)
 {
-    static const char *const words[] = { "ENCODING", "ENCODING", "ENCODING", "REFCOUNT", "IDLETIME", "FREQ", "NOPE" };
+    static const char *const words[] = { "ENCODING", "ENCODING", "ENCODING", "REFCOUNT",
+                                         "IDLETIME", "FREQ",     "NOPE" };
     const char *word = words[below(d, sizeof words / sizeof *words)];
     step *s = d->step;
     kv_slice key = s->argv[--s->argc]; /* the subcommand comes before the key */
@@ -421,30 +455,79 @@ static void add_command_getkeys(draw *d)
 static void add_argument(draw *d, char letter)
 {
     switch (letter) {
-    case 'k': add_key(d); break;
-    case 'K': add_repeated(d, 4, "k"); break;
-    case 'P': add_repeated(d, 3, "kv"); break;
-    case 'v': add_value(d); break;
-    case 'i': add_integer(d); break;
-    case 'f': add_fraction(d); break;
-    case 'o': add_offset(d); break;
-    case 's': add_seconds(d); break;
-    case 'm': add_milliseconds(d); break;
-    case 'a': add_moment(d, 1); break;
-    case 'A': add_moment(d, 1000); break;
-    case 'd': add_database(d); break;
-    case 'p': add_pattern(d); break;
-    case 'S': add_some_of(d, set_options); break;
-    case 'G': add_some_of(d, getex_options); break;
-    case 'E': add_some_of(d, expire_options); break;
-    case 'L': add_some_of(d, lcs_options); break;
-    case 'C': add_some_of(d, copy_options); break;
-    case 'F': add_some_of(d, flush_options); break;
-    case 'N': add_text(d, "0"); add_some_of(d, scan_options); break;
-    case 'O': add_object_subcommand(d); break;
-    case 'c': add_word(d, "INFO"); add_text(d, draw_shape(d)->name); break;
-    case 'q': add_command_getkeys(d); break;
-    default: abort();
+    case 'k':
+        add_key(d);
+        break;
+    case 'K':
+        add_repeated(d, 4, "k");
+        break;
+    case 'P':
+        add_repeated(d, 3, "kv");
+        break;
+    case 'v':
+        add_value(d);
+        break;
+    case 'i':
+        add_integer(d);
+        break;
+    case 'f':
+        add_fraction(d);
+        break;
+    case 'o':
+        add_offset(d);
+        break;
+    case 's':
+        add_seconds(d);
+        break;
+    case 'm':
+        add_milliseconds(d);
+        break;
+    case 'a':
+        add_moment(d, 1);
+        break;
+    case 'A':
+        add_moment(d, 1000);
+        break;
+    case 'd':
+        add_database(d);
+        break;
+    case 'p':
+        add_pattern(d);
+        break;
+    case 'S':
+        add_some_of(d, set_options);
+        break;
+    case 'G':
+        add_some_of(d, getex_options);
+        break;
+    case 'E':
+        add_some_of(d, expire_options);
+        break;
+    case 'L':
+        add_some_of(d, lcs_options);
+        break;
+    case 'C':
+        add_some_of(d, copy_options);
+        break;
+    case 'F':
+        add_some_of(d, flush_options);
+        break;
+    case 'N':
+        add_text(d, "0");
+        add_some_of(d, scan_options);
+        break;
+    case 'O':
+        add_object_subcommand(d);
+        break;
+    case 'c':
+        add_word(d, "INFO");
+        add_text(d, draw_shape(d)->name);
+        break;
+    case 'q':
+        add_command_getkeys(d);
+        break;
+    default:
+        abort();
     }
 }
 
@@ -452,10 +535,12 @@ static void add_argument(draw *d, char letter)
 
 static void add_junk(draw *d)
 {
-    static const kv_slice junk[] = { { "", 0 },     { "x", 1 },          { "-1", 2 },    { "0", 1 },
-                                     { "1.5", 3 },  { " 1", 2 },         { "NX", 2 },    { "EX", 2 },
-                                     { "\0", 1 },   { "\r\n+OK\r\n", 7 },{ "GET", 3 },   { "99999999999999999999", 20 },
-                                     { "*", 1 },    { "-0", 2 },         { "REPLACE", 7 }, { "\x80\xfe", 2 } };
+    static const kv_slice junk[] = {
+        { "", 0 },    { "x", 1 },           { "-1", 2 },      { "0", 1 },
+        { "1.5", 3 }, { " 1", 2 },          { "NX", 2 },      { "EX", 2 },
+        { "\0", 1 },  { "\r\n+OK\r\n", 7 }, { "GET", 3 },     { "99999999999999999999", 20 },
+        { "*", 1 },   { "-0", 2 },          { "REPLACE", 7 }, { "\x80\xfe", 2 }
+    };
 
     add_one_of(d, junk);
 }

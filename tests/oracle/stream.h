@@ -24,13 +24,13 @@ enum { stream_clients = 4 }; /* the odd ones speak RESP3 */
 /* How two servers' replies to a step are compared. */
 typedef enum comparison {
     COMPARE_BYTES,
-    COMPARE_TIME,    /* integers that may differ by step.tolerance */
-    COMPARE_SET,     /* elements in any order */
-    COMPARE_DEEP,    /* elements of elements in any order */
-    COMPARE_KEYS,    /* DBSIZE: the same unless expired keys may still be counted */
-    COMPARE_RANDOM,  /* RANDOMKEY: both null, or both keys that exist */
-    COMPARE_SCAN,    /* SCAN: the whole iteration is compared, as a set */
-    COMPARE_TYPE,    /* only the type of reply */
+    COMPARE_TIME,   /* integers that may differ by step.tolerance */
+    COMPARE_SET,    /* elements in any order */
+    COMPARE_DEEP,   /* elements of elements in any order */
+    COMPARE_KEYS,   /* DBSIZE: the same unless expired keys may still be counted */
+    COMPARE_RANDOM, /* RANDOMKEY: both null, or both keys that exist */
+    COMPARE_SCAN,   /* SCAN: the whole iteration is compared, as a set */
+    COMPARE_TYPE,   /* only the type of reply */
 } comparison;
 
 typedef struct step {
@@ -41,7 +41,7 @@ typedef struct step {
     comparison how;
     long long tolerance;
     size_t argc;
-    kv_slice *argv;      /* owned, like what they point to */
+    kv_slice *argv; /* owned, like what they point to */
 } step;
 
 typedef struct stream {

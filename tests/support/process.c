@@ -170,9 +170,18 @@ static void sink_map(kv_reply *base, size_t pairs)
 }
 
 static const kv_reply_ops transcript = {
-    .null = sink_null,       .null_array = sink_null_array, .integer = put_integer, .real = sink_real,
-    .boolean = sink_boolean, .simple = sink_simple,         .error = sink_error,    .bulk = sink_bulk,
-    .verbatim = sink_verbatim, .array = sink_array,         .map = sink_map,        .set = sink_array,
+    .null = sink_null,
+    .null_array = sink_null_array,
+    .integer = put_integer,
+    .real = sink_real,
+    .boolean = sink_boolean,
+    .simple = sink_simple,
+    .error = sink_error,
+    .bulk = sink_bulk,
+    .verbatim = sink_verbatim,
+    .array = sink_array,
+    .map = sink_map,
+    .set = sink_array,
     .push = sink_array,
 };
 

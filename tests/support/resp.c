@@ -360,7 +360,7 @@ char *request_bytes(size_t argc, const kv_slice argv[], size_t *ret_len)
 
 struct conn {
     int fd;
-    char *data;        /* received; [used, len) is not handed out yet */
+    char *data; /* received; [used, len) is not handed out yet */
     size_t used, len, size;
     char trouble[160]; /* why the last call failed */
 };
@@ -552,7 +552,8 @@ reply *conn_read_raw(conn *c, kv_slice *ret_raw)
         }
         n = receive_more(c, until);
         if (n == 0)
-            snprintf(c->trouble, sizeof c->trouble, "closed %s", have.len ? "within a reply" : "by the server");
+            snprintf(c->trouble, sizeof c->trouble, "closed %s",
+                     have.len ? "within a reply" : "by the server");
         if (n <= 0)
             return NULL;
     }

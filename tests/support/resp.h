@@ -32,11 +32,11 @@ enum { conn_patience_ms = 20000 };
 /* One reply, as it came. type is RESP's own letter: + - : $ * % ~ > , # ( = and _ for every null. */
 typedef struct reply {
     char type;
-    char null_of;           /* type '_': '$' or '*' for RESP2's two nulls, '_' for RESP3's */
-    long long integer;      /* ':' and '#' */
-    char *text;             /* + - $ ( , = : the bytes, and a NUL that len does not count */
+    char null_of;      /* type '_': '$' or '*' for RESP2's two nulls, '_' for RESP3's */
+    long long integer; /* ':' and '#' */
+    char *text;        /* + - $ ( , = : the bytes, and a NUL that len does not count */
     size_t len;
-    size_t count;           /* * ~ > : elements; % : keys and values, alternating */
+    size_t count; /* * ~ > : elements; % : keys and values, alternating */
     struct reply *elements;
 } reply;
 

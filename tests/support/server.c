@@ -29,10 +29,10 @@ enum { args_max = 64, tick_ms = 5, patience_ms = 30000 };
 
 struct server {
     pid_t pid;
-    int port;         /* 0: unix socket only */
-    bool ended;       /* waited for already; then status is true */
+    int port;   /* 0: unix socket only */
+    bool ended; /* waited for already; then status is true */
     int status;
-    bool failed;      /* the directory stays */
+    bool failed; /* the directory stays */
     char *directory;
     char socket[PATH_MAX];
 };

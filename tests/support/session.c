@@ -21,16 +21,16 @@ enum { args_max = 64 };
 
 static struct {
     const char *name;
-    server *server;         /* kvserver, redis */
-    process_door *process;  /* process */
-    int64_t now_ms;         /* process: where time stands still */
+    server *server;        /* kvserver, redis */
+    process_door *process; /* process */
+    int64_t now_ms;        /* process: where time stands still */
 } door;
 
 struct session {
     conn *conn;
     process_client *client;
-    session *next;          /* another_client()s of this one */
-    char **texts;           /* handed out by said() and decimal() */
+    session *next; /* another_client()s of this one */
+    char **texts;  /* handed out by said() and decimal() */
     size_t texts_count;
 };
 
@@ -218,8 +218,7 @@ static void fail_at(place at, size_t argc, const kv_slice argv[], const char *wa
 
 static reply *ask_at(session *s, place at, size_t argc, const kv_slice argv[])
 {
-    reply *r =
-        s->conn ? conn_ask(s->conn, argc, argv) : process_ask(s->client, argc, argv, door.now_ms);
+    reply *r = s->conn ? conn_ask(s->conn, argc, argv) : process_ask(s->client, argc, argv, door.now_ms);
 
     if (!r)
         fail_at(at, argc, argv, "a reply", s->conn ? conn_trouble(s->conn) : "none");
@@ -327,7 +326,8 @@ void session_expect_between(session *s, const char *file, int line, long long le
         fail_at(at, argc, argv, wanted, got);
 }
 
-void session_expect_like(session *s, const char *file, int line, const char *pattern, const char *const args[])
+void session_expect_like(session *s, const char *file, int line, const char *pattern,
+                         const char *const args[])
 {
     place at = { file, line };
     kv_slice argv[args_max];

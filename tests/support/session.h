@@ -43,21 +43,21 @@ typedef struct session session;
 
 /* The reply to the command that the C strings make is text, in the compact form of resp.h. Of errors whose
  * end is not to be told, write the beginning and "...". */
-#define expect(s, text, ...)                                                                                 \
+#define expect(s, text, ...) \
     session_expect(s, __FILE__, __LINE__, text, (const char *const[]){ __VA_ARGS__, NULL })
 /* The same for binary arguments, given as KV_STR("a\0b"). */
-#define expect_bytes(s, text, ...)                                                                           \
-    session_expect_bytes(s, __FILE__, __LINE__, text,                                                        \
-                         sizeof((const kv_slice[]){ __VA_ARGS__ }) / sizeof(kv_slice),                       \
+#define expect_bytes(s, text, ...)                                                     \
+    session_expect_bytes(s, __FILE__, __LINE__, text,                                  \
+                         sizeof((const kv_slice[]){ __VA_ARGS__ }) / sizeof(kv_slice), \
                          (const kv_slice[]){ __VA_ARGS__ })
 /* The reply's elements come in any order; text gives them sorted by their compact form. */
-#define expect_sorted(s, text, ...)                                                                          \
+#define expect_sorted(s, text, ...) \
     session_expect_sorted(s, __FILE__, __LINE__, text, (const char *const[]){ __VA_ARGS__, NULL })
 /* The reply is an integer from least to most. */
-#define expect_between(s, least, most, ...)                                                                  \
+#define expect_between(s, least, most, ...) \
     session_expect_between(s, __FILE__, __LINE__, least, most, (const char *const[]){ __VA_ARGS__, NULL })
 /* The reply's compact form matches the pattern of fnmatch(3). */
-#define expect_like(s, pattern, ...)                                                                         \
+#define expect_like(s, pattern, ...) \
     session_expect_like(s, __FILE__, __LINE__, pattern, (const char *const[]){ __VA_ARGS__, NULL })
 /* The compact form of the reply, which lives until the end of the conversation. */
 #define said(s, ...) session_said(s, __FILE__, __LINE__, (const char *const[]){ __VA_ARGS__, NULL })
@@ -65,10 +65,12 @@ typedef struct session session;
 void session_expect(session *s, const char *file, int line, const char *text, const char *const args[]);
 void session_expect_bytes(session *s, const char *file, int line, const char *text, size_t argc,
                           const kv_slice argv[]);
-void session_expect_sorted(session *s, const char *file, int line, const char *text, const char *const args[]);
+void session_expect_sorted(session *s, const char *file, int line, const char *text,
+                           const char *const args[]);
 void session_expect_between(session *s, const char *file, int line, long long least, long long most,
                             const char *const args[]);
-void session_expect_like(session *s, const char *file, int line, const char *pattern, const char *const args[]);
+void session_expect_like(session *s, const char *file, int line, const char *pattern,
+                         const char *const args[]);
 const char *session_said(session *s, const char *file, int line, const char *const args[]);
 
 /* The whole reply, for what none of these can say; yours. */
@@ -77,9 +79,9 @@ reply *session_reply(session *s, size_t argc, const kv_slice argv[]);
 /* ---- raw bytes, where there is a socket ------------------------------------------------- */
 
 /* Sends bytes (a literal) as they are; the replies to come are then expected one by one. */
-#define send_raw(s, literal)   session_send(s, __FILE__, __LINE__, KV_STR(literal))
-#define expect_next(s, text)   session_expect_next(s, __FILE__, __LINE__, text)
-#define expect_closed(s)       session_expect_closed(s, __FILE__, __LINE__)
+#define send_raw(s, literal) session_send(s, __FILE__, __LINE__, KV_STR(literal))
+#define expect_next(s, text) session_expect_next(s, __FILE__, __LINE__, text)
+#define expect_closed(s)     session_expect_closed(s, __FILE__, __LINE__)
 void session_send(session *s, const char *file, int line, kv_slice bytes);
 void session_expect_next(session *s, const char *file, int line, const char *text);
 void session_expect_closed(session *s, const char *file, int line);
@@ -110,8 +112,8 @@ int session_end(void **state);
 
 /* Opens the door argv names, runs the tests, closes it. Its result is for main to return: 0, 1, or
  * session_skipped when the door's program is not installed. */
-#define run_conversations(argc, argv, tests)                                                                 \
-    (session_open_door(argc, argv) ? session_close_door(cmocka_run_group_tests(tests, NULL, NULL))           \
+#define run_conversations(argc, argv, tests)                                                       \
+    (session_open_door(argc, argv) ? session_close_door(cmocka_run_group_tests(tests, NULL, NULL)) \
                                    : session_skipped)
 enum { session_skipped = 77 };
 bool session_open_door(int argc, char **argv);
