@@ -13,7 +13,7 @@
 #ifndef KV_MAP_DOMAIN_H
 #define KV_MAP_DOMAIN_H
 
-#include "kvstore/kvstore.h"
+#include "thread.h"
 
 /* ---- hash: 64 bits, keyed; the same for all maps of the domain ---- */
 uint64_t domain_hash(const kv_domain *domain, kv_slice key);
@@ -23,11 +23,12 @@ uint64_t domain_hash(const kv_domain *domain, kv_slice key);
 /* Enters an epoch: what is found in a map from now on stays readable until epoch_leave. Nests. Returns
  * KV_ENOMEM when the thread's record (made once) cannot be had; then nothing was entered, but the
  * analysis is told otherwise: callers leave at once. */
-int epoch_enter(kv_domain *domain) KV_ACQUIRES(kv_epoch_held);
-void epoch_leave(kv_domain *domain) KV_RELEASES(kv_epoch_held);
+static inline int epoch_enter(kv_domain *domain) KV_ACQUIRES(kv_epoch_held);
+static inline void epoch_leave(kv_domain *domain) KV_RELEASES(kv_epoch_held);
 
 /* Frees memory, by calling release(domain, memory), once no thread can still read it. Never fails: when
- * there is no room to remember it, waits for the readers instead. size_bytes counts towards the budget
+ * memory for remembering it is out, waits a while for room, and in the end rather leaks it (which
+ * retired_bytes shows for ever) than frees it under a reader. size_bytes counts towards the budget
  * after which a thread tries to reclaim. Callers are inside an epoch (their record exists). */
 typedef void epoch_release_fn(kv_domain *domain, void *memory);
 void epoch_retire(kv_domain *domain, void *memory, size_t size_bytes, epoch_release_fn *release)
@@ -37,6 +38,10 @@ void epoch_retire(kv_domain *domain, void *memory, size_t size_bytes, epoch_rele
  * for tests and for the end of a store. Callers are in no epoch. */
 void epoch_drain(kv_domain *domain) KV_EXCLUDES(kv_shard_held) KV_EXCLUDES(kv_epoch_held);
 
+/* Tries to advance the epoch and frees what has become free, also bags that are not yet full: for the end
+ * of a job that unlinked much. */
+void epoch_reclaim(kv_domain *domain) KV_EXCLUDES(kv_shard_held);
+
 typedef struct epoch_stats {
     uint64_t epoch;            /* the current one */
     size_t retired_bytes;      /* unlinked, not yet reusable */
@@ -45,14 +50,13 @@ typedef struct epoch_stats {
 void epoch_read_stats(kv_domain *domain, epoch_stats *ret_stats);
 
 /* ---- blocks: 16 bytes to SLAB_MAX in classes of 8 bytes (up to 256; wider above), no header each ---- */
-#define SLAB_MAX 2048u
 
 /* A block of at least size_bytes (1..SLAB_MAX), 8-byte aligned (64-byte blocks and multiples are line-aligned), or NULL. */
-void *slab_alloc(kv_domain *domain, size_t size_bytes);
+static inline void *slab_alloc(kv_domain *domain, size_t size_bytes);
 /* size_bytes: as given to slab_alloc. */
-void slab_free(kv_domain *domain, void *block, size_t size_bytes);
+static inline void slab_free(kv_domain *domain, void *block, size_t size_bytes);
 /* What slab_alloc really reserves for such a block. */
-size_t slab_block_size(size_t size_bytes);
+static inline size_t slab_block_size(size_t size_bytes);
 
 /* ---- everything else: straight from the domain's allocator ---- */
 void *domain_alloc(kv_domain *domain, size_t size_bytes, size_t alignment);
@@ -69,5 +73,66 @@ void domain_read_memory(kv_domain *domain, domain_memory *ret_memory);
 /* Runs job(arg) on the domain's helper thread, or at once when it has none. For work that is too long
  * for the calling thread: freeing a huge value, dismantling a cleared map. */
 void domain_defer(kv_domain *domain, void (*job)(void *arg), void *arg) KV_EXCLUDES(kv_shard_held);
+
+/* ---- the inline half ---- */
+
+KV_UNCHECKED static inline int epoch_enter(kv_domain *domain)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    if (__builtin_expect(!t, 0))
+        return KV_ENOMEM;
+    domain_thread_enter(t);
+    return 0;
+}
+
+KV_UNCHECKED static inline void epoch_leave(kv_domain *domain)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    if (__builtin_expect(t != NULL, 1))
+        domain_thread_leave(t);
+}
+
+static inline void *slab_alloc(kv_domain *domain, size_t size_bytes)
+{
+    domain_thread *t = domain_thread_self(domain);
+    unsigned c = slab_class(size_bytes);
+
+    if (__builtin_expect(!t, 0))
+        return NULL;
+    magazine *m = &t->magazines[c];
+    void *block = m->free;
+
+    if (__builtin_expect(!block, 0))
+        return slab_refill(t, c);
+    KV_UNPOISON(block, slab_block_size(size_bytes));
+    memcpy(&m->free, block, sizeof m->free);
+    m->count--;
+    return block;
+}
+
+static inline void slab_free(kv_domain *domain, void *block, size_t size_bytes)
+{
+    domain_thread *t = domain_thread_self(domain);
+    unsigned c = slab_class(size_bytes);
+
+    if (__builtin_expect(!t, 0)) {
+        slab_free_slow(domain, block, size_bytes);
+        return;
+    }
+    magazine *m = &t->magazines[c];
+
+    memcpy(block, &m->free, sizeof m->free);
+    m->free = block;
+    KV_POISON(block, slab_block_size(size_bytes));
+    if (__builtin_expect(++m->count > m->limit, 0))
+        slab_spill(t, c);
+}
+
+static inline size_t slab_block_size(size_t size_bytes)
+{
+    return slab_class_size(slab_class(size_bytes));
+}
 
 #endif

@@ -1,0 +1,118 @@
+/* bytes.c - reference-counted bytes: one block with a small header, shared by entries and their readers.
+ *
+ *     [ references | used | capacity | len | whole | data ][ len bytes shown to all | spare room ]
+ *
+ * len never changes and is what kv_bytes_slice shows. used says how much of the room has been given out:
+ * kv_bytes_extend moves it by compare-and-swap from exactly the length that its caller shows, so of two
+ * owners of the same bytes (a key and its copy, say) only one can grow in place; the other must copy. The
+ * bytes behind what a reader was shown may be written while it reads, those before never.
+ *
+ * A prefix is a kv_bytes without room: it shows a part of another, the whole, to which it holds a
+ * reference.
+ *
+ * The count is a 32-bit word; a reference is dropped with release and the last one acquires, so whoever
+ * frees sees all reads done. SPDX-License-Identifier: MIT */
+#include "bytes.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct kv_bytes {
+    _Atomic uint32_t references;
+    _Atomic size_t used; /* bytes of the room that somebody shows */
+    size_t capacity, len;
+    kv_bytes *whole; /* of a prefix: whose bytes it shows; else NULL */
+    char *data;      /* room, or the whole's */
+    char room[];
+};
+
+kv_bytes *kv_bytes_room(size_t len, size_t spare)
+{
+    if (spare > SIZE_MAX / 2 || len > SIZE_MAX / 2 - sizeof(kv_bytes))
+        return NULL;
+    kv_bytes *bytes = malloc(sizeof *bytes + len + spare);
+
+    if (!bytes)
+        return NULL;
+    atomic_init(&bytes->references, 1);
+    atomic_init(&bytes->used, len);
+    bytes->capacity = len + spare;
+    bytes->len = len;
+    bytes->whole = NULL;
+    bytes->data = bytes->room;
+    return bytes;
+}
+
+kv_bytes *kv_bytes_prefix(kv_bytes *bytes, size_t len)
+{
+    kv_bytes *prefix;
+
+    if (len == bytes->len)
+        return kv_bytes_ref(bytes);
+    prefix = kv_bytes_room(0, 0);
+    if (!prefix)
+        return NULL;
+    prefix->whole = kv_bytes_ref(bytes);
+    prefix->data = bytes->data;
+    prefix->len = len;
+    return prefix;
+}
+
+char *kv_bytes_data(kv_bytes *bytes)
+{
+    return bytes->data;
+}
+
+kv_bytes *kv_bytes_new(kv_slice data)
+{
+    kv_bytes *bytes = kv_bytes_room(data.len, 0);
+
+    if (bytes && data.len)
+        memcpy(bytes->data, data.data, data.len);
+    return bytes;
+}
+
+kv_bytes *kv_bytes_ref(kv_bytes *bytes)
+{
+    if (bytes) {
+        uint32_t before = atomic_fetch_add_explicit(&bytes->references, 1, memory_order_relaxed);
+
+        assert(before != 0 && before < UINT32_MAX);
+        (void)before;
+    }
+    return bytes;
+}
+
+void kv_bytes_unref(kv_bytes *bytes)
+{
+    /* Pairs with the same of the other owners: their reads come before our free. */
+    if (!bytes || atomic_fetch_sub_explicit(&bytes->references, 1, memory_order_acq_rel) != 1)
+        return;
+    kv_bytes_unref(bytes->whole); /* a whole is no prefix itself, so this ends here */
+    free(bytes);
+}
+
+kv_slice kv_bytes_slice(const kv_bytes *bytes)
+{
+    return kv_slice_of(bytes->data, bytes->len);
+}
+
+bool kv_bytes_extend(kv_bytes *bytes, size_t len, kv_slice more)
+{
+    size_t shown = len;
+
+    if (len > bytes->capacity || more.len > bytes->capacity - len)
+        return false;
+    if (!atomic_compare_exchange_strong_explicit(&bytes->used, &shown, len + more.len, memory_order_acq_rel,
+                                                 memory_order_relaxed))
+        return false;
+    if (more.len)
+        memcpy(bytes->data + len, more.data, more.len);
+    return true;
+}
+
+size_t kv_bytes_size(const kv_bytes *bytes)
+{
+    return sizeof *bytes + bytes->capacity;
+}

@@ -1,0 +1,151 @@
+/* clear.c - emptying a map at one moment, and taking what was in it to pieces later.
+ *
+ * Under all locks only the directories change hands: each shard gets an empty one, the old ones become the
+ * debris. Readers of before may still be inside, so the debris retires what it holds instead of freeing it;
+ * in pieces, since it may be everything there is. SPDX-License-Identifier: MIT */
+#include "shard.h"
+
+/* What one shard held. */
+typedef struct remains {
+    uint64_t directory;     /* 0: nothing */
+    _Atomic uint64_t first; /* the one segment word, when the directory was the shard's own */
+} remains;
+
+struct map_debris {
+    kv_domain *domain;
+    size_t shards, at; /* the shard being dismantled */
+    size_t position;   /* in its directory */
+    remains remains[];
+};
+
+static size_t debris_size(size_t shards)
+{
+    return sizeof(map_debris) + shards * sizeof(remains);
+}
+
+/* Empties one shard into its remains. */
+static void shard_empty(map_shard *s, remains *into)
+{
+    shard_extra *extra = shard_extra_of(s);
+    uint64_t directory = atomic_load_explicit(&s->directory, memory_order_relaxed);
+    uint64_t first = atomic_load_explicit(&s->first, memory_order_relaxed);
+
+    if ((directory & ADDRESS) == (uint64_t)(uintptr_t)&s->first) {
+        into->directory = first ? (uint64_t)(uintptr_t)&into->first : 0;
+        atomic_init(&into->first, first);
+    } else {
+        into->directory = directory;
+    }
+    shard_publish_begin(s);
+    atomic_store_explicit(&s->first, 0, memory_order_release);
+    atomic_store_explicit(&s->directory, (uint64_t)(uintptr_t)&s->first, memory_order_release);
+    shard_publish_end(s);
+    atomic_store_explicit(&s->entries, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->with_deadline, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->entry_bytes, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->deadline_sum_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&extra->earliest, KV_FOREVER, memory_order_relaxed);
+    atomic_store_explicit(&extra->segments, 0, memory_order_relaxed);
+    atomic_store_explicit(&extra->index_bytes, 0, memory_order_relaxed);
+    extra->next_earliest = KV_FOREVER;
+    extra->deepest = 0;
+}
+
+static map_debris *debris_new(kv_domain *domain, size_t shards)
+{
+    map_debris *debris = domain_alloc(domain, debris_size(shards), 8);
+
+    if (!debris)
+        return NULL;
+    memset(debris, 0, debris_size(shards));
+    debris->domain = domain;
+    debris->shards = shards;
+    return debris;
+}
+
+static void debris_delete(map_debris *debris)
+{
+    domain_free(debris->domain, debris, debris_size(debris->shards));
+}
+
+int map_clear(map *m, void (*under_lock)(void *arg), void *arg, map_debris **ret_debris)
+{
+    for (;;) {
+        size_t shards = (size_t)1 << root_word_bits(map_root_word(m)), entries = 0;
+        map_debris *debris = debris_new(m->domain, shards);
+
+        if (!debris)
+            return KV_ENOMEM;
+        uint64_t word = map_lock_all(m);
+        root *r = root_of_word(word);
+
+        if (root_shards(r) != shards) { /* the map has become many shards meanwhile */
+            map_unlock_all(word);
+            debris_delete(debris);
+            continue;
+        }
+        for (size_t i = 0; i < shards; i++) {
+            entries += atomic_load_explicit(&root_shard(r, i)->entries, memory_order_relaxed);
+            shard_empty(root_shard(r, i), &debris->remains[i]);
+        }
+        if (under_lock)
+            under_lock(arg);
+        map_unlock_all(word);
+        if (entries == 0)
+            while (map_debris_free(debris, SIZE_MAX))
+                ;
+        *ret_debris = entries ? debris : NULL;
+        return 0;
+    }
+}
+
+static void retire_segment(kv_domain *domain, segment *s)
+{
+    segment_cursor cursor = { 0 };
+    segment_slot slot;
+
+    while (segment_walk(s, &cursor, &slot))
+        entry_retire(domain, slot.entry);
+    segment_retire(domain, s);
+}
+
+/* The next segment of the debris; NULL at the end. */
+static segment *debris_next(map_debris *debris)
+{
+    for (; debris->at < debris->shards; debris->at++, debris->position = 0) {
+        remains *r = &debris->remains[debris->at];
+        _Atomic uint64_t *words = (_Atomic uint64_t *)(uintptr_t)(r->directory & ADDRESS);
+        segment *s = NULL;
+
+        if (r->directory)
+            s = directory_next(words, (unsigned)(r->directory >> 58), &debris->position);
+        if (s)
+            return s;
+        if (r->directory && words != &r->first)
+            directory_retire(debris->domain, r->directory);
+    }
+    return NULL;
+}
+
+bool map_debris_free(map_debris *debris, size_t max_segments)
+{
+    if (!debris)
+        return false;
+    kv_domain *domain = debris->domain;
+    domain_thread *held = epoch_hold(domain);
+    bool left = true;
+
+    for (size_t i = 0; held && left && i < max_segments; i++) {
+        segment *s = debris_next(debris);
+
+        if (s)
+            retire_segment(domain, s);
+        else
+            left = false;
+    }
+    epoch_let_go(domain, held);
+    if (!left)
+        debris_delete(debris);
+    epoch_reclaim(domain);
+    return left;
+}

@@ -1,0 +1,117 @@
+/* domain.c - a domain's life, its allocator, and its references. SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "domain_private.h"
+#include "thread.h"
+
+struct kv_role kv_shard_held;
+struct kv_role kv_epoch_held;
+
+static void *default_alloc(void *arg, size_t size_bytes, size_t alignment)
+{
+    (void)arg;
+    if (alignment <= _Alignof(max_align_t))
+        return malloc(size_bytes);
+    if (size_bytes > SIZE_MAX - alignment)
+        return NULL;
+    return aligned_alloc(alignment, (size_bytes + alignment - 1) & ~(alignment - 1));
+}
+
+static void default_free(void *arg, void *memory, size_t size_bytes)
+{
+    (void)arg;
+    (void)size_bytes;
+    free(memory);
+}
+
+/* All of the secret from the kernel's generator; blocks only early in boot. */
+static int draw_secret(unsigned char *secret)
+{
+    size_t done = 0;
+
+    while (done < SECRET_SIZE) {
+        ssize_t n = getrandom(secret + done, SECRET_SIZE - done, 0);
+
+        if (n < 0 && errno != EINTR)
+            return KV_EINVAL;
+        if (n > 0)
+            done += (size_t)n;
+    }
+    return 0;
+}
+
+kv_domain *kv_domain_new(const kv_domain_options *options)
+{
+    static const kv_domain_options defaults;
+    static const kv_allocator from_libc = { default_alloc, default_free, NULL };
+
+    options = options ? options : &defaults;
+    const kv_allocator *allocator = options->allocator ? options->allocator : &from_libc;
+    kv_domain *domain = allocator->alloc(allocator->arg, sizeof *domain, 64);
+
+    if (!domain)
+        return NULL;
+    memset(domain, 0, sizeof *domain);
+    domain->allocator = *allocator;
+    domain->default_allocator = !options->allocator;
+    domain->siphash = options->siphash;
+    atomic_init(&domain->references, 1);
+    atomic_init(&domain->allocated_bytes, sizeof *domain);
+    if (options->secret)
+        memcpy(domain->secret, options->secret, SECRET_SIZE);
+    else if (draw_secret(domain->secret))
+        goto fail;
+    epoch_start(domain);
+    if (options->helper && helper_start(domain))
+        goto fail;
+    return domain;
+fail:
+    allocator->free(allocator->arg, domain, sizeof *domain);
+    return NULL;
+}
+
+kv_domain *kv_domain_ref(kv_domain *domain)
+{
+    if (domain)
+        atomic_fetch_add_explicit(&domain->references, 1, memory_order_relaxed);
+    return domain;
+}
+
+void kv_domain_unref(kv_domain *domain)
+{
+    /* Pairs with the other owners' release: what they did with the domain comes before its end. */
+    if (!domain || atomic_fetch_sub_explicit(&domain->references, 1, memory_order_acq_rel) != 1)
+        return;
+    helper_stop(domain);
+    epoch_done(domain);
+    slab_done(domain);
+    kv_allocator allocator = domain->allocator;
+
+    allocator.free(allocator.arg, domain, sizeof *domain);
+}
+
+void *domain_alloc(kv_domain *domain, size_t size_bytes, size_t alignment)
+{
+    void *memory = domain->allocator.alloc(domain->allocator.arg, size_bytes, alignment);
+
+    if (memory)
+        atomic_fetch_add_explicit(&domain->allocated_bytes, size_bytes, memory_order_relaxed);
+    return memory;
+}
+
+void domain_free(kv_domain *domain, void *memory, size_t size_bytes)
+{
+    if (!memory)
+        return;
+    atomic_fetch_sub_explicit(&domain->allocated_bytes, size_bytes, memory_order_relaxed);
+    domain->allocator.free(domain->allocator.arg, memory, size_bytes);
+}
+
+void domain_read_memory(kv_domain *domain, domain_memory *ret_memory)
+{
+    ret_memory->allocated_bytes = atomic_load_explicit(&domain->allocated_bytes, memory_order_relaxed);
+    ret_memory->slab_bytes = atomic_load_explicit(&domain->slab_bytes, memory_order_relaxed);
+    ret_memory->slab_used_bytes = atomic_load_explicit(&domain->slab_used_bytes, memory_order_relaxed);
+}

@@ -1,0 +1,53 @@
+/* domain_private.h - what a domain consists of; for domain.c, epoch.c, slab.c and hash.c only.
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_MAP_DOMAIN_PRIVATE_H
+#define KV_MAP_DOMAIN_PRIVATE_H
+
+#include <pthread.h>
+
+#include "domain.h"
+#include "lock.h"
+
+#define SECRET_SIZE 192u /* XXH3's default secret has this size */
+
+struct slab;
+struct helper;
+
+/* Something to release later that carries its own link, so that remembering it needs no memory. */
+typedef struct bag bag;
+
+struct kv_domain {
+    _Atomic uint64_t epoch; /* read by every thread that enters: a line of its own, nearly */
+    kv_allocator allocator;
+    bool default_allocator;
+    bool siphash;
+    bool membarrier; /* the kernel fences readers for us */
+    _Atomic uint32_t references;
+    struct slab *slab;     /* made at the first block, guarded by slab_lock */
+    struct helper *helper; /* NULL: domain_defer runs jobs at once */
+    kv_lock threads_lock;  /* leaf: threads, orphans */
+    kv_lock slab_lock;     /* leaf: everything behind slab */
+    struct domain_thread *threads;
+    uint32_t thread_count;
+    bag *orphans, **orphans_tail; /* bags of threads that have exited */
+    struct garbage *garbage;      /* unlinked by a thread that could not have a record */
+    _Atomic uint32_t anonymous;   /* threads inside an epoch without a record */
+    _Atomic size_t allocated_bytes;
+    _Atomic size_t slab_bytes;
+    _Atomic size_t slab_used_bytes; /* blocks in use or in a thread's magazine */
+    _Atomic size_t orphan_bytes, leaked_bytes;
+    _Atomic size_t stalled;
+    unsigned char secret[SECRET_SIZE] __attribute__((aligned(64)));
+};
+
+/* epoch.c */
+void epoch_start(kv_domain *domain);
+void epoch_done(kv_domain *domain);
+/* slab.c */
+void slab_done(kv_domain *domain);
+void slab_return_magazines(struct domain_thread *t);
+/* helper.c */
+int helper_start(kv_domain *domain);
+void helper_stop(kv_domain *domain);
+
+#endif

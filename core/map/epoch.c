@@ -1,0 +1,601 @@
+/* epoch.c - when a block that was unlinked may be used again.
+ *
+ * A reader finds an entry without a lock, so a writer that unlinks the entry must not free it while the
+ * reader still looks. Epochs answer "who may still look?" for all blocks at once:
+ *
+ *     domain   epoch ---------> 7
+ *     thread A  local = 7         inside, since the epoch was 7
+ *     thread B  local = 0         in no epoch: looks at nothing
+ *     thread C  local = 6         inside since 6: the epoch cannot go on to 8 before C leaves
+ *     A's bags  [5: 126 blocks] [6: 126 blocks]   [being filled]
+ *                 free at 7       free at 8
+ *
+ * 1. A thread stores the epoch in its record when it enters and 0 when it leaves (thread.h).
+ * 2. The epoch goes from e to e + 1 only when every thread that is inside entered at e.
+ * 3. A bag of unlinked blocks is sealed with the epoch read after the last unlinking, s. Who can see one
+ *    of them entered at s or before; by 2 all of those have left when the epoch is s + 2. Then the bag is
+ *    emptied.
+ *
+ * The costly part of 1 is that the store must be visible before the loads that follow, which takes a full
+ * fence on every machine. The reader's fence is moved to the rare advance: membarrier(2) makes every running
+ * thread of the process pass a fence, so either the advance sees the reader's store, or the reader sees
+ * the unlinking. Where the kernel has none, and under ThreadSanitizer, the reader fences itself.
+ *
+ * Event-loop threads (registered) are inside all the time and only move their epoch forward at their
+ * quiescent points: quiescent-state based reclamation, as in liburcu's QSBR. Epochs are Fraser's
+ * (Practical lock-freedom, 2004, section 5.2.3); bags and the sealing rule are those of crossbeam-epoch.
+ *
+ * Bags are recycled per thread: nothing is allocated in the steady state. Trying to advance costs one
+ * system call, so it is done once per some bags or bytes. A stalled reader is never waited for; it is
+ * counted in epoch_stats and memory grows until it moves. A thread that exits leaves its bags to the
+ * domain, where whoever advances next empties them.
+ *
+ * Records live as long as their thread or their domain, whichever ends later. `exit_lock` is the one
+ * global of the engine: it orders the end of a thread against the end of a domain, which are two owners
+ * of the same record. SPDX-License-Identifier: MIT */
+#include <assert.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "domain_private.h"
+#include "thread.h"
+
+#define BAG_ITEMS     126
+#define SPARE_BAGS    24         /* kept by a thread for reuse */
+#define BAGS_PER_TRY  8          /* seal so many, then try to advance */
+#define BYTES_PER_TRY (64 << 10) /* or so many bytes */
+#define ROOM_TRIES    2000       /* to find room for a retired block when memory is out */
+
+struct bag {
+    bag *next;
+    uint64_t epoch; /* in which it was sealed */
+    size_t bytes;
+    uint32_t count;
+    struct {
+        void *memory;
+        epoch_release_fn *release;
+    } items[BAG_ITEMS];
+};
+
+static domain_thread nobody;
+_Thread_local domain_thread *domain_self __attribute__((tls_model("initial-exec"))) = &nobody;
+static _Thread_local domain_thread *own_records __attribute__((tls_model("initial-exec")));
+
+static kv_lock exit_lock;
+static pthread_key_t exit_key;
+static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
+static bool exit_key_made;
+
+/* ---- fences ---- */
+
+static bool membarrier_available(void)
+{
+#if defined(KV_TSAN)
+    return false;
+#else
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+#endif
+}
+
+/* A full fence of this thread. An exchange, because ThreadSanitizer does not know fences. */
+static void full_fence(void)
+{
+    _Atomic int here = 0;
+
+    atomic_exchange_explicit(&here, 1, memory_order_seq_cst);
+}
+
+/* A full fence of every thread. */
+static void fence_all(kv_domain *domain)
+{
+    if (!domain->membarrier || syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)
+        full_fence();
+}
+
+/* ---- bags ---- */
+
+static bag *bag_new(domain_thread *t)
+{
+    bag *b = t->spare;
+
+    if (b) {
+        t->spare = b->next;
+        t->spares--;
+    } else {
+        b = domain_alloc(t->domain, sizeof *b, 64);
+        if (!b)
+            return NULL;
+    }
+    b->next = NULL;
+    b->bytes = 0;
+    b->count = 0;
+    return b;
+}
+
+static void bag_keep(domain_thread *t, bag *b)
+{
+    if (t->spares >= SPARE_BAGS) {
+        domain_free(t->domain, b, sizeof *b);
+        return;
+    }
+    b->next = t->spare;
+    t->spare = b;
+    t->spares++;
+}
+
+static void bag_empty(kv_domain *domain, bag *b)
+{
+    for (uint32_t i = 0; i < b->count; i++)
+        b->items[i].release(domain, b->items[i].memory);
+}
+
+/* Closes the bag being filled. The fence orders the unlinking of its blocks before the reading of the
+ * epoch (invariant 3). */
+static void seal(domain_thread *t)
+{
+    bag *b = t->bag;
+
+    if (!b || b->count == 0)
+        return;
+    full_fence();
+    b->epoch = atomic_load_explicit(t->epoch, memory_order_acquire);
+    *t->limbo_tail = b;
+    t->limbo_tail = &b->next;
+    t->bag = NULL;
+    t->sealed++;
+}
+
+/* Empties the thread's bags whose time has come. */
+static void collect(domain_thread *t)
+{
+    /* Pairs with the release in advance: the readers that left did so before we free. */
+    uint64_t epoch = atomic_load_explicit(t->epoch, memory_order_acquire);
+
+    if (t->reclaiming)
+        return;
+    t->reclaiming = true;
+    while (t->limbo && t->limbo->epoch + 2 <= epoch) {
+        bag *b = t->limbo;
+
+        t->limbo = b->next;
+        if (!t->limbo)
+            t->limbo_tail = &t->limbo;
+        bag_empty(t->domain, b);
+        atomic_store_explicit(&t->retired_bytes,
+                              atomic_load_explicit(&t->retired_bytes, memory_order_relaxed) - b->bytes,
+                              memory_order_relaxed);
+        bag_keep(t, b);
+    }
+    t->reclaiming = false;
+}
+
+/* ---- the epoch goes on ---- */
+
+/* Whether all threads that are inside entered in this epoch. */
+static bool all_seen(kv_domain *domain, uint64_t epoch) KV_REQUIRES(domain->threads_lock)
+{
+    size_t stalled = atomic_load_explicit(&domain->anonymous, memory_order_acquire);
+
+    for (domain_thread *t = domain->threads; t; t = t->next_of_domain) {
+        /* Pairs with the release in domain_thread_leave. */
+        uint64_t local = atomic_load_explicit(&t->local, memory_order_acquire);
+
+        if (local != 0 && local != epoch)
+            stalled++;
+    }
+    atomic_store_explicit(&domain->stalled, stalled, memory_order_relaxed);
+    return stalled == 0;
+}
+
+/* Orphaned bags that may be emptied at this epoch. */
+static bag *take_orphans(kv_domain *domain, uint64_t epoch) KV_REQUIRES(domain->threads_lock)
+{
+    bag *taken = NULL, **link = &domain->orphans;
+
+    while (*link) {
+        bag *b = *link;
+
+        if (b->epoch + 2 <= epoch) {
+            *link = b->next;
+            b->next = taken;
+            taken = b;
+        } else {
+            link = &b->next;
+        }
+    }
+    domain->orphans_tail = link;
+    return taken;
+}
+
+/* Takes the epoch one step on if nobody is left behind, and empties orphaned bags. */
+static void advance(kv_domain *domain, domain_thread *self)
+{
+    uint64_t epoch = atomic_load_explicit(&domain->epoch, memory_order_relaxed);
+    uint64_t local = self ? atomic_load_explicit(&self->local, memory_order_relaxed) : 0;
+    bag *orphans = NULL;
+
+    if ((local != 0 && local != epoch) || !lock_try(&domain->threads_lock))
+        return;
+    epoch = atomic_load_explicit(&domain->epoch, memory_order_relaxed);
+    /* Alone, we need not make others visible; a new thread comes by the lock that we hold. */
+    if (domain->thread_count > 1 || !self || domain->threads != self ||
+        atomic_load_explicit(&domain->anonymous, memory_order_relaxed))
+        fence_all(domain);
+    if (all_seen(domain, epoch)) {
+        epoch++;
+        atomic_store_explicit(&domain->epoch, epoch, memory_order_release);
+    }
+    if (domain->orphans)
+        orphans = take_orphans(domain, epoch);
+    lock_release(&domain->threads_lock);
+    while (orphans) {
+        bag *next = orphans->next;
+
+        bag_empty(domain, orphans);
+        atomic_fetch_sub_explicit(&domain->orphan_bytes, orphans->bytes, memory_order_relaxed);
+        domain_free(domain, orphans, sizeof *orphans);
+        orphans = next;
+    }
+}
+
+static void try_now(domain_thread *t)
+{
+    t->sealed = 0;
+    t->budget = 0;
+    advance(t->domain, t);
+    collect(t);
+}
+
+/* ---- without a record ---- */
+
+/* For a thread that cannot have a record now: one that is counted here holds every epoch. */
+static void enter_anonymous(kv_domain *domain)
+{
+    /* Pairs with the load in all_seen; a full fence, like a heavy pin. */
+    atomic_fetch_add_explicit(&domain->anonymous, 1, memory_order_seq_cst);
+}
+
+domain_thread *epoch_hold(kv_domain *domain)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    if (t)
+        domain_thread_enter(t);
+    else
+        enter_anonymous(domain);
+    return t;
+}
+
+void epoch_let_go(kv_domain *domain, domain_thread *held)
+{
+    if (held)
+        domain_thread_leave(held);
+    else
+        atomic_fetch_sub_explicit(&domain->anonymous, 1, memory_order_release);
+}
+
+/* ---- retiring ---- */
+
+/* A bag with room, by all means but waiting for ever. */
+static bag *bag_with_room(domain_thread *t)
+{
+    bag *b = t->bag;
+
+    if (b && b->count < BAG_ITEMS)
+        return b;
+    seal(t);
+    if (t->sealed >= BAGS_PER_TRY)
+        try_now(t);
+    else
+        collect(t);
+    b = bag_new(t);
+    for (int i = 0; !b && i < ROOM_TRIES; i++) {
+        try_now(t);
+        sched_yield();
+        b = bag_new(t);
+    }
+    t->bag = b;
+    return b;
+}
+
+void epoch_retire(kv_domain *domain, void *memory, size_t size_bytes, epoch_release_fn *release)
+{
+    domain_thread *t = domain_thread_self(domain);
+    bag *b = t ? t->bag : NULL;
+
+    if (__builtin_expect(!b || b->count == BAG_ITEMS, 0)) {
+        b = t ? bag_with_room(t) : NULL;
+        if (!b) {
+            atomic_fetch_add_explicit(&domain->leaked_bytes, size_bytes, memory_order_relaxed);
+            return;
+        }
+    }
+    b->items[b->count].memory = memory;
+    b->items[b->count].release = release;
+    b->count++;
+    b->bytes += size_bytes;
+    atomic_store_explicit(&t->retired_bytes,
+                          atomic_load_explicit(&t->retired_bytes, memory_order_relaxed) + size_bytes,
+                          memory_order_relaxed);
+    t->budget += size_bytes;
+    if (__builtin_expect(t->budget > BYTES_PER_TRY && b->bytes > BYTES_PER_TRY / 2, 0)) {
+        seal(t);
+        try_now(t);
+    }
+}
+
+void epoch_reclaim(kv_domain *domain)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    if (!t)
+        return;
+    seal(t);
+    if (t->limbo || domain->orphans_tail != &domain->orphans)
+        try_now(t);
+}
+
+static bool orphans_left(kv_domain *domain)
+{
+    lock_acquire(&domain->threads_lock);
+    bool left = domain->orphans != NULL;
+    lock_release(&domain->threads_lock);
+    return left;
+}
+
+void epoch_drain(kv_domain *domain)
+{
+    const struct timespec moment = { 0, 50 * 1000 };
+    domain_thread *t = domain_thread_self(domain);
+
+    if (!t)
+        return;
+    for (int i = 0;; i++) {
+        if (t->online)
+            kv_thread_quiesce(domain);
+        seal(t);
+        try_now(t);
+        if (!t->limbo && !t->bag && !orphans_left(domain))
+            return;
+        if (i > 8)
+            nanosleep(&moment, NULL);
+    }
+}
+
+void epoch_read_stats(kv_domain *domain, epoch_stats *ret_stats)
+{
+    size_t bytes = atomic_load_explicit(&domain->orphan_bytes, memory_order_relaxed) +
+                   atomic_load_explicit(&domain->leaked_bytes, memory_order_relaxed);
+
+    lock_acquire(&domain->threads_lock);
+    for (domain_thread *t = domain->threads; t; t = t->next_of_domain)
+        bytes += atomic_load_explicit(&t->retired_bytes, memory_order_relaxed);
+    lock_release(&domain->threads_lock);
+    ret_stats->epoch = atomic_load_explicit(&domain->epoch, memory_order_relaxed);
+    ret_stats->retired_bytes = bytes;
+    ret_stats->stalled_threads = atomic_load_explicit(&domain->stalled, memory_order_relaxed);
+}
+
+/* ---- records ---- */
+
+/* Frees the records of domains that are gone. */
+static void sweep_own(void)
+{
+    domain_thread **link = &own_records;
+
+    while (*link) {
+        domain_thread *t = *link;
+
+        if (t->domain) {
+            link = &t->next_of_thread;
+            continue;
+        }
+        *link = t->next_of_thread;
+        free(t);
+    }
+}
+
+/* Leaves what the thread still holds to the domain. */
+static void detach(domain_thread *t)
+{
+    kv_domain *domain = t->domain;
+
+    seal(t);
+    slab_return_magazines(t);
+    while (t->spare)
+        domain_free(domain, bag_new(t), sizeof(bag));
+    lock_acquire(&domain->threads_lock);
+    if (t->limbo) {
+        atomic_fetch_add_explicit(&domain->orphan_bytes,
+                                  atomic_load_explicit(&t->retired_bytes, memory_order_relaxed),
+                                  memory_order_relaxed);
+        *domain->orphans_tail = t->limbo;
+        domain->orphans_tail = t->limbo_tail;
+    }
+    *(t->previous_of_domain ? &t->previous_of_domain->next_of_domain : &domain->threads) = t->next_of_domain;
+    if (t->next_of_domain)
+        t->next_of_domain->previous_of_domain = t->previous_of_domain;
+    domain->thread_count--;
+    lock_release(&domain->threads_lock);
+}
+
+/* The end of a thread, called by pthreads. */
+static void thread_exit(void *unused)
+{
+    (void)unused;
+    domain_self = &nobody;
+    lock_acquire(&exit_lock);
+    while (own_records) {
+        domain_thread *t = own_records;
+
+        own_records = t->next_of_thread;
+        if (t->domain)
+            detach(t);
+        free(t);
+    }
+    lock_release(&exit_lock);
+}
+
+static void make_exit_key(void)
+{
+    exit_key_made = pthread_key_create(&exit_key, thread_exit) == 0;
+}
+
+static domain_thread *record_new(kv_domain *domain)
+{
+    pthread_once(&exit_once, make_exit_key);
+    size_t size = (sizeof(domain_thread) + 63) & ~(size_t)63;
+    domain_thread *t = exit_key_made ? aligned_alloc(64, size) : NULL;
+
+    if (!t)
+        return NULL;
+    memset(t, 0, size);
+    t->domain = domain;
+    t->epoch = &domain->epoch;
+    t->heavy = !domain->membarrier;
+    t->limbo_tail = &t->limbo;
+    if (pthread_setspecific(exit_key, t)) { /* any value that is not NULL: the destructor runs */
+        free(t);
+        return NULL;
+    }
+    lock_acquire(&domain->threads_lock);
+    t->next_of_domain = domain->threads;
+    if (t->next_of_domain)
+        t->next_of_domain->previous_of_domain = t;
+    domain->threads = t;
+    domain->thread_count++;
+    lock_release(&domain->threads_lock);
+    return t;
+}
+
+domain_thread *domain_thread_find(kv_domain *domain)
+{
+    domain_thread *t;
+
+    sweep_own();
+    for (t = own_records; t; t = t->next_of_thread) {
+        if (t->domain == domain) {
+            domain_self = t;
+            return t;
+        }
+    }
+    t = record_new(domain);
+    if (t) {
+        t->next_of_thread = own_records;
+        own_records = t;
+        domain_self = t;
+    }
+    return t;
+}
+
+void epoch_start(kv_domain *domain)
+{
+    atomic_init(&domain->epoch, 1);
+    domain->membarrier = membarrier_available();
+    domain->orphans_tail = &domain->orphans;
+}
+
+static void empty_all(kv_domain *domain, bag *b)
+{
+    while (b) {
+        bag *next = b->next;
+
+        bag_empty(domain, b);
+        domain_free(domain, b, sizeof *b);
+        b = next;
+    }
+}
+
+/* Nobody is inside any more: everything retired is released, and the records are left to their threads. */
+void epoch_done(kv_domain *domain)
+{
+    lock_acquire(&exit_lock);
+    for (domain_thread *t = domain->threads; t; t = t->next_of_domain) {
+        seal(t);
+        empty_all(domain, t->limbo);
+        while (t->spare)
+            domain_free(domain, bag_new(t), sizeof(bag));
+    }
+    empty_all(domain, domain->orphans);
+    domain_thread *t = domain->threads;
+
+    while (t) {
+        domain_thread *next = t->next_of_domain;
+
+        t->domain = NULL; /* after this the record belongs to its thread alone */
+        t = next;
+    }
+    lock_release(&exit_lock);
+    if (domain_self->domain == NULL && domain_self != &nobody)
+        domain_self = &nobody;
+    sweep_own();
+}
+
+/* ---- event-loop threads ---- */
+
+int kv_thread_register(kv_domain *domain)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    if (!t)
+        return KV_ENOMEM;
+    if (t->registered++ == 0) {
+        t->online = true;
+        domain_thread_enter(t);
+    }
+    return 0;
+}
+
+void kv_thread_unregister(kv_domain *domain)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    if (!t || t->registered == 0 || --t->registered > 0)
+        return;
+    if (t->online)
+        domain_thread_leave(t);
+    t->online = false;
+    epoch_reclaim(domain);
+}
+
+void kv_thread_quiesce(kv_domain *domain)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    if (!t || !t->online)
+        return;
+    assert(t->nest == 1);
+    if (atomic_load_explicit(&t->local, memory_order_relaxed) !=
+        atomic_load_explicit(t->epoch, memory_order_relaxed)) {
+        atomic_store_explicit(&t->local, 0, memory_order_release);
+        domain_thread_pin(t);
+    }
+    if (t->limbo)
+        collect(t);
+}
+
+void kv_thread_offline(kv_domain *domain)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    if (!t || !t->online)
+        return;
+    t->online = false;
+    domain_thread_leave(t);
+    if (t->limbo)
+        collect(t);
+}
+
+void kv_thread_online(kv_domain *domain)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    if (!t || t->online || t->registered == 0)
+        return;
+    t->online = true;
+    domain_thread_enter(t);
+}

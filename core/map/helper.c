@@ -1,0 +1,109 @@
+/* helper.c - a domain's background thread: work that is too long for the thread that caused it.
+ *
+ * One queue of jobs, run in order. A domain that is freed first finishes its jobs. Without a helper, or
+ * when a job cannot be queued, the caller runs it at once: later is an optimisation, never a promise.
+ * SPDX-License-Identifier: MIT */
+#include <signal.h>
+
+#include "domain_private.h"
+
+typedef struct job {
+    struct job *next;
+    void (*run)(void *arg);
+    void *arg;
+} job;
+
+struct helper {
+    pthread_t thread;
+    pthread_mutex_t mutex; /* guards the fields below */
+    pthread_cond_t wake;
+    job *first, **last;
+    bool stop;
+};
+
+static void *helper_main(void *arg)
+{
+    kv_domain *domain = arg;
+    struct helper *helper = domain->helper;
+
+    pthread_mutex_lock(&helper->mutex);
+    for (;;) {
+        while (!helper->first && !helper->stop)
+            pthread_cond_wait(&helper->wake, &helper->mutex);
+        job *next = helper->first;
+
+        if (!next)
+            break;
+        helper->first = next->next;
+        if (!helper->first)
+            helper->last = &helper->first;
+        pthread_mutex_unlock(&helper->mutex);
+        next->run(next->arg);
+        domain_free(domain, next, sizeof *next);
+        epoch_reclaim(domain);
+        pthread_mutex_lock(&helper->mutex);
+    }
+    pthread_mutex_unlock(&helper->mutex);
+    return NULL;
+}
+
+int helper_start(kv_domain *domain)
+{
+    struct helper *helper = domain_alloc(domain, sizeof *helper, 8);
+    sigset_t all, before;
+
+    if (!helper)
+        return KV_ENOMEM;
+    memset(helper, 0, sizeof *helper);
+    helper->last = &helper->first;
+    pthread_mutex_init(&helper->mutex, NULL);
+    pthread_cond_init(&helper->wake, NULL);
+    domain->helper = helper;
+    /* Signals are for the threads of the host. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&helper->thread, NULL, helper_main, domain);
+
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!failed)
+        return 0;
+    domain->helper = NULL;
+    domain_free(domain, helper, sizeof *helper);
+    return KV_ENOMEM;
+}
+
+void helper_stop(kv_domain *domain)
+{
+    struct helper *helper = domain->helper;
+
+    if (!helper)
+        return;
+    pthread_mutex_lock(&helper->mutex);
+    helper->stop = true;
+    pthread_cond_signal(&helper->wake);
+    pthread_mutex_unlock(&helper->mutex);
+    pthread_join(helper->thread, NULL);
+    domain->helper = NULL;
+    pthread_cond_destroy(&helper->wake);
+    pthread_mutex_destroy(&helper->mutex);
+    domain_free(domain, helper, sizeof *helper);
+}
+
+void domain_defer(kv_domain *domain, void (*run)(void *arg), void *arg)
+{
+    struct helper *helper = domain->helper;
+    job *added = helper ? domain_alloc(domain, sizeof *added, 8) : NULL;
+
+    if (!added) {
+        run(arg);
+        return;
+    }
+    added->next = NULL;
+    added->run = run;
+    added->arg = arg;
+    pthread_mutex_lock(&helper->mutex);
+    *helper->last = added;
+    helper->last = &added->next;
+    pthread_cond_signal(&helper->wake);
+    pthread_mutex_unlock(&helper->mutex);
+}

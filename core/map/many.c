@@ -1,0 +1,350 @@
+/* many.c - several keys at one moment: locking many shards, and finding many keys without a lock.
+ *
+ * Writers of several keys lock each shard once, ordered by the address of its lock, which is the same order
+ * for all threads (within a map: ascending index), also over several maps. Having them all, they check that
+ * no map got another root meanwhile, and raise the marks.
+ *
+ * map_find_many is optimistic: it notes mark and sequence of each shard involved, looks the keys up and checks
+ * that none has moved. The lookups then all saw the same moment. When writers keep disturbing it, it takes the locks.
+ * SPDX-License-Identifier: MIT */
+#include "shard.h"
+
+#define TRIES 4
+#define GROUP 16 /* keys whose cache misses overlap */
+
+static void mark_flip(map_shard *s)
+{
+    uint32_t mark = atomic_load_explicit(&s->mark, memory_order_relaxed);
+
+    /* Raising: before the releases that publish. Lowering: after them. Pairs with undisturbed in map.c. */
+    atomic_store_explicit(&s->mark, mark + 1, memory_order_release);
+}
+
+/* ---- locking the shards of some keys ---- */
+
+static bool shard_before(const map_shard *a, const map_shard *b)
+{
+    return a->lock != b->lock ? a->lock < b->lock : a < b;
+}
+
+/* Shell's sort, with Ciura's gaps: no memory, and quick for a few as for thousands. */
+static void sort_shards(map_shard **shards, size_t n)
+{
+    static const size_t gaps[] = { 3937, 1750, 701, 301, 132, 57, 23, 10, 4, 1 };
+
+    for (size_t g = 0; g < sizeof gaps / sizeof gaps[0]; g++) {
+        size_t gap = gaps[g];
+
+        for (size_t i = gap; i < n; i++) {
+            map_shard *s = shards[i];
+            size_t j = i;
+
+            for (; j >= gap && shard_before(s, shards[j - gap]); j -= gap)
+                shards[j] = shards[j - gap];
+            shards[j] = s;
+        }
+    }
+}
+
+/* The shards of all keys, sorted, each once; the rest of scratch is NULL. */
+static void gather_shards(map_key keys[], size_t n, map_shard *scratch[])
+{
+    size_t distinct = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        keys[i].shard = root_word_shard(map_root_word(keys[i].map), keys[i].hash);
+        scratch[i] = keys[i].shard;
+    }
+    sort_shards(scratch, n);
+    for (size_t i = 0; i < n; i++)
+        if (distinct == 0 || scratch[i] != scratch[distinct - 1])
+            scratch[distinct++] = scratch[i];
+    for (; distinct < n; distinct++)
+        scratch[distinct] = NULL;
+}
+
+static bool first_with_lock(map_shard *const scratch[], size_t i)
+{
+    return i == 0 || scratch[i]->lock != scratch[i - 1]->lock;
+}
+
+static bool roots_unchanged(const map_key keys[], size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (root_word_shard(map_root_word(keys[i].map), keys[i].hash) != keys[i].shard)
+            return false;
+    return true;
+}
+
+KV_UNCHECKED static void release_locks(map_shard *const scratch[], size_t n)
+{
+    size_t used = 0;
+
+    while (used < n && scratch[used])
+        used++;
+    for (size_t i = used; i-- > 0;)
+        if (first_with_lock(scratch, i))
+            lock_release(scratch[i]->lock);
+}
+
+KV_UNCHECKED void map_lock_many(map_key keys[], size_t n, map_shard *scratch[])
+{
+    kv_domain *domain = keys[0].map->domain;
+    domain_thread *held = epoch_hold(domain);
+
+    for (;;) {
+        gather_shards(keys, n, scratch);
+        for (size_t i = 0; i < n && scratch[i]; i++)
+            if (first_with_lock(scratch, i))
+                lock_acquire(scratch[i]->lock);
+        if (roots_unchanged(keys, n))
+            break;
+        release_locks(scratch, n);
+    }
+    for (size_t i = 0; i < n && scratch[i]; i++)
+        mark_flip(scratch[i]);
+    epoch_let_go(domain, held);
+}
+
+KV_UNCHECKED void map_unlock_many(map_key keys[], size_t n, map_shard *scratch[])
+{
+    kv_domain *domain = keys[0].map->domain;
+    garbage *all = NULL;
+
+    for (size_t i = 0; i < n && scratch[i]; i++) {
+        mark_flip(scratch[i]);
+        all = shard_take_garbage(scratch[i], all);
+    }
+    release_locks(scratch, n);
+    garbage_retire(domain, all);
+}
+
+/* ---- locking a whole map ---- */
+
+KV_UNCHECKED static void lock_shards(const root *r)
+{
+    for (size_t i = 0; i < (r->one ? 1 : root_shards(r)); i++)
+        lock_acquire(root_shard(r, i)->lock);
+}
+
+KV_UNCHECKED static void unlock_shards(const root *r)
+{
+    for (size_t i = r->one ? 1 : root_shards(r); i-- > 0;)
+        lock_release(root_shard(r, i)->lock);
+}
+
+static void flip_marks(const root *r)
+{
+    for (size_t i = 0; i < root_shards(r); i++)
+        mark_flip(root_shard(r, i));
+}
+
+KV_UNCHECKED uint64_t map_lock_all(map *m)
+{
+    domain_thread *held = epoch_hold(m->domain);
+
+    for (;;) {
+        uint64_t word = map_root_word(m);
+        root *r = root_of_word(word);
+
+        lock_shards(r);
+        if (map_root_word(m) == word) {
+            flip_marks(r);
+            epoch_let_go(m->domain, held);
+            return word;
+        }
+        unlock_shards(r);
+    }
+}
+
+KV_UNCHECKED void map_unlock_all(uint64_t root_word)
+{
+    root *r = root_of_word(root_word);
+    kv_domain *domain = r->domain;
+    garbage *all = NULL;
+
+    flip_marks(r);
+    for (size_t i = 0; i < root_shards(r); i++)
+        all = shard_take_garbage(root_shard(r, i), all);
+    unlock_shards(r);
+    garbage_retire(domain, all);
+}
+
+/* Exchanges the roots; both maps are locked. The words count swaps (shard.h). */
+static void exchange_roots(map *a, map *b)
+{
+    const uint64_t one_swap = (uint64_t)1 << 48;
+    uint64_t word_a = map_root_word(a), word_b = map_root_word(b);
+
+    root_of_word(word_a)->map = b;
+    root_of_word(word_b)->map = a;
+    /* Pairs with map_root_word. */
+    atomic_store_explicit(&a->root, (word_b & ADDRESS) | ((word_a & ~ADDRESS) + one_swap),
+                          memory_order_release);
+    atomic_store_explicit(&b->root, (word_a & ADDRESS) | ((word_b & ~ADDRESS) + one_swap),
+                          memory_order_release);
+}
+
+KV_UNCHECKED void map_swap(map *a, map *b, void (*under_lock)(void *arg), void *arg)
+{
+    domain_thread *held = epoch_hold(a->domain);
+    uint64_t word_a, word_b;
+
+    if (a == b) {
+        word_a = map_lock_all(a);
+        if (under_lock)
+            under_lock(arg);
+        map_unlock_all(word_a);
+        epoch_let_go(a->domain, held);
+        return;
+    }
+    for (;;) { /* the lower root first, which is the order of the locks */
+        word_a = map_root_word(a);
+        word_b = map_root_word(b);
+        root *first = root_of_word((word_a & ADDRESS) < (word_b & ADDRESS) ? word_a : word_b);
+        root *second = root_of_word((word_a & ADDRESS) < (word_b & ADDRESS) ? word_b : word_a);
+
+        lock_shards(first);
+        lock_shards(second);
+        if (map_root_word(a) == word_a && map_root_word(b) == word_b)
+            break;
+        unlock_shards(second);
+        unlock_shards(first);
+    }
+    flip_marks(root_of_word(word_a));
+    flip_marks(root_of_word(word_b));
+    exchange_roots(a, b);
+    if (under_lock)
+        under_lock(arg);
+    map_unlock_all(word_a);
+    map_unlock_all(word_b);
+    epoch_let_go(a->domain, held);
+}
+
+/* ---- finding many ---- */
+
+/* The shards that some keys lead to, and what was seen of them. */
+typedef struct view {
+    uint64_t root_word;
+    uint64_t involved[SHARDS_MAX / 64];
+    uint64_t seen[SHARDS_MAX]; /* mark and sequence, of those involved */
+} view;
+
+static uint64_t shard_state(const map_shard *s)
+{
+    map_shard *at = (map_shard *)s;
+
+    /* Pairs with the releases in mark_flip and shard_publish_end. */
+    return (uint64_t)atomic_load_explicit(&at->mark, memory_order_acquire) << 32 |
+           atomic_load_explicit(&at->sequence, memory_order_acquire);
+}
+
+static size_t view_words(const view *v)
+{
+    return (((size_t)1 << root_word_bits(v->root_word)) + 63) / 64;
+}
+
+/* Notes the state of all shards involved; false when something is under way. */
+static bool view_open(view *v, const map *m, size_t n, const uint64_t hashes[])
+{
+    const uint64_t odd = (uint64_t)1 << 32 | 1;
+
+    v->root_word = map_root_word(m);
+    memset(v->involved, 0, view_words(v) * sizeof v->involved[0]);
+    for (size_t i = 0; i < n; i++) {
+        map_shard *s = root_word_shard(v->root_word, hashes[i]);
+        uint64_t bit = (uint64_t)1 << (s->index & 63);
+
+        if (v->involved[s->index / 64] & bit)
+            continue;
+        v->involved[s->index / 64] |= bit;
+        v->seen[s->index] = shard_state(s);
+        if (v->seen[s->index] & odd)
+            return false;
+    }
+    return true;
+}
+
+static bool view_holds(const view *v, const map *m)
+{
+    for (size_t w = 0; w < view_words(v); w++)
+        for (uint64_t left = v->involved[w]; left; left &= left - 1) {
+            size_t index = w * 64 + (size_t)__builtin_ctzll(left);
+
+            if (shard_state(root_word_shards(v->root_word) + index) != v->seen[index])
+                return false;
+        }
+    return map_root_word(m) == v->root_word;
+}
+
+static void find_all(uint64_t root_word, size_t n, const kv_slice keys[], const uint64_t hashes[],
+                     const entry *ret[])
+{
+    _Atomic uint64_t *slot;
+
+    for (size_t i = 0; i < n; i++)
+        ret[i] = shard_lookup(root_word_shard(root_word, hashes[i]), keys[i], hashes[i], &slot);
+}
+
+static void prefetch_all(const map *m, size_t n, const uint64_t hashes[]) KV_REQUIRES(kv_epoch_held)
+{
+    for (size_t i = 0; i < n; i++)
+        map_prefetch_bucket(m, hashes[i]);
+    for (size_t i = 0; i < n; i++)
+        map_prefetch_entry(m, hashes[i]);
+}
+
+KV_UNCHECKED static void lock_involved(const view *v, bool lock)
+{
+    root *r = root_of_word(v->root_word);
+
+    for (size_t w = 0; w < view_words(v); w++)
+        for (uint64_t left = v->involved[w]; left; left &= left - 1) {
+            map_shard *s = root_shard(r, w * 64 + (size_t)__builtin_ctzll(left));
+
+            if (lock)
+                lock_acquire(s->lock);
+            else
+                lock_release(s->lock);
+            if (r->one)
+                return;
+        }
+}
+
+static void find_many_locked(view *v, const map *m, size_t n, const kv_slice keys[], const uint64_t hashes[],
+                             const entry *ret[])
+{
+    for (;;) {
+        v->root_word = map_root_word(m);
+        memset(v->involved, 0, sizeof v->involved);
+        for (size_t i = 0; i < n; i++) {
+            unsigned index = root_word_shard(v->root_word, hashes[i])->index;
+
+            v->involved[index / 64] |= (uint64_t)1 << (index & 63);
+        }
+        lock_involved(v, true);
+        bool current = map_root_word(m) == v->root_word;
+
+        if (current)
+            find_all(v->root_word, n, keys, hashes, ret);
+        lock_involved(v, false);
+        if (current)
+            return;
+    }
+}
+
+void map_find_many(const map *m, size_t n, const kv_slice keys[], const uint64_t hashes[], const entry *ret[])
+{
+    view v;
+
+    for (size_t i = 0; i < n; i += GROUP)
+        prefetch_all(m, n - i < GROUP ? n - i : GROUP, hashes + i);
+    for (int i = 0; i < TRIES; i++) {
+        if (!view_open(&v, m, n, hashes))
+            continue;
+        find_all(v.root_word, n, keys, hashes, ret);
+        if (view_holds(&v, m))
+            return;
+    }
+    find_many_locked(&v, m, n, keys, hashes, ret);
+}

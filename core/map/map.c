@@ -1,0 +1,468 @@
+/* map.c - a map from end to end: making it, finding a key, changing a key, and growing into many shards.
+ *
+ *     find    root -> shard -> directory -> bucket -> entry: acquire loads, then two checks
+ *     write   lock the shard; find; publish one word; unlock; retire what was unlinked
+ *
+ * Invariants
+ * 1. An entry is complete before its word is stored (release), and never changes after.
+ * 2. Everything a reader may hold (entries, segments, directories, roots) is freed by the epochs.
+ * 3. All writing happens under the lock of the shard that map->root leads to. Who waited for a lock checks
+ *    after getting it that the root is still the same.
+ * 4. A change of several keys raises the mark of its shards (odd) before it publishes anything and lowers it
+ *    after everything. A reader looks at the mark after its lookup; raised, it waits for the lock and looks
+ *    again. So who has seen one new value finds the mark raised, or all of them published.
+ * 5. A reader also checks that the root it started from is still the map's, or it might have looked into
+ *    contents that map_swap has given to another map. The root word counts swaps, so that swapping twice
+ *    does not look like nothing.
+ *
+ * A lookup that started before a segment was replaced may finish in the old copy. That is the state of the
+ * moment of replacement, which lies within the lookup: linearizable.
+ *
+ * One shard becomes many when it has some sixteen segments: all keys (a few thousand) are re-hashed into a
+ * fresh root that is published under the old shard's lock, at an unlock, when nobody holds a place.
+ * SPDX-License-Identifier: MIT */
+#include "shard.h"
+
+#include <assert.h>
+
+/* ---- locks ---- */
+
+KV_UNCHECKED void shard_lock(map_shard *s)
+{
+    lock_acquire(s->lock);
+}
+
+KV_UNCHECKED garbage *shard_unlock(map_shard *s)
+{
+    garbage *g = s->garbage;
+
+    s->garbage = NULL;
+    lock_release(s->lock);
+    return g;
+}
+
+KV_UNCHECKED map_shard *map_lock(map *m, uint64_t hash)
+{
+    domain_thread *t = epoch_hold(m->domain);
+
+    for (;;) {
+        uint64_t word = map_root_word(m);
+        map_shard *s = root_word_shard(word, hash);
+
+        lock_acquire(s->lock);
+        if (__builtin_expect(atomic_load_explicit(&m->root, memory_order_relaxed) == word, 1)) {
+            epoch_let_go(m->domain, t);
+            return s;
+        }
+        lock_release(s->lock);
+    }
+}
+
+void garbage_retire(kv_domain *domain, garbage *g)
+{
+    domain_thread *t = g ? epoch_hold(domain) : NULL;
+
+    if (!g)
+        return;
+    while (g) {
+        garbage *next = g->next;
+
+        epoch_retire(domain, g, g->size_bytes, g->release);
+        g = next;
+    }
+    epoch_let_go(domain, t);
+}
+
+/* ---- one shard into many ---- */
+
+size_t root_size(unsigned bits)
+{
+    return 128 + ((sizeof(map_shard) + sizeof(shard_extra)) << bits);
+}
+
+static root *root_new(kv_domain *domain, unsigned bits, const map_options *options)
+{
+    root *r = domain_alloc(domain, root_size(bits), 128);
+
+    if (!r)
+        return NULL;
+    memset(r, 0, root_size(bits));
+    r->domain = domain;
+    r->bits = (uint8_t)bits;
+    r->version_step = options->version_step ? options->version_step : 1;
+    r->one = options->one_lock;
+    r->promote = options->shards == 0 && bits == 0;
+    r->extra = (shard_extra *)((char *)r + 128 + (sizeof(map_shard) << bits));
+    for (size_t i = 0; i < root_shards(r); i++) {
+        map_shard *s = root_shard(r, i);
+
+        atomic_init(&s->directory, (uint64_t)(uintptr_t)&s->first);
+        s->index = (uint16_t)i;
+        s->bits = (uint8_t)bits;
+        s->root = r;
+        s->lock = r->one ? &r->one_lock : &s->own;
+        s->version = options->version_start;
+        atomic_init(&r->extra[i].earliest, KV_FOREVER);
+        r->extra[i].next_earliest = KV_FOREVER;
+    }
+    return r;
+}
+
+static void release_root(kv_domain *domain, void *memory)
+{
+    root *r = memory;
+
+    domain_free(domain, r, root_size(r->bits));
+}
+
+static uint64_t root_word(const root *r, uint64_t swaps)
+{
+    return (uint64_t)(uintptr_t)root_shard(r, 0) | r->bits | swaps << 48;
+}
+
+/* Puts an entry where its hash leads, counting it; the key must be absent. KV_ENOMEM. */
+static int put(map_shard *s, uint64_t hash, entry *e)
+{
+    probe p = probe_of(hash, s->bits);
+    int err = shard_make_room(s, hash, false);
+
+    for (unsigned tries = 0;; tries++) {
+        segment *to = directory_segment(shard_segment_word(s, hash));
+
+        if (!to)
+            return KV_ENOMEM;
+        bool placed = segment_place(to, p, e);
+
+        if (!placed && err != KV_ERANGE && tries < DEPTH_MAX + 8) {
+            int room = shard_make_room(s, hash, true);
+
+            if (room == KV_ENOMEM)
+                return KV_ENOMEM;
+            err = room;
+            continue;
+        }
+        if (!placed) {
+            if (segment_chain(s->root->domain, to, p, e))
+                return KV_ENOMEM;
+            shard_republish(s, hash, to);
+        }
+        segment_count_deadline(to, entry_deadline(e), 1);
+        return 0;
+    }
+}
+
+static void add_to(_Atomic size_t *counter, size_t by)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
+                          memory_order_relaxed);
+}
+
+/* Counts an entry in (by 1) or out (by -1). */
+static void count_entry(map_shard *s, const entry *e, int by)
+{
+    int64_t deadline_ms = entry_deadline(e);
+
+    add_to(&s->entries, (size_t)by);
+    add_to(&s->entry_bytes, (size_t)by * entry_size(e));
+    if (__builtin_expect(deadline_ms != KV_FOREVER, 0))
+        shard_count_deadline(s, deadline_ms, by);
+}
+
+void shard_count_deadline(map_shard *s, int64_t deadline_ms, int by)
+{
+    shard_extra *extra = shard_extra_of(s);
+    int64_t sum = atomic_load_explicit(&s->deadline_sum_ms, memory_order_relaxed);
+
+    add_to(&s->with_deadline, (size_t)by);
+    sum = (int64_t)((uint64_t)sum + (uint64_t)by * (uint64_t)deadline_ms);
+    atomic_store_explicit(&s->deadline_sum_ms, sum, memory_order_relaxed);
+    if (by < 0)
+        return;
+    if (deadline_ms < atomic_load_explicit(&extra->earliest, memory_order_relaxed))
+        atomic_store_explicit(&extra->earliest, deadline_ms, memory_order_relaxed);
+    if (deadline_ms < extra->next_earliest)
+        extra->next_earliest = deadline_ms;
+}
+
+/* Fills a fresh root with what the only shard of another holds. */
+static int refill(root *to, map_shard *from)
+{
+    size_t slots = (size_t)1 << shard_depth(from);
+    segment *last = NULL;
+
+    for (size_t i = 0; i < slots; i++) {
+        segment *seg =
+            directory_segment(atomic_load_explicit(&shard_directory(from)[i], memory_order_relaxed));
+        segment_cursor cursor = { 0 };
+        segment_slot slot;
+
+        if (!seg || seg == last)
+            continue;
+        last = seg;
+        while (segment_walk(seg, &cursor, &slot)) {
+            uint64_t hash = domain_hash(to->domain, entry_key(slot.entry));
+            map_shard *s = root_word_shard(root_word(to, 0), hash);
+
+            if (put(s, hash, slot.entry))
+                return KV_ENOMEM;
+            count_entry(s, slot.entry, 1);
+        }
+    }
+    return 0;
+}
+
+/* Frees a root and its index, the entries not; nobody else knows it any more. */
+static void root_free(root *r)
+{
+    for (size_t i = 0; i < root_shards(r); i++) {
+        map_shard *s = root_shard(r, i);
+
+        shard_discard_index(s);
+        while (s->garbage) {
+            garbage *g = s->garbage;
+
+            s->garbage = g->next;
+            g->release(r->domain, g);
+        }
+    }
+    domain_free(r->domain, r, root_size(r->bits));
+}
+
+/* Grows the map from one shard to many; memory may be out: then later. The old shard is locked; its index
+ * becomes its garbage. */
+static void promote(map_shard *old)
+{
+    map_options options = { .version_start = old->version,
+                            .version_step = old->root->version_step,
+                            .shards = SHARDS_WHEN_BIG,
+                            .one_lock = old->root->one };
+    map *m = old->root->map;
+    root *r = root_new(m->domain, (unsigned)__builtin_ctz(SHARDS_WHEN_BIG), &options);
+
+    if (!r)
+        return;
+    r->map = m;
+    if (refill(r, old)) {
+        root_free(r);
+        return;
+    }
+    uint64_t swaps = atomic_load_explicit(&m->root, memory_order_relaxed) >> 48;
+
+    atomic_store_explicit(&m->root, root_word(r, swaps), memory_order_release);
+    shard_discard_index(old);
+    shard_discard(old, &old->root->garbage, release_root, root_size(0));
+}
+
+/* With something in the garbage: a segment was replaced, so the shard may have grown enough. */
+static void unlock_slowly(map_shard *s) KV_RELEASES(s)
+{
+    kv_domain *domain = s->root->domain;
+
+    if (s->root->promote && s->root->bits == 0 &&
+        atomic_load_explicit(&shard_extra_of(s)->segments, memory_order_relaxed) >= SEGMENTS_WHEN_BIG)
+        promote(s);
+    garbage_retire(domain, shard_unlock(s));
+}
+
+KV_UNCHECKED void map_unlock(map_shard *s)
+{
+    if (__builtin_expect(s->garbage != NULL, 0))
+        unlock_slowly(s);
+    else
+        lock_release(s->lock);
+}
+
+/* ---- life ---- */
+
+map *map_new(kv_domain *domain, const map_options *options)
+{
+    static const map_options defaults = { .version_step = 1 };
+    map *m = domain_alloc(domain, sizeof *m, 64);
+
+    if (!m)
+        return NULL;
+    options = options ? options : &defaults;
+    size_t shards = options->shards;
+
+    assert(shards <= SHARDS_MAX && (shards & (shards - 1)) == 0);
+    if (shards == 0)
+        shards = options->expected_keys > SEGMENTS_WHEN_BIG * SEGMENT_BUCKETS * BUCKET_SLOTS / 2
+                     ? SHARDS_WHEN_BIG
+                     : 1;
+    root *r = root_new(domain, (unsigned)__builtin_ctzll(shards), options);
+
+    if (!r) {
+        domain_free(domain, m, sizeof *m);
+        return NULL;
+    }
+    r->map = m;
+    m->domain = kv_domain_ref(domain);
+    atomic_init(&m->root, root_word(r, 0));
+    return m;
+}
+
+static void free_entries(map_shard *s)
+{
+    size_t position = 0;
+    segment *seg;
+    segment_slot slot;
+
+    while ((seg = directory_next(shard_directory(s), shard_depth(s), &position)) != NULL) {
+        segment_cursor cursor = { 0 };
+
+        while (segment_walk(seg, &cursor, &slot))
+            entry_free(s->root->domain, slot.entry);
+    }
+}
+
+void map_free(map *m)
+{
+    if (!m)
+        return;
+    kv_domain *domain = m->domain;
+    root *r = root_of_word(map_root_word(m));
+
+    for (size_t i = 0; i < root_shards(r); i++)
+        free_entries(root_shard(r, i));
+    root_free(r);
+    domain_free(domain, m, sizeof *m);
+    kv_domain_unref(domain);
+}
+
+kv_domain *map_domain(const map *m)
+{
+    return m->domain;
+}
+
+/* ---- reading ---- */
+
+bool map_undisturbed(const map *m, uint64_t root_word, const map_shard *s)
+{
+    /* Pairs with the release stores of the marks: raised before, lowered after what it covers. */
+    return !(atomic_load_explicit(&((map_shard *)s)->mark, memory_order_acquire) & 1) &&
+           atomic_load_explicit(&((map *)m)->root, memory_order_acquire) == root_word;
+}
+
+/* The lookup for when a change of several keys is under way: behind the lock. */
+static const entry *find_locked(const map *m, kv_slice key, uint64_t hash)
+{
+    _Atomic uint64_t *slot;
+    map_shard *s = map_lock((map *)m, hash);
+    const entry *e = shard_lookup(s, key, hash, &slot);
+
+    map_unlock(s);
+    return e;
+}
+
+/* Until what disturbs the shard of that hash is over. */
+void map_wait(const map *m, uint64_t hash)
+{
+    map_unlock(map_lock((map *)m, hash));
+}
+
+const entry *map_find(const map *m, kv_slice key, uint64_t hash)
+{
+    uint64_t word = map_root_word(m);
+    map_shard *s = root_word_shard(word, hash);
+    _Atomic uint64_t *slot;
+    const entry *e = shard_lookup(s, key, hash, &slot);
+
+    if (__builtin_expect(map_undisturbed(m, word, s), 1))
+        return e;
+    return find_locked(m, key, hash);
+}
+
+void map_prefetch_bucket(const map *m, uint64_t hash)
+{
+    uint64_t word = shard_segment_word(root_word_shard(map_root_word(m), hash), hash);
+
+    __builtin_prefetch(&directory_segment(word)->bucket[bucket_home((uint8_t)hash, directory_buckets(word))]);
+}
+
+void map_prefetch_entry(const map *m, uint64_t hash)
+{
+    map_shard *s = root_word_shard(map_root_word(m), hash);
+    uint64_t word = shard_segment_word(s, hash);
+    probe p = probe_of(hash, s->bits);
+
+    if (!word)
+        return;
+    bucket *b = &directory_segment(word)->bucket[bucket_home(p.lo, directory_buckets(word))];
+    uint64_t tags = atomic_load_explicit(&b->tags, memory_order_acquire);
+
+    for (uint64_t match = tags_match(tags, p.tag); match; match &= match - 1) {
+        word = atomic_load_explicit(&b->words[__builtin_ctzll(match) >> 3], memory_order_relaxed);
+        if (!((word ^ p.split) >> 50))
+            __builtin_prefetch(word_entry(word));
+    }
+}
+
+/* ---- writing ---- */
+
+map_place shard_find(map_shard *s, kv_slice key, uint64_t hash)
+{
+    map_place place = { 0 };
+
+    place.entry = shard_lookup(s, key, hash, &place.word);
+    if (place.entry) {
+        segment *in = directory_segment(shard_segment_word(s, hash));
+        size_t offset = (size_t)((char *)place.word - (char *)in->bucket);
+
+        place.segment = in;
+        place.bucket = offset < in->buckets * sizeof(bucket) ? (unsigned)(offset / 64) : IN_CHAIN;
+        place.index = (unsigned)(offset % 64 / 8) - 1;
+    }
+    return place;
+}
+
+static void stamp(map_shard *s, entry *e)
+{
+    s->version += s->root->version_step;
+    e->version = s->version;
+}
+
+int shard_insert(map_shard *s, uint64_t hash, entry *fresh)
+{
+    stamp(s, fresh);
+    shard_publish_begin(s);
+    int err = put(s, hash, fresh);
+
+    shard_publish_end(s);
+    if (!err)
+        count_entry(s, fresh, 1);
+    return err;
+}
+
+void shard_replace(map_shard *s, map_place *place, entry *fresh)
+{
+    uint64_t word = atomic_load_explicit(place->word, memory_order_relaxed);
+
+    stamp(s, fresh);
+    count_entry(s, place->entry, -1);
+    count_entry(s, fresh, 1);
+    segment_count_deadline(place->segment, entry_deadline(place->entry), -1);
+    segment_count_deadline(place->segment, entry_deadline(fresh), 1);
+    shard_publish_begin(s);
+    /* Pairs with the acquire of the word in segment_find. */
+    atomic_store_explicit(place->word, (word & ~WORD_POINTER) | (uint64_t)(uintptr_t)fresh,
+                          memory_order_release);
+    shard_publish_end(s);
+}
+
+void shard_unlink(map_shard *s, map_place *place)
+{
+    shard_publish_begin(s);
+    segment_take(place->segment, place);
+    shard_publish_end(s);
+    segment_count_deadline(place->segment, entry_deadline(place->entry), -1);
+    count_entry(s, place->entry, -1);
+}
+
+void shard_remove(map_shard *s, map_place *place)
+{
+    segment *from = place->segment;
+
+    shard_unlink(s, place);
+    if (__builtin_expect(from->count < from->low, 0))
+        shard_shrink(s, domain_hash(s->root->domain, entry_key(place->entry)), from);
+}

@@ -1,0 +1,230 @@
+/* shard.h - a shard, the root that holds all shards of a map, and the way from a hash to a bucket.
+ *
+ *     map -> root word: shards * | log2 of their number in the low bits | swaps in the high bits
+ *     root   [ header 128 B ][ shard 0 ][ shard 1 ] ... each 128 B, aligned
+ *     shard  [ read by everybody: directory, mark | written by the holder: lock, counters ]
+ *     directory word: 63..58 depth | address of 2^depth segment words
+ *
+ * Private to core/map. SPDX-License-Identifier: MIT */
+#ifndef KV_MAP_SHARD_H
+#define KV_MAP_SHARD_H
+
+#include "lock.h"
+#include "segment.h"
+
+#define SHARDS_MAX        1024u
+#define SHARDS_WHEN_BIG   64u
+#define SEGMENTS_WHEN_BIG 16u /* one shard with so many segments becomes 64 */
+#define RANDOM_COUNTED    64u /* entries per shard: fewer are counted by map_random */
+#define DEPTH_MAX         24u
+
+#define ADDRESS (((uint64_t)1 << 48) - 1)
+
+typedef struct root root;
+
+struct KV_CAPABILITY("shard") map_shard {
+    /* Read by all: changes only when the shard's index does, or with changes of several keys. */
+    _Atomic uint64_t directory;
+    _Atomic uint64_t first; /* the only directory word while the depth is 0 */
+    _Atomic uint32_t mark;  /* odd: a change of several keys is under way */
+    uint16_t index;
+    uint8_t bits; /* log2 of the number of shards */
+    root *root;
+    kv_lock *lock; /* own, or the map's only one */
+
+    /* Written by the holder of the lock; the atomics are read by others without it. */
+    kv_lock own __attribute__((aligned(64)));
+    _Atomic uint32_t sequence; /* odd while something is being published: map_find_many */
+    uint64_t version;          /* the last one given out */
+    _Atomic size_t entries, with_deadline, entry_bytes;
+    _Atomic int64_t deadline_sum_ms;
+    garbage *garbage; /* to be retired after the unlock */
+} __attribute__((aligned(128)));
+
+_Static_assert(sizeof(struct map_shard) == 128, "two lines");
+
+/* Kept apart from the shards' lines: used by writers now and then. */
+typedef struct shard_extra {
+    _Atomic int64_t earliest; /* no deadline in the shard is earlier */
+    int64_t next_earliest;    /* what earliest will be when the expiry pass under way ends */
+    uint32_t pass;            /* that pass */
+    _Atomic uint32_t segments;
+    uint32_t deepest;           /* segments whose depth is the directory's */
+    _Atomic size_t index_bytes; /* segments and directory */
+} shard_extra;
+
+struct root {
+    garbage garbage;
+    map *map; /* whose it is; changes with map_swap, all shards locked */
+    kv_domain *domain;
+    uint64_t version_step;
+    kv_lock one_lock;
+    bool promote; /* grows from one shard to many */
+    bool one;     /* one lock for all shards */
+    uint8_t bits;
+    shard_extra *extra;
+};
+
+_Static_assert(sizeof(root) <= 128, "before the first shard");
+
+struct map {
+    _Atomic uint64_t root;
+    kv_domain *domain;
+};
+
+static inline map_shard *root_word_shards(uint64_t word)
+{
+    return (map_shard *)(uintptr_t)(word & ADDRESS & ~(uint64_t)127);
+}
+
+static inline unsigned root_word_bits(uint64_t word)
+{
+    return (unsigned)word & 127;
+}
+
+static inline map_shard *root_word_shard(uint64_t word, uint64_t hash)
+{
+    return root_word_shards(word) + (hash >> 1 >> (63 - root_word_bits(word)));
+}
+
+static inline root *root_of_word(uint64_t word)
+{
+    return (root *)((char *)root_word_shards(word) - 128);
+}
+
+static inline uint64_t map_root_word(const map *m)
+{
+    /* Pairs with the release stores in map_new, promote and map_swap. */
+    return atomic_load_explicit(&((map *)m)->root, memory_order_acquire);
+}
+
+static inline size_t root_shards(const root *r)
+{
+    return (size_t)1 << r->bits;
+}
+
+static inline map_shard *root_shard(const root *r, size_t index)
+{
+    return (map_shard *)((char *)r + 128) + index;
+}
+
+static inline shard_extra *shard_extra_of(const map_shard *s)
+{
+    return &s->root->extra[s->index];
+}
+
+/* ---- directories ---- */
+
+static inline _Atomic uint64_t *shard_slot(const map_shard *s, uint64_t hash)
+{
+    /* Pairs with the release store that published the directory. */
+    uint64_t word = atomic_load_explicit(&((map_shard *)s)->directory, memory_order_acquire);
+    unsigned depth = (unsigned)(word >> 58);
+
+    return (_Atomic uint64_t *)(uintptr_t)(word & ADDRESS) + ((hash << s->bits) >> 1 >> (63 - depth));
+}
+
+static inline unsigned shard_depth(const map_shard *s)
+{
+    return (unsigned)(atomic_load_explicit(&((map_shard *)s)->directory, memory_order_relaxed) >> 58);
+}
+
+static inline _Atomic uint64_t *shard_directory(const map_shard *s)
+{
+    return (_Atomic uint64_t *)(uintptr_t)(atomic_load_explicit(&((map_shard *)s)->directory,
+                                                                memory_order_relaxed) &
+                                           ADDRESS);
+}
+
+/* The directory word for a hash; 0: no segment. */
+static inline uint64_t shard_segment_word(const map_shard *s, uint64_t hash)
+{
+    /* Pairs with the release store that published the segment. */
+    return atomic_load_explicit(shard_slot(s, hash), memory_order_acquire);
+}
+
+static inline entry *shard_lookup(const map_shard *s, kv_slice key, uint64_t hash,
+                                  _Atomic uint64_t **ret_word)
+{
+    uint64_t word = shard_segment_word(s, hash);
+    probe p = probe_of(hash, s->bits);
+    entry *e = NULL;
+
+    if (__builtin_expect(word != 0, 1))
+        e = segment_find(word, key, p, ret_word);
+    if (__builtin_expect(!e && (word & DIRECTORY_CHAIN), 0))
+        e = segment_find_in_chain(directory_segment(word), key, p, ret_word);
+    return e;
+}
+
+/* ---- locking: map.c ---- */
+
+/* Locks and unlocks without regard to marks; shard_unlock hands back what must be retired then. */
+void shard_lock(map_shard *s) KV_ACQUIRES(s);
+garbage *shard_unlock(map_shard *s) KV_RELEASES(s);
+void garbage_retire(kv_domain *domain, garbage *g) KV_EXCLUDES(kv_shard_held);
+void shard_discard(map_shard *s, garbage *g, epoch_release_fn *release, size_t size_bytes);
+
+/* Moves the shard's garbage in front of all. */
+static inline garbage *shard_take_garbage(map_shard *s, garbage *all)
+{
+    while (s->garbage) {
+        garbage *g = s->garbage;
+
+        s->garbage = g->next;
+        g->next = all;
+        all = g;
+    }
+    return all;
+}
+
+/* Says that something is published between the two, for map_find_many. */
+static inline void shard_publish_begin(map_shard *s)
+{
+    uint32_t sequence = atomic_load_explicit(&s->sequence, memory_order_relaxed);
+
+    atomic_store_explicit(&s->sequence, sequence + 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst); /* the publishing stores are releases: they stay behind */
+}
+
+static inline void shard_publish_end(map_shard *s)
+{
+    uint32_t sequence = atomic_load_explicit(&s->sequence, memory_order_relaxed);
+
+    /* Pairs with the acquire loads in map_find_many. */
+    atomic_store_explicit(&s->sequence, sequence + 1, memory_order_release);
+}
+
+/* Locks every shard of the map, in order, and raises the marks; tells the root word. */
+uint64_t map_lock_all(map *m) KV_ACQUIRES(kv_shard_held);
+void map_unlock_all(uint64_t root_word) KV_RELEASES(kv_shard_held);
+
+/* Whether no change of several keys was under way after what was just read, and the root is still this one. */
+bool map_undisturbed(const map *m, uint64_t root_word, const map_shard *s);
+void map_wait(const map *m, uint64_t hash) KV_EXCLUDES(kv_shard_held);
+/* shard_remove without shrinking. */
+void shard_unlink(map_shard *s, map_place *place);
+void segment_retire(kv_domain *domain, segment *s);
+
+void shard_count_deadline(map_shard *s, int64_t deadline_ms, int by);
+size_t root_size(unsigned bits);
+
+/* ---- growing and shrinking: grow.c ---- */
+
+/* The segments of a directory, one after the other: start with 0; NULL at the end. */
+segment *directory_next(_Atomic uint64_t *words, unsigned depth, size_t *position);
+/* Makes all of the index garbage of the shard; the entries are left alone. */
+void shard_discard_index(map_shard *s);
+/* Retires a directory, given as its word, that is not a shard's own. */
+size_t directory_bytes(unsigned depth);
+void directory_retire(kv_domain *domain, uint64_t directory);
+/* Stores the segment's directory word again, because its chain flag has changed. */
+void shard_republish(map_shard *s, uint64_t hash, segment *changed);
+
+/* Sees to it that there is a segment for that hash with room for one more entry; window_full: placing it has
+ * just failed although there was. KV_ENOMEM; KV_ERANGE: no size would help, the chain must. */
+int shard_make_room(map_shard *s, uint64_t hash, bool window_full);
+/* After a removal from old, the segment that hash leads to. */
+void shard_shrink(map_shard *s, uint64_t hash, segment *old);
+
+#endif

@@ -1,0 +1,145 @@
+/* thread.h - what one thread keeps in one domain: its place in the epochs and its free blocks.
+ *
+ * Private to core/map, but for the inline functions that domain.h offers: entering an epoch and taking a
+ * block are a handful of instructions and stand here so that they can be inlined. epoch.c and slab.c tell
+ * how they work. SPDX-License-Identifier: MIT */
+#ifndef KV_MAP_THREAD_H
+#define KV_MAP_THREAD_H
+
+#include <stdatomic.h>
+
+#include "kvstore/kvstore.h"
+
+#define SLAB_MAX     2048u
+#define SLAB_CLASSES 43 /* 31 of 16..256 by 8, 12 up to 2048 */
+
+#if defined(__SANITIZE_THREAD__)
+#define KV_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define KV_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define KV_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KV_ASAN 1
+#endif
+#endif
+#ifdef KV_ASAN
+#include <sanitizer/asan_interface.h>
+#define KV_POISON(p, n)   ASAN_POISON_MEMORY_REGION(p, n)
+#define KV_UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#else
+#define KV_POISON(p, n)   ((void)(p), (void)(n))
+#define KV_UNPOISON(p, n) ((void)(p), (void)(n))
+#endif
+
+/* Free blocks of one class, linked through their first word. */
+typedef struct magazine {
+    void *free;
+    uint32_t count;
+    uint32_t limit; /* more than this go back to the pool */
+} magazine;
+
+struct bag;
+
+typedef struct domain_thread {
+    kv_domain *domain;               /* NULL once the domain has gone */
+    _Atomic uint64_t local;          /* the epoch entered; 0: in none. Read by who wants to advance it */
+    uint32_t nest;                   /* enters not yet left; a registered thread that is online counts one */
+    uint32_t registered;             /* kv_thread_register calls */
+    _Atomic uint64_t *epoch;         /* the domain's */
+    bool heavy;                      /* no membarrier(2): this thread must fence itself */
+    bool online;                     /* registered and not offline */
+    bool reclaiming;                 /* running release functions */
+    struct bag *bag;                 /* the one being filled */
+    struct bag *limbo, **limbo_tail; /* sealed, oldest first */
+    struct bag *spare;               /* empty ones */
+    uint32_t spares;
+    uint32_t sealed; /* bags sealed since the last try to advance */
+    size_t budget;   /* bytes retired since then */
+    struct domain_thread *next_of_thread, *next_of_domain, *previous_of_domain;
+    magazine magazines[SLAB_CLASSES];
+    _Atomic size_t retired_bytes; /* written by this thread only */
+} domain_thread;
+
+/* The record used last by this thread; a dummy of no domain at first. */
+extern _Thread_local domain_thread *domain_self __attribute__((tls_model("initial-exec")));
+
+/* The record of this thread in domain, made when missing; NULL when memory is out. */
+domain_thread *domain_thread_find(kv_domain *domain);
+
+static inline domain_thread *domain_thread_self(kv_domain *domain)
+{
+    domain_thread *t = domain_self;
+
+    return __builtin_expect(t->domain == domain, 1) ? t : domain_thread_find(domain);
+}
+
+/* Stores the epoch this thread is in from now on. What it loads later must come after that store in the
+ * eyes of who advances the epoch: that one runs membarrier(2) in our stead, or we fence. */
+static inline void domain_thread_pin(domain_thread *t)
+{
+    /* Pairs with the exchange in epoch.c:advance: seeing epoch e, we see what was unlinked before e. */
+    uint64_t epoch = atomic_load_explicit(t->epoch, memory_order_acquire);
+
+#ifdef KV_TSAN
+    atomic_exchange_explicit(&t->local, epoch, memory_order_seq_cst);
+#else
+    atomic_store_explicit(&t->local, epoch, memory_order_relaxed);
+    if (__builtin_expect(t->heavy, 0))
+        atomic_thread_fence(memory_order_seq_cst);
+    else
+        atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+static inline void domain_thread_enter(domain_thread *t)
+{
+    if (t->nest++ == 0)
+        domain_thread_pin(t);
+}
+
+static inline void domain_thread_leave(domain_thread *t)
+{
+    if (--t->nest == 0) /* pairs with the acquire in epoch.c:advance: our reads are over */
+        atomic_store_explicit(&t->local, 0, memory_order_release);
+}
+
+/* Enters an epoch for as long as a lock is waited for, so that what it stands in is not freed; nests, and works
+ * without a record, too. */
+domain_thread *epoch_hold(kv_domain *domain);
+void epoch_let_go(kv_domain *domain, domain_thread *held);
+
+/* ---- size classes ---- */
+
+static inline unsigned slab_class(size_t size_bytes)
+{
+    if (size_bytes <= 256)
+        return size_bytes <= 16 ? 0 : (unsigned)((size_bytes + 7) / 8 - 2);
+    if (size_bytes <= 512)
+        return (unsigned)((size_bytes + 63) / 64 + 26);
+    if (size_bytes <= 1024)
+        return (unsigned)((size_bytes + 127) / 128 + 30);
+    return (unsigned)((size_bytes + 255) / 256 + 34);
+}
+
+static inline size_t slab_class_size(unsigned c)
+{
+    if (c <= 30)
+        return 16 + (size_t)c * 8;
+    if (c <= 34)
+        return ((size_t)c - 26) * 64;
+    return c <= 38 ? ((size_t)c - 30) * 128 : ((size_t)c - 34) * 256;
+}
+
+/* Fills the thread's magazine of a class and takes a block of it; NULL when memory is out. */
+void *slab_refill(domain_thread *t, unsigned class_index);
+/* Gives a part of a magazine back to the pool. */
+void slab_spill(domain_thread *t, unsigned class_index);
+/* For a thread that could not have a record. */
+void slab_free_slow(kv_domain *domain, void *block, size_t size_bytes);
+
+#endif
