@@ -279,7 +279,7 @@ void kv_cmd_command_info(kv_call *call)
         if (row)
             reply_info(call->reply, row);
         else
-            call->reply->ops->null_array(call->reply);
+            kv_reply_null(call->reply);
     }
 }
 
