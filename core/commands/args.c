@@ -30,15 +30,23 @@ int kv_arg_int(const kv_call *call, int index, int64_t *ret_value)
     return kv_parse_int(call->argv[index], ret_value) ? 0 : KV_ENOTINT;
 }
 
-int kv_arg_db(const kv_call *call, int index, int *ret_db)
+bool kv_arg_db(kv_call *call, int index, int *ret_db)
 {
-    int count = call->databases ? call->databases->count : 1;
     int64_t db;
 
-    if (!kv_parse_int(call->argv[index], &db) || db < INT_MIN || db > INT_MAX)
-        return KV_ENOTINT;
-    if (db < 0 || db >= count)
-        return KV_EDB;
+    if (!kv_parse_int(call->argv[index], &db)) {
+        kv_reply_error(call->reply, KV_ENOTINT);
+        return false;
+    }
+    if (db < INT_MIN || db > INT_MAX) {
+        kv_reply_errorf(call->reply, "ERR value is out of range, value must between %d and %d", INT_MIN,
+                        INT_MAX);
+        return false;
+    }
+    if (db < 0 || db >= (call->databases ? call->databases->count : 1)) {
+        kv_reply_error(call->reply, KV_EDB);
+        return false;
+    }
     *ret_db = (int)db;
-    return 0;
+    return true;
 }

@@ -38,8 +38,8 @@ bool kv_parse_uint(kv_slice text, uint64_t *ret_value);
 
 /* The argument as an integer, or KV_ENOTINT; ret_value is then untouched. */
 int kv_arg_int(const kv_call *call, int index, int64_t *ret_value);
-/* As an index of call->databases: KV_ENOTINT, KV_EDB. */
-int kv_arg_db(const kv_call *call, int index, int *ret_db);
+/* As an index of call->databases; false: an error was replied. */
+bool kv_arg_db(kv_call *call, int index, int *ret_db);
 
 /* The key at argv[index], hashed unless the host has done so. */
 static inline store_key kv_arg_key(const kv_call *call, int index)

@@ -66,16 +66,15 @@ static bool db_is_number(kv_call *call, int index, const char *which)
 /* SWAPDB index1 index2 */
 void kv_cmd_swapdb(kv_call *call)
 {
-    int a, b, err;
+    int a, b;
 
     if (!db_is_number(call, 1, "first") || !db_is_number(call, 2, "second"))
         return;
-    err = kv_arg_db(call, 1, &a);
-    if (!err)
-        err = kv_arg_db(call, 2, &b);
-    if (!err && a != b)
+    if (!kv_arg_db(call, 1, &a) || !kv_arg_db(call, 2, &b))
+        return;
+    if (a != b)
         store_swap(call->databases->stores[a], call->databases->stores[b]);
-    reply_done(call, err);
+    kv_reply_ok(call->reply);
 }
 
 /* ---- MOVE, COPY ---- */
@@ -92,36 +91,48 @@ static void reply_transfer(kv_call *call, int err)
 void kv_cmd_move(kv_call *call)
 {
     store_key key = kv_arg_key(call, 1);
-    int db, err = kv_arg_db(call, 2, &db);
+    int db;
 
-    if (!err && db == call->db)
-        err = KV_ESAMEKEY;
-    if (!err)
-        err = store_transfer_key(call->store, key, call->databases->stores[db], key, STORE_MOVE, false,
-                                 call->now_ms);
-    reply_transfer(call, err);
+    if (!kv_arg_db(call, 2, &db))
+        return;
+    if (db == call->db)
+        kv_reply_error(call->reply, KV_ESAMEKEY);
+    else
+        reply_transfer(call, store_transfer_key(call->store, key, call->databases->stores[db], key,
+                                                STORE_MOVE, false, call->now_ms));
+}
+
+/* The options after COPY source destination; false: an error was replied. */
+static bool copy_options(kv_call *call, int *ret_db, bool *ret_replace)
+{
+    *ret_db = call->db;
+    *ret_replace = false;
+    for (int i = 3; i < call->argc; i++) {
+        if (kv_word_is(call->argv[i], "replace")) {
+            *ret_replace = true;
+        } else if (kv_word_is(call->argv[i], "db") && i + 1 < call->argc) {
+            if (!kv_arg_db(call, ++i, ret_db))
+                return false;
+        } else {
+            kv_reply_error(call->reply, KV_ESYNTAX);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* COPY source destination [DB destination-db] [REPLACE] */
 void kv_cmd_copy(kv_call *call)
 {
-    kv_store *to = call->store;
-    bool replace = false;
-    int db = call->db, err = 0;
     store_key from_key = kv_arg_key(call, 1);
+    kv_store *to = call->store;
+    bool replace;
+    int db;
 
-    for (int i = 3; i < call->argc && !err; i++) {
-        if (kv_word_is(call->argv[i], "replace"))
-            replace = true;
-        else if (kv_word_is(call->argv[i], "db") && i + 1 < call->argc)
-            err = kv_arg_db(call, ++i, &db);
-        else
-            err = KV_ESYNTAX;
-    }
-    if (!err && db == call->db && kv_slice_equal(call->argv[1], call->argv[2]))
-        err = KV_ESAMEKEY;
-    if (err) {
-        kv_reply_error(call->reply, err);
+    if (!copy_options(call, &db, &replace))
+        return;
+    if (db == call->db && kv_slice_equal(call->argv[1], call->argv[2])) {
+        kv_reply_error(call->reply, KV_ESAMEKEY);
         return;
     }
     if (call->databases)

@@ -44,10 +44,16 @@ int expiry_parse(key_expiry *e, const kv_call *call, int *index, expiry_kind all
     return 1;
 }
 
-/* A deadline that is none would be for ever; the last millisecond of time is not worth a special case. */
+/* The last millisecond of time is KV_FOREVER, which is no deadline: the one before stands for both, and is
+ * shown as the last. */
 static int64_t deadline_clamp(int64_t deadline_ms)
 {
     return deadline_ms == KV_FOREVER ? KV_FOREVER - 1 : deadline_ms;
+}
+
+static int64_t deadline_shown(int64_t deadline_ms)
+{
+    return deadline_ms == KV_FOREVER - 1 ? KV_FOREVER : deadline_ms;
 }
 
 int expiry_deadline(const key_expiry *e, int64_t now_ms, int64_t *ret_deadline_ms)
@@ -243,7 +249,8 @@ KV_EXCLUDES(kv_shard_held) static void reply_deadline(kv_call *call, int64_t uni
         kv_reply_int(call->reply, -1);
         return;
     }
-    left_ms = entry_deadline(e) - base_ms; /* e is alive, and base_ms is 0 or now: no overflow */
+    left_ms =
+        deadline_shown(entry_deadline(e)) - base_ms; /* e is alive, and base_ms is 0 or now: no overflow */
     kv_reply_int(call->reply, left_ms / unit_ms + (left_ms % unit_ms * 2 >= unit_ms && unit_ms > 1));
 }
 

@@ -396,7 +396,14 @@ struct grow {
 KV_UNDER_LOCK static int append_step(kv_slot *slot, void *arg)
 {
     struct grow *grow = arg;
+    const entry *e = kv_slot_entry(slot);
 
+    /* Adding nothing to a short string leaves it raw, which only OBJECT ENCODING tells. */
+    if (e && entry_type(e) == ENTRY_STRING && grow->more.len == 0 && e->value_len &&
+        !(entry_meta(e) & ENTRY_RAW)) {
+        grow->len = e->value_len;
+        return kv_slot_set_encoded(slot, entry_value(e, NULL), ENTRY_RAW);
+    }
     return kv_slot_append(slot, grow->more, grow->max, &grow->len);
 }
 
