@@ -78,6 +78,25 @@ static const work_row STORE_ROWS[] = {
     { "one hot key, 2 threads, M/s", WORK_HOT, 2, true, true },
 };
 
+/* The least disturbed of several runs: the lowest CPU time, the highest rate. */
+static int best_of(subject *s, const work *w, unsigned rounds, work_result *ret_result, fault *f)
+{
+    work_result best = { 0 }, one;
+
+    for (unsigned i = 0; i < rounds; i++) {
+        if (subject_run(s, w, &one, f))
+            return -1;
+        if (i == 0 || one.operations / one.seconds > best.operations / best.seconds) {
+            best.operations = one.operations;
+            best.seconds = one.seconds;
+        }
+        if (i == 0 || one.ns < best.ns)
+            best.ns = one.ns;
+    }
+    *ret_result = best;
+    return 0;
+}
+
 static int measure_rows(const options *o, subject *s, uint64_t keys, const work_row rows[], size_t n,
                         figures *ret, fault *f)
 {
@@ -93,10 +112,10 @@ static int measure_rows(const options *o, subject *s, uint64_t keys, const work_
 
         if (!wanted(o, rows[i].name))
             continue;
-        if (subject_run(s, &w, &result, f))
+        if (best_of(s, &w, (unsigned)o->rounds, &result, f))
             return fault_prefix(f, "%s: ", rows[i].name);
         if (rows[i].rate)
-            figure(o, ret, rows[i].name, 1, result.operations / result.seconds / 1e6);
+            figure(o, ret, rows[i].name, 2, result.operations / result.seconds / 1e6);
         else
             figure(o, ret, rows[i].name, 1, result.ns);
     }
@@ -240,7 +259,7 @@ int map_bench(options *o, report *r, fault *f)
     table *maps, *stores;
 
     if (!(o->seconds > 0))
-        o->seconds = 0.5;
+        o->seconds = 0.3;
     if (!(o->churn_seconds > 0))
         o->churn_seconds = 5;
     if (!o->value_size)

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "load.h"
 #include "protocol.h"
@@ -23,10 +24,10 @@ typedef struct worker {
     pthread_barrier_t *start;
     uint64_t random;
     uint64_t done, misses; /* operations, and those that found nothing */
-    double seconds;
-    unsigned char sink; /* so that the copies are not optimised away */
-    bool online;        /* registered with the domain */
-    int err;            /* KV_E... */
+    double seconds, cpu;   /* wall time, and the thread's own */
+    unsigned char sink;    /* so that the copies are not optimised away */
+    bool online;           /* registered with the domain */
+    int err;               /* KV_E... */
 } worker;
 
 int subject_init(subject *s, bool store, kv_sharing sharing, size_t value_size, bool ttl, fault *f)
@@ -295,18 +296,27 @@ static void turn(worker *w)
     w->done += TURN;
 }
 
+static double thread_cpu(void)
+{
+    struct timespec used;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (double)used.tv_sec + (double)used.tv_nsec * 1e-9;
+}
+
 static void *worker_main(void *arg)
 {
     worker *w = arg;
     const work *todo = w->work;
     kv_domain *domain = w->subject->domain;
-    double begin, end;
+    double begin, end, cpu;
 
     if (todo->registered)
         w->err = kv_thread_register(domain);
     w->online = todo->registered && !w->err;
     pthread_barrier_wait(w->start);
     begin = end = load_clock();
+    cpu = thread_cpu();
     while (!w->err && end - begin < todo->seconds && (!todo->operations || w->done < todo->operations)) {
         for (unsigned i = 0; i < 8 && !w->err; i++) {
             turn(w);
@@ -316,6 +326,7 @@ static void *worker_main(void *arg)
         end = load_clock();
     }
     w->seconds = end - begin;
+    w->cpu = thread_cpu() - cpu;
     if (w->online)
         kv_thread_unregister(domain);
     return NULL;
@@ -335,7 +346,7 @@ static int gather(const worker workers[], const work *w, work_result *ret_result
             return fault_set(f, "%llu keys that are there were not found",
                              (unsigned long long)workers[i].misses);
         sum.operations += (double)workers[i].done;
-        busy += workers[i].seconds;
+        busy += workers[i].cpu;
         if (workers[i].seconds > sum.seconds)
             sum.seconds = workers[i].seconds;
     }

@@ -55,7 +55,7 @@ typedef struct work {
 
 typedef struct work_result {
     double operations, seconds; /* of all threads together; wall time */
-    double ns;                  /* per operation of one thread */
+    double ns;                  /* CPU time per operation: untouched by what else the machine does */
 } work_result;
 
 int subject_run(subject *s, const work *w, work_result *ret_result, fault *f);
