@@ -21,8 +21,8 @@ uint64_t domain_hash(const kv_domain *domain, kv_slice key);
 /* ---- epochs ---- */
 
 /* Enters an epoch: what is found in a map from now on stays readable until epoch_leave. Nests. Returns
- * KV_ENOMEM when the thread's record (made once) cannot be had; then nothing was entered, but the
- * analysis is told otherwise: callers leave at once. */
+ * KV_ENOMEM when the thread's record (made once) cannot be had; then nothing was entered, but
+ * epoch_leave is called all the same, and does nothing: so the two stay a visible pair. */
 static inline int epoch_enter(kv_domain *domain) KV_ACQUIRES(kv_epoch_held);
 static inline void epoch_leave(kv_domain *domain) KV_RELEASES(kv_epoch_held);
 
@@ -90,7 +90,7 @@ KV_UNCHECKED static inline void epoch_leave(kv_domain *domain)
 {
     domain_thread *t = domain_thread_self(domain);
 
-    if (__builtin_expect(t != NULL, 1))
+    if (__builtin_expect(t && t->nest > 0, 1)) /* or epoch_enter had failed */
         domain_thread_leave(t);
 }
 
