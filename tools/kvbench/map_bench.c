@@ -97,6 +97,14 @@ static int best_of(subject *s, const work *w, unsigned rounds, work_result *ret_
     return 0;
 }
 
+static bool any_wanted(const options *o, const work_row rows[], size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (wanted(o, rows[i].name))
+            return true;
+    return false;
+}
+
 static int measure_rows(const options *o, subject *s, uint64_t keys, const work_row rows[], size_t n,
                         figures *ret, fault *f)
 {
@@ -276,7 +284,7 @@ int map_bench(options *o, report *r, fault *f)
         if (measure_apart(measure_map, o, o->sizes[i], KV_SHARING_SHARDED, name, maps, f))
             return -1;
     }
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 3 && any_wanted(o, STORE_ROWS, sizeof STORE_ROWS / sizeof *STORE_ROWS); i++)
         if (measure_apart(measure_store, o, 1000000, SHARINGS[i], STRATEGIES[i], stores, f))
             return -1;
     return 0;
