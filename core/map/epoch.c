@@ -335,7 +335,7 @@ void epoch_reclaim(kv_domain *domain)
     if (!t)
         return;
     seal(t);
-    if (t->limbo || domain->orphans_tail != &domain->orphans)
+    if (t->limbo || atomic_load_explicit(&domain->orphan_bytes, memory_order_relaxed))
         try_now(t);
 }
 

@@ -112,19 +112,19 @@ uint64_t map_scan(const map *m, uint64_t cursor, map_visit_fn *visit, void *arg)
         uint64_t word = shard_segment_word(s, at.prefix);
         unsigned depth = s->bits + directory_depth(word);
 
-        if (!word) { /* an empty shard */
-            uint64_t next = next_prefix(at.prefix, s->bits);
-
-            return next ? cursor_of((scan_position){ next, 0, 0 }) : 0;
-        }
         unsigned lo = depth < at.depth ? 0 : at.lo;
         unsigned buckets = directory_buckets(word), home = bucket_home((uint8_t)lo, buckets);
         segment *seg = directory_segment(word);
-        unsigned n = gather_home(seg, buckets, home, found);
+        unsigned n = seg ? gather_home(seg, buckets, home, found) : 0;
 
         if (!map_undisturbed(m, root_word, s)) {
             map_wait(m, at.prefix);
             continue;
+        }
+        if (!seg) { /* an empty shard */
+            uint64_t next = next_prefix(at.prefix, s->bits);
+
+            return next ? cursor_of((scan_position){ next, 0, 0 }) : 0;
         }
         for (unsigned i = 0; i < n; i++)
             visit(arg, found[i]);
