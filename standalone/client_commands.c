@@ -1,0 +1,221 @@
+/* client_commands.c - the subcommands of CLIENT that concern the connection itself.
+ * SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "session.h"
+
+static void reply_text_error(kv_call *call, const char *text)
+{
+    call->reply->ops->error(call->reply, kv_str(text));
+}
+
+/* Names appear in lists whose fields blanks and lines separate. */
+static bool is_printable(kv_slice text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.data[i] < '!' || text.data[i] > '~')
+            return false;
+    return true;
+}
+
+/* Replaces *field by a copy of text, or by NULL when that is empty. */
+static bool set_field(char **field, kv_slice text)
+{
+    char *copy = text.len ? strndup(text.data, text.len) : NULL;
+
+    if (text.len && !copy)
+        return false;
+    free(*field);
+    *field = copy;
+    return true;
+}
+
+bool session_set_name(kv_call *call, kv_slice name)
+{
+    connection_names *names;
+
+    if (!is_printable(name)) {
+        reply_text_error(call, "ERR Client names cannot contain spaces, newlines or special characters.");
+        return false;
+    }
+    names = connection_names_of(session_connection(call));
+    if (!names || !set_field(&names->name, name)) {
+        kv_reply_error(call->reply, KV_ENOMEM);
+        return false;
+    }
+    return true;
+}
+
+/* CLIENT SETNAME connection-name */
+void session_client_setname(kv_call *call)
+{
+    if (session_set_name(call, call->argv[2]))
+        kv_reply_ok(call->reply);
+}
+
+/* CLIENT GETNAME */
+void session_client_getname(kv_call *call)
+{
+    connection *c = session_connection(call);
+
+    if (c->names && c->names->name)
+        kv_reply_bulk(call->reply, kv_str(c->names->name));
+    else
+        kv_reply_null(call->reply);
+}
+
+/* CLIENT SETINFO LIB-NAME | LIB-VER value */
+void session_client_setinfo(kv_call *call)
+{
+    connection_names *names = connection_names_of(session_connection(call));
+    kv_slice attribute = call->argv[2];
+    bool is_name = kv_word_is(attribute, "lib-name");
+
+    if (!is_name && !kv_word_is(attribute, "lib-ver"))
+        kv_reply_errorf(call->reply, "ERR Unrecognized option '%.*s'",
+                        (int)(attribute.len > 128 ? 128 : attribute.len), attribute.data);
+    else if (!is_printable(call->argv[3]))
+        kv_reply_errorf(call->reply, "ERR %s cannot contain spaces, newlines or special characters.",
+                        is_name ? "lib-name" : "lib-ver");
+    else if (!names || !set_field(is_name ? &names->library : &names->library_version, call->argv[3]))
+        kv_reply_error(call->reply, KV_ENOMEM);
+    else
+        kv_reply_ok(call->reply);
+}
+
+/* CLIENT ID */
+void session_client_id(kv_call *call)
+{
+    kv_reply_int(call->reply, (int64_t)session_connection(call)->id);
+}
+
+char *session_describe_client(connection *c)
+{
+    const connection_names *names = c->names;
+    const kv_command *row = c->last_command;
+    char address[CONNECTION_ADDRESS_MAX], local[CONNECTION_ADDRESS_MAX], *line = NULL;
+    int64_t now_ms = c->owner->now_ms;
+    size_t waiting = c->pending ? output_unsent(c->pending) : 0, query = c->input ? c->input->len : 0;
+
+    connection_address(c, address);
+    connection_local_address(c, local);
+    if (asprintf(
+            &line,
+            "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%d sub=0 psub=0 ssub=0 "
+            "multi=-1 qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=%zu oll=0 omem=%zu "
+            "tot-mem=%zu events=%s cmd=%s%s%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s",
+            (unsigned long long)c->id, address, local, c->fd, names && names->name ? names->name : "",
+            (long long)(now_ms - c->created_ms) / 1000, (long long)(now_ms - c->active_ms) / 1000,
+            c->flags & CONNECTION_UNIX          ? "U"
+            : c->flags & CONNECTION_NO_EVICT    ? "e"
+            : c->flags & CONNECTION_NO_TOUCH    ? "T"
+            : c->flags & CONNECTION_CLOSE_AFTER ? "c"
+                                                : "N",
+            c->db, query, c->input ? c->input->capacity - query : 0, waiting, waiting, connection_memory(c),
+            c->pending ? "w" : "r", row && row->container ? row->container : "",
+            row && row->container ? "|" : "", row ? row->name : "NULL", c->protocol,
+            names && names->library ? names->library : "",
+            names && names->library_version ? names->library_version : "") < 0)
+        return NULL;
+    return line;
+}
+
+/* CLIENT INFO */
+void session_client_info(kv_call *call)
+{
+    char *line = session_describe_client(session_connection(call)), *text = NULL;
+
+    if (line && asprintf(&text, "%s\n", line) >= 0)
+        call->reply->ops->verbatim(call->reply, kv_str(text), "txt");
+    else
+        kv_reply_error(call->reply, KV_ENOMEM);
+    free(line);
+    free(text);
+}
+
+/* Sets or clears a flag by ON or OFF. */
+static void switch_flag(kv_call *call, unsigned flag)
+{
+    connection *c = session_connection(call);
+
+    if (kv_word_is(call->argv[2], "on"))
+        c->flags |= flag;
+    else if (kv_word_is(call->argv[2], "off"))
+        c->flags &= ~flag;
+    else {
+        kv_reply_error(call->reply, KV_ESYNTAX);
+        return;
+    }
+    kv_reply_ok(call->reply);
+}
+
+/* CLIENT NO-EVICT ON | OFF */
+void session_client_no_evict(kv_call *call)
+{
+    switch_flag(call, CONNECTION_NO_EVICT);
+}
+
+/* CLIENT NO-TOUCH ON | OFF */
+void session_client_no_touch(kv_call *call)
+{
+    switch_flag(call, CONNECTION_NO_TOUCH);
+    call->access = session_connection(call)->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH
+                                                                         : store_access_clock(call->now_ms);
+}
+
+/* CLIENT REPLY ON | OFF | SKIP. Only ON is answered: dispatch drops the replies of a muted client. */
+void session_client_reply(kv_call *call)
+{
+    connection *c = session_connection(call);
+    unsigned muted = CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT;
+
+    if (kv_word_is(call->argv[2], "on")) {
+        c->flags &= ~muted;
+    } else if (kv_word_is(call->argv[2], "off")) {
+        c->flags |= CONNECTION_REPLY_OFF;
+        return;
+    } else if (kv_word_is(call->argv[2], "skip")) {
+        if (!(c->flags & CONNECTION_REPLY_OFF))
+            c->flags |= CONNECTION_REPLY_SKIP_NEXT;
+        return;
+    } else {
+        kv_reply_error(call->reply, KV_ESYNTAX);
+        return;
+    }
+    kv_reply_ok(call->reply);
+}
+
+/* CLIENT HELP */
+void session_client_help(kv_call *call)
+{
+    static const char *const lines[] = {
+        "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "GETNAME",
+        "    Return the name of the current connection.",
+        "ID",
+        "    Return the ID of the current connection.",
+        "INFO",
+        "    Return information about the current client connection.",
+        "KILL <ip:port>",
+        "    Kill connection made from <ip:port>.",
+        "KILL <option> <value> [<option> <value> [...]]",
+        "    Kill connections. Options: ADDR, LADDR, ID, TYPE, USER, SKIPME, MAXAGE.",
+        "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB)] [ID <id> [<id> ...]]",
+        "    Return information about client connections.",
+        "NO-EVICT (ON|OFF)",
+        "    Protect current client connection from eviction.",
+        "NO-TOUCH (ON|OFF)",
+        "    Leave the access times of keys alone.",
+        "REPLY (ON|OFF|SKIP)",
+        "    Control the replies sent to the current connection.",
+        "SETINFO (LIB-NAME|LIB-VER) <value>",
+        "    Name the client library in use.",
+        "SETNAME <name>",
+        "    Assign the name <name> to the current connection.",
+        "HELP",
+        "    Print this help.",
+    };
+
+    session_reply_help(call, lines, sizeof lines / sizeof *lines);
+}

@@ -1,0 +1,448 @@
+/* client_list.c - CLIENT LIST and CLIENT KILL: one question to the connections of all workers.
+ *
+ * No worker may look at another's connections, so the question travels:
+ *
+ *     asking worker --survey--> every other worker: looks at its own, notes what it found
+ *                                     | the last one to finish
+ *     asking worker <---------------- '   gathers, replies, goes on with the asking connection
+ *
+ * The asking connection is parked meanwhile, so its replies stay in order. With one worker nothing
+ * travels and nothing is parked.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "session.h"
+
+#define IDS_MAX 1024
+
+/* Which connections are meant. */
+typedef struct client_filter {
+    uint64_t *ids; /* any of them; NULL: all */
+    size_t id_count;
+    char *address, *local_address; /* NULL: any */
+    int type;                      /* 0: any; see parse_type */
+    bool other_user;               /* USER with a name that is nobody's */
+    int64_t max_age_s;             /* connected at least that long; 0: any */
+    uint64_t skip_id;              /* not this one; 0: none */
+    bool old_form;                 /* CLIENT KILL addr */
+} client_filter;
+
+/* One line of a list. */
+typedef struct client_line {
+    uint64_t id;
+    char *text;
+} client_line;
+
+/* What one worker found. */
+typedef struct findings {
+    worker_message message;
+    struct survey *survey;
+    client_line *lines;
+    size_t count, capacity;
+    int64_t killed;
+    bool out_of_memory;
+} findings;
+
+typedef struct survey {
+    worker_message back;
+    connection *asker;
+    bool kill;
+    client_filter filter;
+    _Atomic int left; /* workers that have not looked yet */
+    int worker_count;
+    findings found[];
+} survey;
+
+/* ---- looking ---- */
+
+static bool matches_id(const client_filter *f, uint64_t id)
+{
+    if (!f->ids)
+        return true;
+    for (size_t i = 0; i < f->id_count; i++)
+        if (f->ids[i] == id)
+            return true;
+    return false;
+}
+
+static bool matches(const client_filter *f, const connection *c)
+{
+    char address[CONNECTION_ADDRESS_MAX];
+
+    if (!matches_id(f, c->id) || c->id == f->skip_id || f->type > 1 || f->other_user)
+        return false;
+    if (f->max_age_s && c->owner->now_ms - c->created_ms < f->max_age_s * 1000)
+        return false;
+    if (f->address) {
+        connection_address(c, address);
+        if (strcmp(address, f->address) != 0)
+            return false;
+    }
+    if (f->local_address) {
+        connection_local_address(c, address);
+        if (strcmp(address, f->local_address) != 0)
+            return false;
+    }
+    return true;
+}
+
+static void note_line(findings *f, connection *c)
+{
+    char *text = session_describe_client(c);
+
+    if (f->count == f->capacity) {
+        size_t capacity = f->capacity ? f->capacity * 2 : 64;
+        client_line *lines = realloc(f->lines, capacity * sizeof *lines);
+
+        if (!lines) {
+            f->out_of_memory = true;
+            free(text);
+            return;
+        }
+        f->lines = lines;
+        f->capacity = capacity;
+    }
+    f->out_of_memory |= !text;
+    if (text)
+        f->lines[f->count++] = (client_line){ c->id, text };
+}
+
+/* The asker itself goes once its reply is sent. */
+static void kill_client(findings *f, connection *c)
+{
+    f->killed++;
+    if (c == f->survey->asker)
+        c->flags |= CONNECTION_CLOSE_AFTER;
+    else
+        connection_close(c);
+}
+
+static void look(worker *w, findings *f)
+{
+    for (connection *c = w->connections, *next; c; c = next) {
+        next = c->next;
+        if (!matches(&f->survey->filter, c))
+            continue;
+        if (f->survey->kill)
+            kill_client(f, c);
+        else
+            note_line(f, c);
+    }
+}
+
+/* ---- answering ---- */
+
+static void free_survey(survey *s)
+{
+    for (int i = 0; i < s->worker_count; i++) {
+        for (size_t j = 0; j < s->found[i].count; j++)
+            free(s->found[i].lines[j].text);
+        free(s->found[i].lines);
+    }
+    free(s->filter.ids);
+    free(s->filter.address);
+    free(s->filter.local_address);
+    free(s);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const client_line *x = a, *y = b;
+
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static void reply_lines(kv_reply *reply, const client_line *lines, size_t count)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *out = open_memstream(&text, &len);
+
+    for (size_t i = 0; out && i < count; i++)
+        fprintf(out, "%s\n", lines[i].text);
+    if (out && fclose(out) == 0)
+        reply->ops->verbatim(reply, kv_slice_of(text, len), "txt");
+    else
+        kv_reply_error(reply, KV_ENOMEM);
+    free(text);
+}
+
+static void reply_list(survey *s, kv_reply *reply)
+{
+    size_t count = 0, at = 0;
+    bool out_of_memory = false;
+    client_line *lines;
+
+    for (int i = 0; i < s->worker_count; i++) {
+        count += s->found[i].count;
+        out_of_memory |= s->found[i].out_of_memory;
+    }
+    lines = malloc((count ? count : 1) * sizeof *lines);
+    if (!lines || out_of_memory) {
+        kv_reply_error(reply, KV_ENOMEM);
+        free(lines);
+        return;
+    }
+    for (int i = 0; i < s->worker_count; i++) {
+        if (s->found[i].count)
+            memcpy(lines + at, s->found[i].lines, s->found[i].count * sizeof *lines);
+        at += s->found[i].count;
+    }
+    qsort(lines, count, sizeof *lines, by_id);
+    reply_lines(reply, lines, count);
+    free(lines);
+}
+
+static void reply_killed(survey *s, kv_reply *reply)
+{
+    int64_t killed = 0;
+
+    for (int i = 0; i < s->worker_count; i++)
+        killed += s->found[i].killed;
+    if (!s->filter.old_form)
+        kv_reply_int(reply, killed);
+    else if (killed)
+        kv_reply_ok(reply);
+    else
+        kv_reply_errorf(reply, "ERR No such client");
+}
+
+static void answer(survey *s, kv_reply *reply)
+{
+    if (s->kill)
+        reply_killed(s, reply);
+    else
+        reply_list(s, reply);
+}
+
+/* ---- travelling ---- */
+
+static void come_back(worker *w, worker_message *message)
+{
+    survey *s = (survey *)message;
+    connection *c = s->asker;
+
+    if (connection_unpark(c)) {
+        output_mark_at mark = output_mark(connection_output(c));
+
+        w->reply.out = connection_output(c);
+        w->call.command = c->last_command;
+        resp_reply_set_protocol(&w->reply, c->protocol);
+        answer(s, &w->reply.base);
+        if (c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP))
+            output_rewind(w->reply.out, mark);
+        c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
+        connection_flush(c);
+    }
+    free_survey(s);
+}
+
+/* Reaches the asker's worker after the last of the others has looked. */
+static void look_and_return(worker *w, worker_message *message)
+{
+    findings *f = (findings *)message;
+    survey *s = f->survey;
+    worker *asking = s->asker->owner;
+
+    look(w, f);
+    if (atomic_fetch_sub_explicit(&s->left, 1, memory_order_acq_rel) == 1)
+        worker_post(asking, &s->back);
+}
+
+/* Takes over what filter owns. */
+static void start_survey(kv_call *call, const client_filter *filter, bool kill)
+{
+    connection *c = session_connection(call);
+    server *server_ = session_server(call);
+    int n = server_->worker_count;
+    survey *s = calloc(1, sizeof *s + (size_t)n * sizeof *s->found);
+
+    if (!s) {
+        free(filter->ids);
+        free(filter->address);
+        free(filter->local_address);
+        kv_reply_error(call->reply, KV_ENOMEM);
+        return;
+    }
+    s->back.run = come_back;
+    s->asker = c;
+    s->kill = kill;
+    s->filter = *filter;
+    s->worker_count = n;
+    atomic_init(&s->left, n - 1);
+    for (int i = 0; i < n; i++)
+        s->found[i].survey = s;
+    look(c->owner, &s->found[c->owner->index]);
+    if (n == 1) {
+        answer(s, call->reply);
+        free_survey(s);
+        return;
+    }
+    connection_park(c);
+    for (int i = 0; i < n; i++) {
+        s->found[i].message.run = look_and_return;
+        if (i != c->owner->index)
+            worker_post(&server_->workers[i], &s->found[i].message);
+    }
+}
+
+/* ---- arguments ---- */
+
+/* 1: normal; more: a kind of which there are none; 0: no type. */
+static int parse_type(kv_slice word)
+{
+    if (kv_word_is(word, "normal"))
+        return 1;
+    if (kv_word_is(word, "slave") || kv_word_is(word, "replica"))
+        return 2;
+    if (kv_word_is(word, "pubsub"))
+        return 3;
+    return kv_word_is(word, "master") ? 4 : 0;
+}
+
+static bool reply_unknown_type(kv_call *call, kv_slice type)
+{
+    kv_reply_errorf(call->reply, "ERR Unknown client type '%.*s'", (int)(type.len > 128 ? 128 : type.len),
+                    type.data);
+    return false;
+}
+
+static bool add_id(client_filter *f, uint64_t id)
+{
+    uint64_t *ids = realloc(f->ids, (f->id_count + 1) * sizeof *ids);
+
+    if (!ids)
+        return false;
+    f->ids = ids;
+    f->ids[f->id_count++] = id;
+    return true;
+}
+
+static bool parse_ids(kv_call *call, client_filter *f)
+{
+    for (int i = 3; i < call->argc; i++) {
+        int64_t id;
+
+        if (!kv_parse_int(call->argv[i], &id) || id < 1) {
+            kv_reply_errorf(call->reply, "ERR Invalid client ID");
+            return false;
+        }
+        if (i - 3 >= IDS_MAX || !add_id(f, (uint64_t)id)) {
+            kv_reply_error(call->reply, KV_ENOMEM);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* CLIENT LIST [TYPE type | ID id [id ...]] */
+void session_client_list(kv_call *call)
+{
+    client_filter f = { 0 };
+
+    if (call->argc == 4 && kv_word_is(call->argv[2], "type")) {
+        f.type = parse_type(call->argv[3]);
+        if (!f.type) {
+            reply_unknown_type(call, call->argv[3]);
+            return;
+        }
+    } else if (call->argc > 3 && kv_word_is(call->argv[2], "id")) {
+        if (!parse_ids(call, &f)) {
+            free(f.ids);
+            return;
+        }
+    } else if (call->argc != 2) {
+        kv_reply_error(call->reply, KV_ESYNTAX);
+        return;
+    }
+    start_survey(call, &f, false);
+}
+
+static bool set_copy(char **field, kv_slice text)
+{
+    free(*field);
+    *field = strndup(text.data, text.len);
+    return *field != NULL;
+}
+
+/* One option of CLIENT KILL and its value. False: an error was replied. */
+static bool parse_kill_option(kv_call *call, kv_slice name, kv_slice value, client_filter *f, bool *skip_me)
+{
+    bool ok = true;
+    int64_t number;
+
+    if (kv_word_is(name, "id") || kv_word_is(name, "maxage")) {
+        bool is_id = kv_word_is(name, "id");
+
+        if (!kv_parse_int(value, &number) || number < 1) {
+            kv_reply_errorf(call->reply, "ERR %s should be greater than 0", is_id ? "client-id" : "maxage");
+            return false;
+        }
+        f->id_count = 0;
+        if (is_id)
+            ok = add_id(f, (uint64_t)number);
+        else
+            f->max_age_s = number;
+    } else if (kv_word_is(name, "type")) {
+        f->type = parse_type(value);
+        return f->type || reply_unknown_type(call, value);
+    } else if (kv_word_is(name, "addr")) {
+        ok = set_copy(&f->address, value);
+    } else if (kv_word_is(name, "laddr")) {
+        ok = set_copy(&f->local_address, value);
+    } else if (kv_word_is(name, "user")) {
+        if (!kv_slice_equal(value, KV_STR("default"))) {
+            kv_reply_errorf(call->reply, "ERR No such user '%.*s'", (int)(value.len > 128 ? 128 : value.len),
+                            value.data);
+            return false;
+        }
+    } else if (kv_word_is(name, "skipme") && (kv_word_is(value, "yes") || kv_word_is(value, "no"))) {
+        *skip_me = kv_word_is(value, "yes");
+    } else {
+        kv_reply_error(call->reply, KV_ESYNTAX);
+        return false;
+    }
+    if (!ok)
+        kv_reply_error(call->reply, KV_ENOMEM);
+    return ok;
+}
+
+static bool parse_kill(kv_call *call, client_filter *f)
+{
+    bool skip_me = true;
+
+    if (call->argc == 3) {
+        f->old_form = true;
+        skip_me = false;
+        if (!set_copy(&f->address, call->argv[2])) {
+            kv_reply_error(call->reply, KV_ENOMEM);
+            return false;
+        }
+    }
+    for (int i = 2; call->argc > 3 && i < call->argc; i += 2) {
+        if (i + 1 == call->argc) {
+            kv_reply_error(call->reply, KV_ESYNTAX);
+            return false;
+        }
+        if (!parse_kill_option(call, call->argv[i], call->argv[i + 1], f, &skip_me))
+            return false;
+    }
+    f->skip_id = skip_me ? session_connection(call)->id : 0;
+    return true;
+}
+
+/* CLIENT KILL addr | option value [option value ...] */
+void session_client_kill(kv_call *call)
+{
+    client_filter f = { 0 };
+
+    if (parse_kill(call, &f)) {
+        start_survey(call, &f, true);
+    } else {
+        free(f.ids);
+        free(f.address);
+        free(f.local_address);
+    }
+}

@@ -1,0 +1,536 @@
+/* config.c - directives and their values.
+ *
+ * The idea: one row per directive (config.def), and one value per row, kept in one of two arrays:
+ *
+ *     numbers[id]   an atomic 64-bit number, for everything that counts, switches or chooses: workers
+ *                   read it without a lock, whoever sets it meanwhile
+ *     texts[id]     a string under the lock, for the rest; readers copy it
+ *
+ * so that a new directive is a row and nothing else, unless it means something: then whoever uses it reads
+ * it, or server_apply (server.c) acts on the change.
+ *
+ * A value is always stored in one canonical way, which CONFIG GET shows and CONFIG REWRITE writes: memory in
+ * bytes, words with one blank between, save as its pairs. That also makes undoing a CONFIG SET simple: the old
+ * canonical text is set again.
+ *
+ * Which values a row accepts is checked before anything is stored. SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <ctype.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#include "config_internal.h"
+
+const config_directive config_directives[CONFIG_COUNT] = {
+#define DIRECTIVE(id, name_, alias_, type_, flags_, ...) \
+    DIRECTIVE_ROW(id, name_, alias_, type_, flags_, __VA_ARGS__)
+#define DIRECTIVE_ROW(id, name_, alias_, type_, flags_, min_, max_, preset_, only_) \
+    [CONFIG_ID_##id] = { .name = (name_),                                           \
+                         .alias = (alias_),                                         \
+                         .type = CONFIG_##type_,                                    \
+                         .flags = (flags_),                                         \
+                         .min = (min_),                                             \
+                         .max = (max_),                                             \
+                         .preset = (preset_),                                       \
+                         .only = (only_) },
+#include "config.def"
+#undef DIRECTIVE_ROW
+#undef DIRECTIVE
+};
+
+static const char *const loglevels[] = { "debug", "verbose", "notice", "warning", NULL };
+static const char *const sharings[] = { "sharded", "mutex", "actor", NULL };
+static const char *const supervisions[] = { "no", "systemd", "auto", "upstart", NULL };
+static const char *const facilities[] = { "user",   "local0", "local1", "local2", "local3",
+                                          "local4", "local5", "local6", "local7", NULL };
+static const char *const protections[] = { "no", "yes", "local", NULL };
+static const char *const fsyncs[] = { "everysec", "always", "no", NULL };
+static const char *const policies[] = { "volatile-lru",   "volatile-lfu", "volatile-random",
+                                        "volatile-ttl",   "allkeys-lru",  "allkeys-lfu",
+                                        "allkeys-random", "noeviction",   NULL };
+
+static const char *const *choices_of(enum config_id id)
+{
+    switch (id) {
+    case CONFIG_ID_loglevel:
+        return loglevels;
+    case CONFIG_ID_sharing:
+        return sharings;
+    case CONFIG_ID_supervised:
+        return supervisions;
+    case CONFIG_ID_syslog_facility:
+        return facilities;
+    case CONFIG_ID_enable_protected_configs:
+        return protections;
+    case CONFIG_ID_appendfsync:
+        return fsyncs;
+    default:
+        return policies;
+    }
+}
+
+static const char *const class_names[CONFIG_CLASSES] = { "normal", "slave", "pubsub" };
+
+int config_fail(config_error *error, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(error->text, sizeof error->text, format, args);
+    va_end(args);
+    return -1;
+}
+
+int config_find(kv_slice name)
+{
+    for (int id = 0; id < CONFIG_COUNT; id++) {
+        const char *names[] = { config_directives[id].name, config_directives[id].alias };
+
+        for (int i = 0; i < 2; i++)
+            if (names[i] && strlen(names[i]) == name.len && strncasecmp(names[i], name.data, name.len) == 0)
+                return id;
+    }
+    return -1;
+}
+
+static bool holds_number(config_type type)
+{
+    return type <= CONFIG_CHOICE;
+}
+
+/* ---- reading ---- */
+
+int64_t config_number(const config *c, enum config_id id)
+{
+    return atomic_load_explicit(&c->numbers[id], memory_order_relaxed);
+}
+
+config_output_limit config_client_limit(const config *c, config_client_class class)
+{
+    const _Atomic int64_t *limit = c->limits[class];
+    config_output_limit result = {
+        .hard_bytes = atomic_load_explicit(&limit[0], memory_order_relaxed),
+        .soft_bytes = atomic_load_explicit(&limit[1], memory_order_relaxed),
+        .soft_seconds = atomic_load_explicit(&limit[2], memory_order_relaxed),
+    };
+
+    return result;
+}
+
+static void write_limits(const config *c, char *text, size_t size)
+{
+    size_t len = 0;
+
+    for (int i = 0; i < CONFIG_CLASSES; i++) {
+        config_output_limit limit = config_client_limit(c, (config_client_class)i);
+
+        len += (size_t)snprintf(text + len, size - len, "%s%s %lld %lld %lld", i ? " " : "", class_names[i],
+                                (long long)limit.hard_bytes, (long long)limit.soft_bytes,
+                                (long long)limit.soft_seconds);
+    }
+}
+
+char *config_text(config *c, enum config_id id)
+{
+    char text[256];
+    long long number = config_number(c, id);
+    const char *value = text;
+    char *copy;
+
+    switch (config_directives[id].type) {
+    case CONFIG_BOOLEAN:
+        value = number ? "yes" : "no";
+        break;
+    case CONFIG_OCTAL:
+        snprintf(text, sizeof text, "%llo", number);
+        break;
+    case CONFIG_INTEGER:
+    case CONFIG_MEMORY:
+        snprintf(text, sizeof text, "%lld", number);
+        break;
+    case CONFIG_CHOICE:
+        value = choices_of(id)[number];
+        break;
+    case CONFIG_OUTPUT_LIMITS:
+        write_limits(c, text, sizeof text);
+        break;
+    default:
+        pthread_mutex_lock(&c->lock);
+        copy = strdup(c->texts[id]);
+        pthread_mutex_unlock(&c->lock);
+        return copy;
+    }
+    return strdup(value);
+}
+
+bool config_text_equals(config *c, enum config_id id, kv_slice text)
+{
+    unsigned difference;
+    size_t len;
+
+    pthread_mutex_lock(&c->lock);
+    len = strlen(c->texts[id]);
+    difference = len != text.len;
+    for (size_t i = 0; i < text.len; i++)
+        difference |= (unsigned char)(text.data[i] ^ c->texts[id][len ? i % len : 0]);
+    pthread_mutex_unlock(&c->lock);
+    return difference == 0;
+}
+
+bool config_text_empty(config *c, enum config_id id)
+{
+    bool empty;
+
+    pthread_mutex_lock(&c->lock);
+    empty = c->texts[id][0] == '\0';
+    pthread_mutex_unlock(&c->lock);
+    return empty;
+}
+
+/* ---- parsing values ---- */
+
+static bool word_is(kv_slice word, const char *text)
+{
+    return strlen(text) == word.len && strncasecmp(text, word.data, word.len) == 0;
+}
+
+/* Digits of the base, with an optional minus; nothing else. */
+static bool parse_number(kv_slice text, int base, int64_t *ret_value)
+{
+    char copy[32], *end;
+
+    if (text.len == 0 || text.len >= sizeof copy ||
+        !(isdigit((unsigned char)text.data[0]) || text.data[0] == '-'))
+        return false;
+    if (base == 10 && text.data[0] == '0' && text.len > 1)
+        return false;
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0';
+    errno = 0;
+    *ret_value = strtoll(copy, &end, base);
+    return errno == 0 && *end == '\0' && isdigit((unsigned char)end[-1]);
+}
+
+static bool parse_memory(kv_slice text, int64_t *ret_value)
+{
+    static const struct {
+        const char *name;
+        int64_t bytes;
+    } units[] = { { "", 1 },           { "b", 1 },
+                  { "k", 1000 },       { "kb", 1024 },
+                  { "m", 1000000 },    { "mb", 1024 * 1024 },
+                  { "g", 1000000000 }, { "gb", 1024L * 1024 * 1024 } };
+    size_t digits = 0;
+    kv_slice unit;
+
+    while (digits < text.len && isdigit((unsigned char)text.data[digits]))
+        digits++;
+    unit = kv_slice_of(text.data + digits, text.len - digits);
+    if (!parse_number(kv_slice_of(text.data, digits), 10, ret_value))
+        return false;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (word_is(unit, units[i].name))
+            return !__builtin_mul_overflow(*ret_value, units[i].bytes, ret_value);
+    return false;
+}
+
+static int list_choices(const char *const *words, config_error *error)
+{
+    size_t len =
+        (size_t)snprintf(error->text, sizeof error->text, "argument(s) must be one of the following: ");
+
+    for (; *words; words++)
+        len += (size_t)snprintf(error->text + len, sizeof error->text - len, "%s%s", *words,
+                                words[1] ? ", " : "");
+    return -1;
+}
+
+static int parse_choice(enum config_id id, kv_slice word, int64_t *ret_value, config_error *error)
+{
+    const char *const *words = choices_of(id);
+
+    for (int i = 0; words[i]; i++)
+        if (word_is(word, words[i])) {
+            *ret_value = i;
+            return 0;
+        }
+    return list_choices(words, error);
+}
+
+static int parse_value(enum config_id id, kv_slice word, int64_t *ret_value, config_error *error)
+{
+    const config_directive *row = &config_directives[id];
+    const char *reason = NULL;
+
+    switch (row->type) {
+    case CONFIG_BOOLEAN:
+        *ret_value = word_is(word, "yes");
+        return *ret_value || word_is(word, "no") ? 0 : config_fail(error, "argument must be 'yes' or 'no'");
+    case CONFIG_CHOICE:
+        return parse_choice(id, word, ret_value, error);
+    case CONFIG_MEMORY:
+        reason = parse_memory(word, ret_value) ? NULL : "argument must be a memory value";
+        break;
+    case CONFIG_OCTAL:
+        reason = parse_number(word, 8, ret_value) ? NULL : "argument couldn't be parsed as an octal number";
+        break;
+    default:
+        reason = parse_number(word, 10, ret_value) ? NULL : "argument couldn't be parsed into an integer";
+    }
+    if (reason)
+        return config_fail(error, "%s", reason);
+    if (*ret_value >= row->min && *ret_value <= row->max)
+        return 0;
+    if (row->type == CONFIG_OCTAL)
+        return config_fail(error, "argument must be between %llo and %llo inclusive", (long long)row->min,
+                           (long long)row->max);
+    return config_fail(error, "argument must be between %lld and %lld inclusive", (long long)row->min,
+                       (long long)row->max);
+}
+
+/* ---- setting ---- */
+
+static int set_number(config *c, enum config_id id, int argc, const kv_slice argv[], config_error *error)
+{
+    int64_t value = 0;
+
+    if (argc != 1)
+        return config_fail(error, "wrong number of arguments");
+    if (parse_value(id, argv[0], &value, error) != 0)
+        return -1;
+    atomic_store_explicit(&c->numbers[id], value, memory_order_relaxed);
+    return 0;
+}
+
+/* Takes over text. */
+static int store_text(config *c, enum config_id id, char *text, config_error *error)
+{
+    char *old;
+
+    if (!text)
+        return config_fail(error, "out of memory");
+    pthread_mutex_lock(&c->lock);
+    old = c->texts[id];
+    c->texts[id] = text;
+    pthread_mutex_unlock(&c->lock);
+    free(old);
+    return 0;
+}
+
+/* The words with one blank between, behind prefix; NULL when memory is out. */
+static char *join_words(const char *prefix, int argc, const kv_slice argv[])
+{
+    size_t len = strlen(prefix);
+    size_t size = len + 1;
+    char *text;
+
+    for (int i = 0; i < argc; i++)
+        size += argv[i].len + 1;
+    text = malloc(size);
+    if (!text)
+        return NULL;
+    memcpy(text, prefix, len);
+    for (int i = 0; i < argc; i++) {
+        if (len)
+            text[len++] = ' ';
+        memcpy(text + len, argv[i].data, argv[i].len);
+        len += argv[i].len;
+    }
+    text[len] = '\0';
+    return text;
+}
+
+/* CONFIG SET gives several words as one argument: "normal 1 2 3". Splits a copy of it; the copy is
+ * to be freed, and the words point into it. */
+static char *split_words(int argc, const kv_slice argv[], kv_slice words[], int max, int *ret_count)
+{
+    char *copy = join_words("", argc, argv);
+    char *p = copy;
+
+    for (*ret_count = 0; p && *(p += strspn(p, " ")); p += strcspn(p, " "))
+        if ((*ret_count)++ < max)
+            words[*ret_count - 1] = kv_slice_of(p, strcspn(p, " "));
+    return copy;
+}
+
+static bool contains_nul(kv_slice text)
+{
+    return text.len && memchr(text.data, '\0', text.len);
+}
+
+static int set_text(config *c, enum config_id id, int argc, const kv_slice argv[], config_error *error)
+{
+    if (argc != 1 && config_directives[id].type == CONFIG_TEXT)
+        return config_fail(error, "wrong number of arguments");
+    for (int i = 0; i < argc; i++)
+        if (contains_nul(argv[i]))
+            return config_fail(error, "argument contains a NUL byte");
+    return store_text(c, id, join_words("", argc, argv), error);
+}
+
+static int set_save(config *c, enum config_id id, int argc, const kv_slice argv[], bool in_file,
+                    config_error *error)
+{
+    kv_slice words[64];
+    int count, result = -1;
+    char *old = NULL, *copy = split_words(argc, argv, words, 64, &count);
+
+    if (!copy)
+        return config_fail(error, "out of memory");
+    if (count > 64 || count % 2) {
+        config_fail(error, "Invalid save parameters");
+        goto out;
+    }
+    for (int i = 0; i < count; i++) {
+        int64_t value;
+
+        if (!parse_number(words[i], 10, &value) || value < (i % 2 ? 0 : 1) || value > INT32_MAX) {
+            config_fail(error, "Invalid save parameters");
+            goto out;
+        }
+    }
+    /* The first line of a file replaces the default; later ones add to it. */
+    old = in_file && c->save_given && count ? config_text(c, id) : NULL;
+    result = store_text(c, id, join_words(old ? old : "", count, words), error);
+    if (result == 0 && in_file)
+        c->save_given = true;
+out:
+    free(old);
+    free(copy);
+    return result;
+}
+
+static int find_class(kv_slice word)
+{
+    for (int i = 0; i < CONFIG_CLASSES; i++)
+        if (word_is(word, class_names[i]))
+            return i;
+    return word_is(word, "replica") ? CONFIG_REPLICA : -1;
+}
+
+/* Checks all of them, then stores all of them. */
+static int set_limits(config *c, int argc, const kv_slice argv[], config_error *error)
+{
+    kv_slice words[4 * 16];
+    int64_t values[4 * 16];
+    int count, result = -1;
+    char *copy = split_words(argc, argv, words, 4 * 16, &count);
+
+    if (!copy)
+        return config_fail(error, "out of memory");
+    if (count % 4 || count == 0 || count > 4 * 16) {
+        config_fail(error, "Wrong number of arguments in buffer limit configuration.");
+        goto out;
+    }
+    for (int i = 0; i < count; i++) {
+        if (i % 4 == 0) {
+            values[i] = find_class(words[i]);
+            if (values[i] < 0) {
+                config_fail(error, "Invalid client class specified in buffer limit configuration.");
+                goto out;
+            }
+        } else if (!(i % 4 == 3 ? parse_number(words[i], 10, &values[i])
+                                : parse_memory(words[i], &values[i])) ||
+                   values[i] < 0) {
+            config_fail(error, "Error in hard, soft or soft_seconds setting in buffer limit configuration.");
+            goto out;
+        }
+    }
+    for (int i = 0; i < count; i++)
+        if (i % 4)
+            atomic_store_explicit(&c->limits[values[i - i % 4]][i % 4 - 1], values[i], memory_order_relaxed);
+    result = 0;
+out:
+    free(copy);
+    return result;
+}
+
+/* Rows that accept one value only say so before it is stored. */
+static int check_only(enum config_id id, int argc, const kv_slice argv[], config_error *error)
+{
+    const config_directive *row = &config_directives[id];
+
+    if (!row->only || (argc == 1 && word_is(argv[0], row->only)))
+        return 0;
+    if (row->type == CONFIG_WORDS && argc == 0)
+        return 0;
+    if (row->type == CONFIG_CHOICE)
+        return config_fail(error, "argument(s) must be one of the following: %s", row->only);
+    return config_fail(error, "this server supports only '%s' here", row->only);
+}
+
+int config_set(config *c, enum config_id id, int argc, const kv_slice argv[], bool in_file,
+               config_error *ret_error)
+{
+    const config_directive *row = &config_directives[id];
+
+    if (argc == 0 && row->type != CONFIG_SAVE)
+        return config_fail(ret_error, "wrong number of arguments");
+    if (check_only(id, argc, argv, ret_error) != 0)
+        return -1;
+    if (holds_number(row->type))
+        return set_number(c, id, argc, argv, ret_error);
+    if (row->type == CONFIG_SAVE)
+        return set_save(c, id, argc, argv, in_file, ret_error);
+    if (row->type == CONFIG_OUTPUT_LIMITS)
+        return set_limits(c, argc, argv, ret_error);
+    return set_text(c, id, argc, argv, ret_error);
+}
+
+int config_restore(config *c, enum config_id id, const char *text)
+{
+    kv_slice value = kv_str(text);
+    config_error ignored;
+
+    return config_set(c, id, 1, &value, false, &ignored);
+}
+
+/* ---- life ---- */
+
+config *config_new(void)
+{
+    config *c = calloc(1, sizeof *c);
+
+    if (!c)
+        return NULL;
+    pthread_mutex_init(&c->lock, NULL);
+    for (int id = 0; id < CONFIG_COUNT; id++)
+        if (config_restore(c, (enum config_id)id, config_directives[id].preset) != 0) {
+            config_free(c);
+            return NULL;
+        }
+    return c;
+}
+
+void config_free(config *c)
+{
+    if (!c)
+        return;
+    for (int id = 0; id < CONFIG_COUNT; id++)
+        free(c->texts[id]);
+    free(c->file);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+const char *config_file(const config *c)
+{
+    return c->file;
+}
+
+void config_each_warning(const config *c, void (*warn)(void *arg, const char *text), void *arg)
+{
+    char text[256];
+
+    for (int id = 0; id < CONFIG_COUNT; id++) {
+        if (!c->given[id] || !(config_directives[id].flags & CONFIG_PASSIVE))
+            continue;
+        snprintf(text, sizeof text, "Directive '%s' is accepted, but has no meaning in this server",
+                 config_directives[id].name);
+        warn(arg, text);
+    }
+}

@@ -1,0 +1,260 @@
+/* config_commands.c - CONFIG GET, SET, REWRITE, RESETSTAT.
+ *
+ * SET is all or nothing. Everything is checked for form first (names, duplicates, what may be changed at all);
+ * then the values are stored one by one, then made effective; at the first that fails, all that were stored get
+ * their old values back. SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "glob.h"
+#include "session.h"
+
+/* ---- GET ---- */
+
+/* Which directives a CONFIG GET shows: by name, by alias. */
+typedef struct chosen {
+    bool name[CONFIG_COUNT], alias[CONFIG_COUNT];
+} chosen;
+
+static void choose(chosen *c, kv_slice pattern)
+{
+    for (int id = 0; id < CONFIG_COUNT; id++) {
+        const config_directive *row = &config_directives[id];
+
+        c->name[id] |= glob_match(pattern, kv_str(row->name), true);
+        c->alias[id] |= row->alias && glob_match(pattern, kv_str(row->alias), true);
+    }
+}
+
+static void reply_value(kv_call *call, const char *name, enum config_id id)
+{
+    char *text = config_text(session_server(call)->config, id);
+    char threads[16];
+
+    kv_reply_bulk(call->reply, kv_str(name));
+    if (id == CONFIG_ID_threads) {
+        snprintf(threads, sizeof threads, "%d", session_server(call)->worker_count);
+        kv_reply_bulk(call->reply, kv_str(threads));
+    } else
+        kv_reply_bulk(call->reply, kv_str(text ? text : ""));
+    free(text);
+}
+
+/* CONFIG GET pattern [pattern ...] */
+void session_config_get(kv_call *call)
+{
+    chosen c = { .name = { false } };
+    size_t count = 0;
+
+    for (int i = 2; i < call->argc; i++) {
+        if (call->argv[i].len > GLOB_PATTERN_MAX) {
+            kv_reply_errorf(call->reply, "ERR the pattern is too long");
+            return;
+        }
+        choose(&c, call->argv[i]);
+    }
+    for (int id = 0; id < CONFIG_COUNT; id++)
+        count += (size_t)c.name[id] + c.alias[id];
+    call->reply->ops->map(call->reply, count);
+    for (int id = 0; id < CONFIG_COUNT; id++) {
+        if (c.name[id])
+            reply_value(call, config_directives[id].name, (enum config_id)id);
+        if (c.alias[id])
+            reply_value(call, config_directives[id].alias, (enum config_id)id);
+    }
+}
+
+/* ---- SET ---- */
+
+/* One name and value of a CONFIG SET. */
+typedef struct change {
+    int id;
+    kv_slice value;
+    char *old; /* NULL: not stored yet */
+} change;
+
+/* CONFIG SET may change a protected directive, by enable-protected-configs. */
+static bool may_change_protected(const connection *c, const server *s)
+{
+    int64_t mode = config_number(s->config, CONFIG_ID_enable_protected_configs);
+
+    return mode == CONFIG_PROTECTED_YES || (mode == CONFIG_PROTECTED_LOCAL && (c->flags & CONNECTION_UNIX));
+}
+
+/* Why a directive must not be changed, or NULL. What is ours and keeps its value is no change, so that a client
+ * may write back what it has read. */
+static const char *refusal(kv_call *call, const change *ch)
+{
+    server *s = session_server(call);
+    unsigned flags = config_directives[ch->id].flags;
+    char *text;
+    bool same;
+
+    if ((flags & CONFIG_IMMUTABLE) && (flags & CONFIG_OURS)) {
+        text = config_text(s->config, (enum config_id)ch->id);
+        same = text && kv_slice_equal(kv_str(text), ch->value);
+        free(text);
+        if (ch->id == CONFIG_ID_threads) {
+            int64_t threads;
+
+            same = kv_parse_int(ch->value, &threads) && threads == s->worker_count;
+        }
+        return same ? NULL : "can't set immutable config";
+    }
+    if (flags & CONFIG_IMMUTABLE)
+        return "can't set immutable config";
+    if ((flags & CONFIG_PROTECTED) && !may_change_protected(session_connection(call), s))
+        return "can't set protected config";
+    return NULL;
+}
+
+static void reply_failure(kv_call *call, kv_slice name, const char *reason)
+{
+    kv_reply_errorf(call->reply, "ERR CONFIG SET failed (possibly related to argument '%.*s') - %s",
+                    (int)(name.len > 128 ? 128 : name.len), name.data, reason);
+}
+
+static kv_slice name_of(const kv_call *call, int i)
+{
+    return call->argv[2 + 2 * i];
+}
+
+/* Fills changes from argv and checks their form. False: an error was replied. */
+static bool check_changes(kv_call *call, change changes[], int count)
+{
+    for (int i = 0; i < count; i++) {
+        kv_slice name = name_of(call, i);
+        const char *reason;
+
+        changes[i] = (change){ .id = config_find(name), .value = call->argv[3 + 2 * i] };
+        if (changes[i].id < 0) {
+            kv_reply_errorf(call->reply, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+                            (int)(name.len > 128 ? 128 : name.len), name.data);
+            return false;
+        }
+        reason = refusal(call, &changes[i]);
+        for (int j = 0; j < i && !reason; j++)
+            if (changes[j].id == changes[i].id)
+                reason = "duplicate parameter";
+        if (reason) {
+            reply_failure(call, name, reason);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool store_change(server *s, change *ch, config_error *error)
+{
+    enum config_id id = (enum config_id)ch->id;
+
+    if (config_directives[id].flags & CONFIG_OURS && config_directives[id].flags & CONFIG_IMMUTABLE)
+        return true;
+    ch->old = config_text(s->config, id);
+    if (!ch->old) {
+        snprintf(error->text, sizeof error->text, "out of memory");
+        return false;
+    }
+    return config_set(s->config, id, 1, &ch->value, false, error) == 0;
+}
+
+/* Gives the first stored changes their old values back, and makes these effective. */
+static void undo(server *s, change changes[], int stored)
+{
+    config_error ignored;
+
+    for (int i = stored - 1; i >= 0; i--)
+        if (changes[i].old && config_restore(s->config, (enum config_id)changes[i].id, changes[i].old) == 0)
+            server_apply(s, (enum config_id)changes[i].id, &ignored);
+}
+
+static void set_changes(kv_call *call, change changes[], int count)
+{
+    server *s = session_server(call);
+    config_error error;
+    int i;
+
+    for (i = 0; i < count; i++)
+        if (!store_change(s, &changes[i], &error))
+            break;
+    if (i == count)
+        for (i = 0; i < count; i++)
+            if (changes[i].old && server_apply(s, (enum config_id)changes[i].id, &error) != 0)
+                break;
+    if (i == count) {
+        kv_reply_ok(call->reply);
+    } else {
+        undo(s, changes, count);
+        reply_failure(call, name_of(call, i), error.text);
+    }
+}
+
+/* CONFIG SET name value [name value ...] */
+void session_config_set(kv_call *call)
+{
+    server *s = session_server(call);
+    int count = (call->argc - 2) / 2;
+    change changes[CONFIG_COUNT];
+
+    if (call->argc % 2) {
+        kv_reply_error(call->reply, KV_ESYNTAX);
+        return;
+    }
+    if (count > CONFIG_COUNT) /* more than there are: some name stands twice, or is unknown */
+        count = CONFIG_COUNT;
+    if (!check_changes(call, changes, count))
+        return;
+    pthread_mutex_lock(&s->config_lock);
+    set_changes(call, changes, count);
+    pthread_mutex_unlock(&s->config_lock);
+    for (int i = 0; i < count; i++)
+        free(changes[i].old);
+}
+
+/* ---- the rest ---- */
+
+/* CONFIG REWRITE */
+void session_config_rewrite(kv_call *call)
+{
+    server *s = session_server(call);
+    config_error error;
+    int err;
+
+    pthread_mutex_lock(&s->config_lock);
+    err = config_rewrite(s->config, &error);
+    pthread_mutex_unlock(&s->config_lock);
+    if (err) {
+        log_write(&s->log, CONFIG_LOG_WARNING, "CONFIG REWRITE failed: %s", error.text);
+        kv_reply_errorf(call->reply, "ERR %s", error.text);
+    } else {
+        log_write(&s->log, CONFIG_LOG_NOTICE, "CONFIG REWRITE executed with success.");
+        kv_reply_ok(call->reply);
+    }
+}
+
+/* CONFIG RESETSTAT */
+void session_config_resetstat(kv_call *call)
+{
+    server_reset_stats(session_server(call));
+    kv_reply_ok(call->reply);
+}
+
+/* CONFIG HELP */
+void session_config_help(kv_call *call)
+{
+    static const char *const lines[] = {
+        "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "GET <pattern> [<pattern> ...]",
+        "    Return parameters matching the glob-like <pattern> and their values.",
+        "SET <directive> <value> [<directive> <value> ...]",
+        "    Set the configuration <directive> to <value>, all of them or none.",
+        "RESETSTAT",
+        "    Reset statistics reported by the INFO command.",
+        "REWRITE",
+        "    Rewrite the configuration file.",
+        "HELP",
+        "    Print this help.",
+    };
+
+    session_reply_help(call, lines, sizeof lines / sizeof *lines);
+}

@@ -1,0 +1,280 @@
+/* config_file.c - redis.conf's grammar and redis-server's command line.
+ *
+ * A file is lines; a line is words (resp_split_line: the quoting rules are those of inline requests); the first
+ * word is a directive, or "include" with a path that may hold wildcards. A "#" begins a comment only at the start
+ * of a line. The command line is the same thing: "--name a b" is the line "name a b", read after the file.
+ *
+ * An unknown directive, a wrong value, quotes that do not match: each refuses the start and says where. Errors
+ * have the form of Redis's, with the name of the file added, since includes make the line number alone
+ * ambiguous.
+ *
+ * Bounds: files of 16 MiB, 128 words in a line, includes nested 16 deep. SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config_internal.h"
+#include "glob.h"
+#include "resp.h"
+
+#define WORDS_MAX    128
+#define DEPTH_MAX    16
+#define FILE_MAX     (16 * 1024 * 1024)
+#define COMMAND_LINE "the command line"
+
+/* Where a line stands. */
+typedef struct place {
+    const char *source;
+    int line;  /* 0: the source has no lines */
+    int depth; /* of includes */
+} place;
+
+static int load_file(config *c, const char *path, int depth, config_error *error);
+
+/* Puts the frame round a bare reason in error. Passwords are not shown. */
+static int fail_at(config_error *error, const place *at, const char *line, size_t len)
+{
+    char reason[256], where[32] = "";
+
+    snprintf(reason, sizeof reason, "%.200s", error->text);
+    if (at->line)
+        snprintf(where, sizeof where, ", at line %d", at->line);
+    if (len >= 11 && strncasecmp(line, "requirepass", 11) == 0)
+        len = 11;
+    return config_fail(error,
+                       "\n*** FATAL CONFIG FILE ERROR (kvserver " KV_VERSION ") ***\n"
+                       "Reading %s%.300s%s\n>>> '%.*s'\n%s",
+                       at->line ? "the configuration file " : "", at->source, where,
+                       (int)(len > 200 ? 200 : len), line, reason);
+}
+
+/* Includes the files of directory whose names match, in the order of the alphabet. */
+static int include_matching(config *c, const place *at, const char *directory, const char *pattern,
+                            config_error *error)
+{
+    struct dirent **names = NULL;
+    int n = scandir(*directory ? directory : ".", &names, NULL, alphasort), result = 0;
+
+    for (int i = 0; i < n; i++) {
+        char path[PATH_MAX];
+        bool hidden = names[i]->d_name[0] == '.' && pattern[0] != '.';
+
+        if (result == 0 && !hidden && glob_match(kv_str(pattern), kv_str(names[i]->d_name), false)) {
+            if (snprintf(path, sizeof path, "%s%s", directory, names[i]->d_name) >= (int)sizeof path)
+                result = config_fail(error, "the path is too long");
+            else
+                result = load_file(c, path, at->depth + 1, error);
+        }
+        free(names[i]);
+    }
+    free(names);
+    return result;
+}
+
+/* include path: the last part of the path may hold wildcards. */
+static int include_files(config *c, const place *at, kv_slice word, config_error *error)
+{
+    char path[PATH_MAX], directory[PATH_MAX] = "";
+    char *name;
+
+    if (at->depth + 1 >= DEPTH_MAX)
+        return config_fail(error, "includes are nested too deeply");
+    if (word.len >= sizeof path)
+        return config_fail(error, "the path is too long");
+    memcpy(path, word.data, word.len);
+    path[word.len] = '\0';
+    name = strrchr(path, '/');
+    name = name ? name + 1 : path;
+    if (!strpbrk(name, "*?["))
+        return load_file(c, path, at->depth + 1, error);
+    memcpy(directory, path, (size_t)(name - path));
+    return include_matching(c, at, directory, name, error);
+}
+
+/* Sets what the words of a line say. A bare reason in error, or a framed one from an included file. */
+static int run_line(config *c, const place *at, int argc, const kv_slice argv[], bool *ret_framed,
+                    config_error *error)
+{
+    int id = config_find(argv[0]);
+
+    *ret_framed = false;
+    if (argv[0].len == 7 && strncasecmp(argv[0].data, "include", 7) == 0) {
+        int result;
+
+        if (argc != 2)
+            return config_fail(error, "wrong number of arguments");
+        result = include_files(c, at, argv[1], error);
+        *ret_framed = result != 0 && error->text[0] == '\n';
+        return result;
+    }
+    if (id < 0)
+        return config_fail(error, "Bad directive or wrong number of arguments");
+    if (config_set(c, (enum config_id)id, argc - 1, argv + 1, true, error) != 0)
+        return -1;
+    c->given[id] = true;
+    return 0;
+}
+
+/* line is decoded in place, so errors quote a copy of it. */
+static int load_line(config *c, const place *at, char *line, size_t len, config_error *error)
+{
+    kv_slice words[WORDS_MAX];
+    char quoted[256];
+    size_t quoted_len = len < sizeof quoted ? len : sizeof quoted;
+    bool framed = false;
+    int argc, result;
+
+    while (len && (line[len - 1] == '\r' || line[len - 1] == ' ' || line[len - 1] == '\t'))
+        len--;
+    while (len && (*line == ' ' || *line == '\t'))
+        line++, len--;
+    if (len == 0 || *line == '#')
+        return 0;
+    quoted_len = len < quoted_len ? len : quoted_len;
+    memcpy(quoted, line, quoted_len);
+    argc = resp_split_line(line, len, words, WORDS_MAX);
+    if (argc == 0)
+        return 0;
+    if (argc < 0)
+        result = config_fail(error, "Unbalanced quotes in configuration line");
+    else if (argc > WORDS_MAX)
+        result = config_fail(error, "too many words in the line");
+    else
+        result = run_line(c, at, argc, words, &framed, error);
+    return result == 0 || framed ? result : fail_at(error, at, quoted, quoted_len);
+}
+
+static int load_lines(config *c, place at, char *text, size_t len, config_error *error)
+{
+    char *end = text + len;
+
+    for (char *line = text; line < end; at.line++) {
+        char *newline = memchr(line, '\n', (size_t)(end - line));
+        char *line_end = newline ? newline : end;
+
+        if (load_line(c, &at, line, (size_t)(line_end - line), error) != 0)
+            return -1;
+        line = line_end + 1;
+    }
+    return 0;
+}
+
+int config_load_text(config *c, const char *source, char *text, size_t len, config_error *ret_error)
+{
+    place at = { .source = source, .line = 1 };
+
+    return load_lines(c, at, text, len, ret_error);
+}
+
+/* Reads a whole descriptor into a new buffer. */
+static int read_all(int fd, char **ret_text, size_t *ret_len)
+{
+    size_t len = 0, size = 0;
+    char *text = NULL;
+
+    for (;;) {
+        ssize_t n;
+
+        if (len == size) {
+            char *bigger = size < FILE_MAX ? realloc(text, size = size ? size * 2 : 4096) : NULL;
+
+            if (!bigger) {
+                free(text);
+                errno = size >= FILE_MAX ? EFBIG : ENOMEM;
+                return -1;
+            }
+            text = bigger;
+        }
+        n = read(fd, text + len, size - len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            *ret_text = text;
+            *ret_len = len;
+            if (n < 0)
+                free(text);
+            return n < 0 ? -1 : 0;
+        }
+        len += (size_t)n;
+    }
+}
+
+static int load_descriptor(config *c, int fd, const char *source, int depth, config_error *error)
+{
+    place at = { .source = source, .line = 1, .depth = depth };
+    char *text;
+    size_t len;
+    int result;
+
+    if (read_all(fd, &text, &len) != 0)
+        return config_fail(error, "Fatal error, can't read config file '%.300s': %s", source,
+                           strerror(errno));
+    result = load_lines(c, at, text, len, error);
+    free(text);
+    return result;
+}
+
+static int load_file(config *c, const char *path, int depth, config_error *error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int result;
+
+    if (fd < 0)
+        return config_fail(error, "Fatal error, can't open config file '%.300s': %s", path, strerror(errno));
+    result = load_descriptor(c, fd, path, depth, error);
+    close(fd);
+    return result;
+}
+
+/* "--name a b": the words up to the next option. Returns how many arguments of argv it took, or -1. */
+static int load_option(config *c, int argc, char *const argv[], config_error *error)
+{
+    place at = { .source = COMMAND_LINE };
+    kv_slice words[WORDS_MAX];
+    bool framed;
+    int n = 0;
+    char *line = argv[0] + 2;
+
+    while (n < argc && n < WORDS_MAX && (n == 0 || strncmp(argv[n], "--", 2) != 0)) {
+        words[n] = kv_str(n ? argv[n] : line);
+        n++;
+    }
+    if (n > 1 && n == argc && strcmp(argv[n - 1], "-") == 0)
+        n--; /* the configuration on standard input */
+    if (run_line(c, &at, n, words, &framed, error) == 0)
+        return n;
+    return framed ? -1 : fail_at(error, &at, line, strlen(line));
+}
+
+int config_load(config *c, int argc, char *const argv[], config_error *ret_error)
+{
+    int i = 1;
+    bool standard_input = argc > 1 && strcmp(argv[argc - 1], "-") == 0;
+
+    if (i < argc && strncmp(argv[i], "--", 2) != 0 && strcmp(argv[i], "-") != 0) {
+        if (argv[i][0] == '-')
+            return config_fail(ret_error, "Unknown option '%.100s'. Try kvserver --help.", argv[i]);
+        c->file = realpath(argv[i], NULL);
+        if (load_file(c, argv[i], 0, ret_error) != 0)
+            return -1;
+        i++;
+    }
+    if (standard_input && load_descriptor(c, STDIN_FILENO, "(standard input)", 0, ret_error) != 0)
+        return -1;
+    while (i < argc - standard_input) {
+        int taken;
+
+        if (strncmp(argv[i], "--", 2) != 0)
+            return config_fail(ret_error, "Unexpected argument '%.100s'. Try kvserver --help.", argv[i]);
+        taken = load_option(c, argc - i, argv + i, ret_error);
+        if (taken < 0)
+            return -1;
+        i += taken;
+    }
+    return 0;
+}

@@ -1,0 +1,26 @@
+/* config_internal.h - what config.c, config_file.c and config_rewrite.c share.
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_CONFIG_INTERNAL_H
+#define KV_STANDALONE_CONFIG_INTERNAL_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+
+#include "config.h"
+
+struct config {
+    _Atomic int64_t numbers[CONFIG_COUNT];
+    _Atomic int64_t limits[CONFIG_CLASSES][3]; /* hard bytes, soft bytes, soft seconds */
+    pthread_mutex_t lock;                      /* guards texts */
+    char *texts[CONFIG_COUNT];
+    char *file;               /* absolute, or NULL */
+    bool given[CONFIG_COUNT]; /* by a file or the command line; not changed after the start */
+    bool save_given;          /* a save line was read, so that the default is gone */
+};
+
+/* Writes the sentence and returns -1. */
+int config_fail(config_error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

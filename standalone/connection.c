@@ -1,0 +1,589 @@
+/* connection.c - reading, keeping, and sending for one client.
+ *
+ * The problem: 10,000 idle clients must cost next to nothing, one busy client must cost one read and one
+ * write a batch, and a client that sends without reading must not make us remember its replies.
+ *
+ *     socket --recv--> worker's buffer --parse, run--> worker's output --send--> socket
+ *                        | unfinished tail                | what the socket did not take
+ *                        v                                v
+ *                      c->input                         c->pending
+ *
+ * Both are NULL nearly always. A short tail is copied back in front of the worker's buffer at the next
+ * read; a long one (a big value under way) stays in c->input, which grows with what arrives, and keeps
+ * the parser's knowledge of it.
+ *
+ * Invariants
+ *   1. While pending is not NULL, c waits for WRITE and none of its requests run.
+ *   2. Outside of dispatch_batch the worker's output is empty.
+ *   3. READY is set while c->input may begin with a whole request: when its requests were stopped by full
+ *      output, by parking, or by the end of c's share of the turn. Without it more bytes are needed first.
+ *   4. A closed connection stays in memory until the end of the turn, its input too: requests of a running
+ *      batch point into it.
+ *
+ * Fairness: one read of at most 128 KiB (1 MiB into a big value) a turn, and after TURN_MS the rest of it
+ * waits in the runnable list for the next turn.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "connection.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "dispatch.h"
+#include "server.h"
+
+#define TAIL_SHORT     (16 * 1024)   /* tails up to here go through the worker's buffer */
+#define READ_MAX       (1024 * 1024) /* bytes of one read into c->input */
+#define OUTPUT_KEEP    (64 * 1024)   /* the buffer that a worker's output keeps */
+#define UNKNOWN_OUTPUT (16 * 1024)   /* what a client that is not authenticated may leave unread */
+#define TURN_MS        5
+
+static void on_event(evutil_socket_t fd, short what, void *arg);
+
+/* ---- waiting ---- */
+
+static void set_wait(connection *c, connection_wait wait)
+{
+    if (c->wait == wait)
+        return;
+    if (c->wait != CONNECTION_NOTHING)
+        event_del(&c->event);
+    c->wait = wait;
+    if (wait == CONNECTION_NOTHING)
+        return;
+    event_assign(&c->event, c->owner->base, c->fd,
+                 (wait == CONNECTION_READ ? EV_READ : EV_WRITE) | EV_PERSIST, on_event, c);
+    if (event_add(&c->event, NULL) != 0) {
+        c->wait = CONNECTION_NOTHING;
+        connection_close(c);
+    }
+}
+
+void connection_run_later(connection *c)
+{
+    worker *w = c->owner;
+
+    if (c->flags & (CONNECTION_RUNNABLE | CONNECTION_CLOSING))
+        return;
+    c->flags |= CONNECTION_RUNNABLE;
+    c->next_runnable = NULL;
+    *w->runnable_tail = c;
+    w->runnable_tail = &c->next_runnable;
+}
+
+void connection_park(connection *c)
+{
+    c->flags |= CONNECTION_PARKED;
+    c->in_flight++;
+}
+
+bool connection_unpark(connection *c)
+{
+    c->in_flight--;
+    c->flags &= ~(unsigned)CONNECTION_PARKED;
+    return !(c->flags & CONNECTION_CLOSING);
+}
+
+/* ---- life ---- */
+
+connection *connection_new(worker *w, int fd, bool unix_socket)
+{
+    server *s = w->server;
+    connection *c = calloc(1, sizeof *c);
+
+    if (!c) {
+        close(fd);
+        return NULL;
+    }
+    c->owner = w;
+    c->fd = fd;
+    c->id = atomic_fetch_add_explicit(&s->next_client_id, 1, memory_order_relaxed) + 1;
+    c->protocol = 2;
+    c->created_ms = c->active_ms = w->now_ms;
+    c->flags = unix_socket ? CONNECTION_UNIX : 0;
+    if (!atomic_load_explicit(&s->password_set, memory_order_relaxed))
+        c->flags |= CONNECTION_AUTHENTICATED;
+    c->link = w->connections_tail;
+    *w->connections_tail = c;
+    w->connections_tail = &c->next;
+    atomic_fetch_add_explicit(&w->connection_count, 1, memory_order_relaxed);
+    c->wait = CONNECTION_NOTHING;
+    set_wait(c, CONNECTION_READ);
+    return c;
+}
+
+static void drop_input(connection *c)
+{
+    if (!c->input)
+        return;
+    resp_parser_done(&c->input->parser);
+    free(c->input->data);
+    free(c->input);
+    c->input = NULL;
+}
+
+static void drop_pending(connection *c)
+{
+    if (c->pending)
+        output_done(c->pending);
+    free(c->pending);
+    c->pending = NULL;
+    c->over_soft_since_ms = 0;
+}
+
+static void unlink_from_owner(connection *c)
+{
+    worker *w = c->owner;
+
+    if (w->sweep == c)
+        w->sweep = c->next;
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
+    else
+        w->connections_tail = c->link;
+}
+
+void connection_close(connection *c)
+{
+    worker *w = c->owner;
+
+    if (c->flags & CONNECTION_CLOSING)
+        return;
+    c->flags |= CONNECTION_CLOSING;
+    if (c->wait != CONNECTION_NOTHING)
+        event_del(&c->event);
+    c->wait = CONNECTION_NOTHING;
+    close(c->fd);
+    c->fd = -1;
+    drop_pending(c);
+    unlink_from_owner(c);
+    atomic_fetch_sub_explicit(&w->connection_count, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&w->server->client_count, 1, memory_order_relaxed);
+    c->next_doomed = w->doomed;
+    w->doomed = c;
+}
+
+void connection_free(connection *c)
+{
+    if (!c)
+        return;
+    drop_input(c);
+    drop_pending(c);
+    if (c->names) {
+        free(c->names->name);
+        free(c->names->library);
+        free(c->names->library_version);
+    }
+    free(c->names);
+    free(c);
+}
+
+/* ---- output ---- */
+
+output *connection_output(connection *c)
+{
+    return c->pending ? c->pending : &c->owner->out;
+}
+
+/* Whether c may leave unread what is pending; limits of 0 bytes are none. */
+static bool within_limits(connection *c)
+{
+    worker *w = c->owner;
+    config_output_limit limit = config_client_limit(w->server->config, CONFIG_NORMAL);
+    size_t bytes = output_buffered(c->pending);
+
+    if (!(c->flags & CONNECTION_AUTHENTICATED) && bytes > UNKNOWN_OUTPUT)
+        return false;
+    if (limit.hard_bytes && bytes > (size_t)limit.hard_bytes)
+        return false;
+    if (!limit.soft_bytes || bytes <= (size_t)limit.soft_bytes)
+        c->over_soft_since_ms = 0;
+    else if (!c->over_soft_since_ms)
+        c->over_soft_since_ms = w->now_ms;
+    return !c->over_soft_since_ms || w->now_ms - c->over_soft_since_ms <= limit.soft_seconds * 1000;
+}
+
+static void close_for_output(connection *c)
+{
+    worker *w = c->owner;
+
+    stats_add(&w->stats.output_limit_disconnections, 1);
+    log_limited(&w->server->log, LOG_CLIENT_LIMIT, CONFIG_LOG_WARNING,
+                "Client id=%llu closed for overcoming of output buffer limits.", (unsigned long long)c->id);
+    connection_close(c);
+}
+
+/* Moves what the socket did not take from the worker's output to c. */
+static bool keep_pending(connection *c)
+{
+    if (!c->pending)
+        c->pending = calloc(1, sizeof *c->pending);
+    if (!c->pending)
+        return false;
+    output_move(c->pending, &c->owner->out);
+    return !c->pending->failed;
+}
+
+/* What c waits for, now that its output was sent as far as possible. */
+static void wait_for_next(connection *c)
+{
+    worker *w = c->owner;
+    bool busy = c->flags & (CONNECTION_PARKED | CONNECTION_ACTOR_WAITING);
+
+    if (c->pending) {
+        set_wait(c, CONNECTION_WRITE);
+    } else if (busy) {
+        /* A readable event, if there is one, ends the waiting for it: see on_event. */
+        if (c->wait == CONNECTION_WRITE)
+            set_wait(c, CONNECTION_NOTHING);
+    } else if (c->flags & CONNECTION_READY) {
+        connection_run_later(c);
+    } else if (w->draining) {
+        connection_close(c);
+    } else {
+        set_wait(c, CONNECTION_READ);
+    }
+}
+
+void connection_flush(connection *c)
+{
+    worker *w = c->owner;
+    output *out = connection_output(c);
+    output_status status = OUTPUT_EMPTY;
+    size_t sent = 0;
+
+    if (c->flags & CONNECTION_CLOSING) {
+        output_reset(&w->out, OUTPUT_KEEP);
+        return;
+    }
+    if (out->failed) {
+        output_reset(&w->out, OUTPUT_KEEP);
+        close_for_output(c);
+        return;
+    }
+    if (!output_is_empty(out)) {
+        status = output_send(out, c->fd, &sent);
+        stats_add(&w->stats.output_bytes, sent);
+        stats_add(&w->stats.writes, 1);
+    }
+    if (status == OUTPUT_BLOCKED && out == &w->out && !keep_pending(c))
+        status = OUTPUT_BROKEN;
+    if (status == OUTPUT_EMPTY && c->pending)
+        drop_pending(c);
+    output_reset(&w->out, OUTPUT_KEEP);
+    if (status == OUTPUT_BROKEN || (status == OUTPUT_EMPTY && (c->flags & CONNECTION_CLOSE_AFTER)))
+        connection_close(c);
+    else if (c->pending && !within_limits(c))
+        close_for_output(c);
+    else
+        wait_for_next(c);
+}
+
+/* ---- running requests ---- */
+
+static void fail_protocol(connection *c, const char *reason)
+{
+    worker *w = c->owner;
+
+    log_limited(&w->server->log, LOG_PROTOCOL, CONFIG_LOG_VERBOSE, "Protocol error from client id=%llu: %s",
+                (unsigned long long)c->id, reason);
+    resp_reply_set_protocol(&w->reply, c->protocol);
+    w->reply.out = connection_output(c);
+    w->call.command = NULL;
+    kv_reply_errorf(&w->reply.base, "ERR %s", reason);
+    c->flags |= CONNECTION_CLOSE_AFTER;
+}
+
+/* Whether c has had its share of this turn. */
+static bool turn_is_over(connection *c)
+{
+    return output_buffered(connection_output(c)) >= DISPATCH_OUTPUT_BYTES ||
+           clock_ms() - c->owner->now_ms >= TURN_MS;
+}
+
+/* Runs the whole requests in data. Returns how many bytes are done with. What is left begins with a
+ * request that parser has half understood, or, with READY set, with a whole one. */
+static size_t run_requests(connection *c, resp_parser *parser, char *data, size_t len)
+{
+    worker *w = c->owner;
+    resp_limits limits = {
+        .bulk_max = config_number(w->server->config, CONFIG_ID_proto_max_bulk_len),
+        .authenticated = (c->flags & CONNECTION_AUTHENTICATED) != 0,
+    };
+    size_t done = 0;
+
+    c->flags &= ~(unsigned)CONNECTION_READY;
+    for (;;) {
+        batch *b = &w->batch;
+        batch_end end = batch_parse(b, parser, &limits, w->server->domain, data + done, len - done);
+        int ran = dispatch_batch(c, b);
+
+        if (c->flags & (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER))
+            return len;
+        if (ran < b->count) {
+            resp_parser_reset(parser);
+            c->flags |= CONNECTION_READY;
+            return done + (ran ? b->requests[ran - 1].end : 0);
+        }
+        done += b->used;
+        if (end == BATCH_MORE)
+            return done;
+        if ((c->flags & CONNECTION_PARKED) || (end == BATCH_FULL && turn_is_over(c))) {
+            c->flags |= done < len ? CONNECTION_READY : 0;
+            return done;
+        }
+        if (end != BATCH_FULL) {
+            fail_protocol(c, end == BATCH_ERROR ? parser->error : "out of memory");
+            return len;
+        }
+        limits.authenticated = (c->flags & CONNECTION_AUTHENTICATED) != 0;
+    }
+}
+
+/* ---- input ---- */
+
+/* Makes room for more bytes behind those that are kept, and the slack. */
+static bool grow_input(connection_input *in, size_t more)
+{
+    size_t capacity;
+    char *data;
+
+    if (in->start && in->start + in->len + more + RESP_SLACK > in->capacity) {
+        memmove(in->data, in->data + in->start, in->len);
+        in->start = 0;
+    }
+    if (in->start + in->len + more + RESP_SLACK <= in->capacity)
+        return true;
+    capacity = in->len + more + RESP_SLACK;
+    data = realloc(in->data, capacity);
+    if (!data)
+        return false;
+    in->data = data;
+    in->capacity = capacity;
+    return true;
+}
+
+/* Keeps a tail of the worker's buffer. */
+static bool keep_tail(connection *c, const char *tail, size_t len)
+{
+    worker *w = c->owner;
+
+    if (!c->input)
+        c->input = calloc(1, sizeof *c->input);
+    if (!c->input || !grow_input(c->input, len))
+        return false;
+    memcpy(c->input->data + c->input->start + c->input->len, tail, len);
+    c->input->len += len;
+    if (len > TAIL_SHORT && !(c->flags & CONNECTION_READY)) {
+        c->input->parser = w->parser;
+        memset(&w->parser, 0, sizeof w->parser);
+    }
+    resp_parser_reset(&w->parser);
+    return true;
+}
+
+static void close_for_memory(connection *c)
+{
+    log_limited(&c->owner->server->log, LOG_CLIENT_LIMIT, CONFIG_LOG_WARNING,
+                "Out of memory for client id=%llu, closed.", (unsigned long long)c->id);
+    connection_close(c);
+}
+
+/* Runs what the worker's buffer holds. */
+static void run_shared(connection *c, size_t len)
+{
+    worker *w = c->owner;
+    size_t done;
+
+    drop_input(c);
+    done = run_requests(c, &w->parser, w->input, len);
+    if (c->flags & (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER))
+        resp_parser_reset(&w->parser);
+    else if (done < len && !keep_tail(c, w->input + done, len - done))
+        close_for_memory(c);
+    connection_flush(c);
+}
+
+/* Runs what c->input holds. */
+static void run_own(connection *c)
+{
+    connection_input *in = c->input;
+    size_t done = run_requests(c, &in->parser, in->data + in->start, in->len);
+
+    if (!(c->flags & CONNECTION_CLOSING)) {
+        in->start += done;
+        in->len -= done;
+        if (in->len == 0)
+            drop_input(c);
+    }
+    connection_flush(c);
+}
+
+void connection_resume(connection *c)
+{
+    if (c->flags & (CONNECTION_CLOSING | CONNECTION_PARKED | CONNECTION_ACTOR_WAITING) || c->pending)
+        return;
+    if (c->input && (c->flags & CONNECTION_READY))
+        run_own(c);
+    else {
+        c->flags &= ~(unsigned)CONNECTION_READY;
+        connection_flush(c);
+    }
+}
+
+/* How many bytes to make room for: what the argument under way still needs, but never more than
+ * has arrived so far. */
+static size_t wanted_bytes(const connection_input *in)
+{
+    const resp_parser *parser = &in->parser;
+    size_t most = in->len < READ_MAX ? in->len : READ_MAX, missing = most;
+
+    if (parser->base && parser->in_bulk)
+        missing = parser->position + parser->bulk_len + 2 - in->len;
+    return missing < most && missing > 0 ? missing : most;
+}
+
+/* Looks at what recv said. 0: nothing to run. */
+static size_t received(connection *c, ssize_t n)
+{
+    worker *w = c->owner;
+
+    stats_add(&w->stats.reads, 1);
+    if (n > 0) {
+        stats_add(&w->stats.input_bytes, (uint64_t)n);
+        c->active_ms = w->now_ms;
+        return (size_t)n;
+    }
+    if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+        connection_close(c);
+    return 0;
+}
+
+static void read_own(connection *c)
+{
+    connection_input *in = c->input;
+    size_t limit = (size_t)config_number(c->owner->server->config, CONFIG_ID_client_query_buffer_limit);
+    size_t room = wanted_bytes(in), n;
+
+    if (in->len >= limit) {
+        stats_add(&c->owner->stats.query_limit_disconnections, 1);
+        log_limited(&c->owner->server->log, LOG_CLIENT_LIMIT, CONFIG_LOG_WARNING,
+                    "Closing client that reached max query buffer length: id=%llu",
+                    (unsigned long long)c->id);
+        connection_close(c);
+        return;
+    }
+    if (!grow_input(in, room)) {
+        close_for_memory(c);
+        return;
+    }
+    n = received(c, recv(c->fd, in->data + in->start + in->len, room, 0));
+    in->len += n;
+    if (n)
+        run_own(c);
+}
+
+static void read_shared(connection *c)
+{
+    worker *w = c->owner;
+    size_t kept = c->input ? c->input->len : 0, n;
+
+    if (kept)
+        memcpy(w->input, c->input->data + c->input->start, kept);
+    n = received(c, recv(c->fd, w->input + kept, WORKER_INPUT_BYTES - kept, 0));
+    if (n)
+        run_shared(c, kept + n);
+}
+
+static void on_event(evutil_socket_t fd, short what, void *arg)
+{
+    connection *c = arg;
+
+    (void)fd;
+    worker_begin(c->owner);
+    if (what & EV_WRITE)
+        connection_flush(c);
+    else if (c->flags & (CONNECTION_PARKED | CONNECTION_RUNNABLE | CONNECTION_ACTOR_WAITING))
+        set_wait(c, CONNECTION_NOTHING);
+    else if (c->input && c->input->len > TAIL_SHORT)
+        read_own(c);
+    else
+        read_shared(c);
+}
+
+/* ---- limits of time ---- */
+
+void connection_check_limits(connection *c)
+{
+    worker *w = c->owner;
+    int64_t timeout_s = config_number(w->server->config, CONFIG_ID_timeout);
+
+    if (c->pending && !within_limits(c))
+        close_for_output(c);
+    else if (timeout_s && !c->in_flight && w->now_ms - c->active_ms > timeout_s * 1000) {
+        log_write(&w->server->log, CONFIG_LOG_VERBOSE, "Closing idle client id=%llu",
+                  (unsigned long long)c->id);
+        connection_close(c);
+    }
+}
+
+/* ---- what CLIENT LIST tells ---- */
+
+connection_names *connection_names_of(connection *c)
+{
+    if (!c->names)
+        c->names = calloc(1, sizeof *c->names);
+    return c->names;
+}
+
+static void write_address(const connection *c, const struct sockaddr_storage *from,
+                          char address[CONNECTION_ADDRESS_MAX])
+{
+    char ip[INET6_ADDRSTRLEN] = "?";
+
+    if (from->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)from;
+
+        inet_ntop(AF_INET, &in->sin_addr, ip, sizeof ip);
+        snprintf(address, CONNECTION_ADDRESS_MAX, "%s:%d", ip, ntohs(in->sin_port));
+    } else if (from->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)from;
+
+        inet_ntop(AF_INET6, &in->sin6_addr, ip, sizeof ip);
+        snprintf(address, CONNECTION_ADDRESS_MAX, "[%s]:%d", ip, ntohs(in->sin6_port));
+    } else {
+        snprintf(address, CONNECTION_ADDRESS_MAX, "%.108s:0", c->owner->server->listener.unix_path);
+    }
+}
+
+void connection_address(const connection *c, char address[CONNECTION_ADDRESS_MAX])
+{
+    struct sockaddr_storage from = { .ss_family = AF_UNSPEC };
+    socklen_t len = sizeof from;
+
+    if (getpeername(c->fd, (struct sockaddr *)&from, &len) != 0 && !(c->flags & CONNECTION_UNIX))
+        snprintf(address, CONNECTION_ADDRESS_MAX, "?:0");
+    else
+        write_address(c, &from, address);
+}
+
+void connection_local_address(const connection *c, char address[CONNECTION_ADDRESS_MAX])
+{
+    struct sockaddr_storage from = { .ss_family = AF_UNSPEC };
+    socklen_t len = sizeof from;
+
+    getsockname(c->fd, (struct sockaddr *)&from, &len);
+    write_address(c, &from, address);
+}
+
+size_t connection_memory(const connection *c)
+{
+    return sizeof *c + (c->input ? sizeof *c->input + c->input->capacity : 0) +
+           (c->pending ? sizeof *c->pending + c->pending->capacity : 0) + (c->names ? sizeof *c->names : 0);
+}

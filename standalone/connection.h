@@ -1,0 +1,99 @@
+/* connection.h - one client: its socket, its session, and what is unfinished of its input and output.
+ *
+ * Life: connection_new -> requests -> connection_close (from anywhere on the owner's thread, callbacks
+ * included) -> connection_free, by the worker after the turn, when no message is under way that will come back
+ * for it. Nobody else frees, and no other thread touches one.
+ *
+ * A connection waits for one thing at a time:
+ *     READ      for requests
+ *     WRITE     for its client to take replies; meanwhile nothing is read from it: that is the back-pressure
+ *     NOTHING   parked: an answer of another thread is under way, or it stands in the worker's runnable list
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_CONNECTION_H
+#define KV_STANDALONE_CONNECTION_H
+
+#include "worker.h"
+
+enum connection_flag {
+    CONNECTION_AUTHENTICATED = 1 << 0,
+    CONNECTION_CLOSING = 1 << 1,     /* closed; freed after the turn */
+    CONNECTION_CLOSE_AFTER = 1 << 2, /* when the replies are sent */
+    CONNECTION_PARKED = 1 << 3,
+    CONNECTION_RUNNABLE = 1 << 4, /* in the worker's list */
+    CONNECTION_UNIX = 1 << 5,
+    CONNECTION_REPLY_OFF = 1 << 6,
+    CONNECTION_REPLY_SKIP = 1 << 7,      /* this command's */
+    CONNECTION_REPLY_SKIP_NEXT = 1 << 8, /* the next one's */
+    CONNECTION_NO_TOUCH = 1 << 9,
+    CONNECTION_NO_EVICT = 1 << 10,
+    CONNECTION_READY = 1 << 11,         /* its input may begin with a whole request */
+    CONNECTION_ACTOR_WAITING = 1 << 12, /* in the list for a place in the actor's queue */
+};
+
+typedef enum connection_wait { CONNECTION_READ, CONNECTION_WRITE, CONNECTION_NOTHING } connection_wait;
+
+/* Input that is not yet run: bytes start .. start + len of data. */
+typedef struct connection_input {
+    char *data;
+    size_t start, len, capacity;
+    resp_parser parser; /* of the request at start, when it is half parsed */
+} connection_input;
+
+typedef struct connection_names {
+    char *name, *library, *library_version; /* any may be NULL */
+} connection_names;
+
+typedef struct connection {
+    struct event event;
+    worker *owner;
+    struct connection *next, **link; /* in the owner's list of all */
+    struct connection *next_runnable, *next_doomed, *next_actor;
+    int fd;
+    unsigned flags;
+    connection_wait wait;
+    int in_flight; /* messages that will come back for it */
+
+    uint64_t id;
+    int db, protocol;
+    int64_t created_ms, active_ms;
+    const kv_command *last_command;
+    connection_names *names; /* NULL: none was set */
+
+    connection_input *input;    /* NULL: nothing is unfinished */
+    output *pending;            /* NULL: everything was sent */
+    int64_t over_soft_since_ms; /* pending is over the soft limit since then; 0: it is not */
+} connection;
+
+/* Serves a connected socket, which it takes over. NULL: memory is out, and fd is closed. */
+connection *connection_new(worker *w, int fd, bool unix_socket);
+void connection_free(connection *c);
+/* Ends it: nothing more is read or sent; it is freed after the turn. */
+void connection_close(connection *c);
+
+/* Where a reply to it goes at the moment. */
+output *connection_output(connection *c);
+/* Sends what can be sent, keeps the rest, and decides what to wait for. */
+void connection_flush(connection *c);
+/* Runs input that was kept, then flushes. */
+void connection_resume(connection *c);
+/* Puts it among the runnable ones: it goes on in the worker's next turn. */
+void connection_run_later(connection *c);
+/* Stops running its requests until connection_unpark; a message will come back for it. */
+void connection_park(connection *c);
+/* The message came back. False: the connection was closed meanwhile, leave it alone. */
+bool connection_unpark(connection *c);
+/* Checks the time limits: idle too long, slow reader. */
+void connection_check_limits(connection *c);
+
+/* ---- what CLIENT LIST tells ---- */
+
+/* Lazily made; NULL when memory is out. */
+connection_names *connection_names_of(connection *c);
+/* The client's and our own address, as "ip:port" or "path:0". */
+#define CONNECTION_ADDRESS_MAX 128
+void connection_address(const connection *c, char address[CONNECTION_ADDRESS_MAX]);
+void connection_local_address(const connection *c, char address[CONNECTION_ADDRESS_MAX]);
+size_t connection_memory(const connection *c);
+
+#endif

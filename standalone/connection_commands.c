@@ -1,0 +1,62 @@
+/* connection_commands.c - PING ECHO SELECT QUIT RESET. SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "session.h"
+
+/* PING [message] */
+void session_ping(kv_call *call)
+{
+    if (call->argc > 2)
+        kv_reply_errorf(call->reply, "ERR wrong number of arguments for 'ping' command");
+    else if (call->argc == 2)
+        kv_reply_bulk(call->reply, call->argv[1]);
+    else
+        call->reply->ops->simple(call->reply, KV_STR("PONG"));
+}
+
+/* ECHO message */
+void session_echo(kv_call *call)
+{
+    kv_reply_bulk(call->reply, call->argv[1]);
+}
+
+/* SELECT index */
+void session_select_command(kv_call *call)
+{
+    int db, err = kv_arg_db(call, 1, &db);
+
+    if (err) {
+        kv_reply_error(call->reply, err);
+        return;
+    }
+    session_select(call, db);
+    kv_reply_ok(call->reply);
+}
+
+/* QUIT */
+void session_quit(kv_call *call)
+{
+    session_connection(call)->flags |= CONNECTION_CLOSE_AFTER;
+    kv_reply_ok(call->reply);
+}
+
+/* RESET: as if the connection were new, but for its id. */
+void session_reset(kv_call *call)
+{
+    connection *c = session_connection(call);
+    server *s = session_server(call);
+
+    c->flags &= ~(unsigned)(CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT |
+                            CONNECTION_NO_TOUCH | CONNECTION_NO_EVICT);
+    if (atomic_load(&s->password_set))
+        c->flags &= ~(unsigned)CONNECTION_AUTHENTICATED;
+    c->protocol = 2;
+    resp_reply_set_protocol((resp_reply *)call->reply, 2);
+    session_select(call, 0);
+    call->access = store_access_clock(call->now_ms);
+    if (c->names) {
+        free(c->names->name);
+        c->names->name = NULL;
+    }
+    call->reply->ops->simple(call->reply, KV_STR("RESET"));
+}

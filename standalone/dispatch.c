@@ -1,0 +1,241 @@
+/* dispatch.c - from parsed requests to replies.
+ *
+ *     prefetch buckets of all -> prefetch entries of all -> run each: row -> checks -> function -> reply
+ *
+ * The checks of the common case are one comparison of flags: a client that is authenticated and wants its
+ * replies, a row with a function, a fitting number of arguments. Everything else goes the long way
+ * through dispatch_resolve, which says what is wrong.
+ *
+ * A command knows neither connection nor socket: the kv_call is filled once a batch, and per request only
+ * what changes. Session commands run here too, in their place in the order; they find the connection in
+ * call->host.
+ *
+ * With --sharing actor, runs of data commands are handed to the state thread (actor_batch.h); session
+ * commands stay here and wait for their turn, since the connection is parked meanwhile.
+ *
+ * Cost (valgrind, GET of 16-byte keys and values): see worker.c. SPDX-License-Identifier: MIT */
+#include "dispatch.h"
+
+#include <time.h>
+
+#include "actor_batch.h"
+#include "server.h"
+#include "session.h"
+
+#define SPECIAL \
+    (CONNECTION_AUTHENTICATED | CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT)
+
+void dispatch_prefetch(kv_store *store, const request requests[], int count)
+{
+    for (int i = 0; i < count; i++)
+        if (requests[i].hashed)
+            store_prefetch_bucket(store, requests[i].hash);
+    for (int i = 0; i < count; i++)
+        if (requests[i].hashed)
+            store_prefetch_entry(store, requests[i].hash);
+}
+
+/* ---- checks ---- */
+
+bool dispatch_is_direct(const kv_command *row)
+{
+    size_t subcommands;
+
+    if (!row->run && !(row->flags & KV_CMD_SESSION))
+        return false;
+    if (row->arity >= 0)
+        return true;
+    kv_command_subcommands(row, &subcommands);
+    return subcommands == 0;
+}
+
+/* A browser that was made to talk to us gets no answer. */
+static void close_http(connection *c)
+{
+    log_limited(
+        &c->owner->server->log, LOG_HTTP, CONFIG_LOG_WARNING,
+        "Possible SECURITY ATTACK detected: POST or Host: commands from client id=%llu. Connection aborted.",
+        (unsigned long long)c->id);
+    connection_close(c);
+}
+
+static const kv_command *reject(connection *c, const kv_command *row, kv_slice reason)
+{
+    worker *w = c->owner;
+
+    stats_add(&w->stats.rejected_calls[row->id], 1);
+    w->reply.base.ops->error(&w->reply.base, reason);
+    return NULL;
+}
+
+/* Of a request with the wrong number of arguments; one for an unknown command counts nowhere. */
+static void count_rejected(worker *w, const request *r)
+{
+    const kv_command *row = r->row;
+    size_t subcommands;
+
+    if (!row)
+        return;
+    kv_command_subcommands(row, &subcommands);
+    if (subcommands && r->argc > 1)
+        row = kv_command_find_sub(row, r->argv[1]);
+    if (row)
+        stats_add(&w->stats.rejected_calls[row->id], 1);
+}
+
+const kv_command *dispatch_resolve(connection *c, const request *r)
+{
+    worker *w = c->owner;
+    const kv_command *row;
+
+    w->call.command = NULL; /* an error from here on is not a failure of the last command */
+    if (!r->row && resp_is_http(r->argv[0])) {
+        close_http(c);
+        return NULL;
+    }
+    row = kv_command_resolve(r->argc, r->argv, &w->reply.base);
+    if (!row) {
+        count_rejected(w, r);
+        return NULL;
+    }
+    if (!(c->flags & CONNECTION_AUTHENTICATED) && !(row->flags & KV_CMD_NO_AUTH))
+        return reject(c, row, KV_STR("NOAUTH Authentication required."));
+    if ((row->flags & KV_CMD_DENYOOM) && w->refuse_memory)
+        return reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
+    return row;
+}
+
+/* ---- running one ---- */
+
+static uint64_t clock_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void run_row(kv_call *call, const kv_command *row) KV_REQUIRES(kv_epoch_held)
+{
+    if (row->run)
+        row->run(call);
+    else
+        session_function(row->id)(call);
+}
+
+/* One call in STATS_SAMPLE is timed, so that INFO commandstats costs no clock reading per call. */
+static void run_timed(worker *w, const kv_command *row) KV_REQUIRES(kv_epoch_held)
+{
+    uint64_t start = clock_ns();
+
+    w->sample = 0;
+    run_row(&w->call, row);
+    stats_add(&w->stats.nanoseconds[row->id], (clock_ns() - start) * STATS_SAMPLE);
+}
+
+static void run_request(connection *c, const request *r) KV_REQUIRES(kv_epoch_held)
+{
+    worker *w = c->owner;
+    kv_call *call = &w->call;
+    const kv_command *row = r->row;
+
+    if (!row || !w->server->direct[row->id] || !kv_command_arity_ok(row, r->argc) ||
+        !(c->flags & CONNECTION_AUTHENTICATED) || w->refuse_memory) {
+        row = dispatch_resolve(c, r);
+        if (!row)
+            return;
+    }
+    call->command = row;
+    call->argv = r->argv;
+    call->argc = r->argc;
+    call->key_hash = r->hash;
+    call->key_hashed = r->hashed;
+    c->last_command = row;
+    stats_add(&w->stats.calls[row->id], 1);
+    if (__builtin_expect(++w->sample == STATS_SAMPLE, 0))
+        run_timed(w, row);
+    else
+        run_row(call, row);
+}
+
+/* Runs a request whose reply, or the one after, the client does not want (CLIENT REPLY). */
+static void run_muted(connection *c, const request *r) KV_REQUIRES(kv_epoch_held)
+{
+    output *out = connection_output(c);
+    output_mark_at mark = output_mark(out);
+
+    if (c->flags & CONNECTION_REPLY_SKIP_NEXT) {
+        c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP_NEXT;
+        c->flags |= CONNECTION_REPLY_SKIP;
+    }
+    run_request(c, r);
+    if (c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT))
+        output_rewind(out, mark);
+    if (!(c->flags & CONNECTION_PARKED))
+        c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
+}
+
+/* ---- running a batch ---- */
+
+static bool must_stop(const connection *c, const output *out)
+{
+    return (c->flags & (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED)) || out->failed ||
+           output_buffered(out) >= DISPATCH_OUTPUT_BYTES;
+}
+
+/* What stays the same for all requests of a batch. */
+static void begin_batch(connection *c)
+{
+    worker *w = c->owner;
+    server *s = w->server;
+    kv_call *call = &w->call;
+
+    call->host = c;
+    call->db = c->db;
+    call->store = s->databases.stores[c->db];
+    call->now_ms = w->now_ms;
+    call->access = c->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH : store_access_clock(w->now_ms);
+    call->value_max = (size_t)config_number(s->config, CONFIG_ID_proto_max_bulk_len);
+    w->refuse_memory = atomic_load_explicit(&s->over_memory, memory_order_relaxed);
+    w->reply.out = connection_output(c);
+    w->reply.out->limit = (size_t)config_client_limit(s->config, CONFIG_NORMAL).hard_bytes;
+    if (w->reply.base.protocol != c->protocol)
+        resp_reply_set_protocol(&w->reply, c->protocol);
+}
+
+int dispatch_batch(connection *c, const batch *b)
+{
+    worker *w = c->owner;
+    int ran = 0;
+
+    if (b->count == 0)
+        return 0;
+    begin_batch(c);
+    if (w->server->actor)
+        return actor_batch_dispatch(c, b);
+    if (epoch_enter(w->server->domain) == 0) {
+        const output *out = w->reply.out;
+
+        if (b->count > 1)
+            dispatch_prefetch(w->call.store, b->requests, b->count);
+        do {
+            if (__builtin_expect((c->flags & SPECIAL) == CONNECTION_AUTHENTICATED, 1))
+                run_request(c, &b->requests[ran++]);
+            else
+                run_muted(c, &b->requests[ran++]);
+        } while (ran < b->count && !must_stop(c, out));
+    } else
+        connection_close(c);
+    epoch_leave(w->server->domain);
+    stats_add(&w->stats.commands, (uint64_t)ran);
+    return ran;
+}
+
+void dispatch_session(connection *c, const request *r)
+{
+    if (epoch_enter(c->owner->server->domain) == 0)
+        run_muted(c, r);
+    else
+        connection_close(c);
+    epoch_leave(c->owner->server->domain);
+}

@@ -1,0 +1,29 @@
+/* dispatch.h - runs the requests of a batch, on this thread or on the state thread.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_DISPATCH_H
+#define KV_STANDALONE_DISPATCH_H
+
+#include "connection.h"
+
+/* Once a batch has written this much, the rest of it waits until the client has taken it. */
+#define DISPATCH_OUTPUT_BYTES (1024 * 1024)
+
+/* Runs the requests of b, which are c's, in order, replying into connection_output(c). Returns how many it ran:
+ * fewer than all when c was parked, closed or told to close, or when it has written enough for now. */
+int dispatch_batch(connection *c, const batch *b);
+
+/* Prefetches what the first keys of the requests will touch. */
+void dispatch_prefetch(kv_store *store, const request requests[], int count) KV_REQUIRES(kv_epoch_held);
+
+/* The row that a request runs, or NULL after replying why not: unknown, wrong arguments, not authenticated, out of
+ * memory. */
+const kv_command *dispatch_resolve(connection *c, const request *r);
+
+/* Whether a request for the row runs it without a look at further arguments: it is no container. */
+bool dispatch_is_direct(const kv_command *row);
+
+/* Runs one request on the worker's thread, whatever the sharing; what dispatch_batch begins must have begun. */
+void dispatch_session(connection *c, const request *r);
+
+#endif

@@ -1,0 +1,336 @@
+/* info.c - INFO: the server in figures, with the field names that tools know.
+ *
+ * A section is a function and a row; it writes lines into a memory stream. Figures come from the sums of all
+ * threads' stats, which need no locks, so INFO stops nobody. What Redis reports and this server has no
+ * counterpart for is given as the value that says so (0, no), where some known tool reads it.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "session.h"
+
+typedef struct info {
+    FILE *out;
+    server *server;
+    int64_t now_ms;
+    stats_sums sums;
+} info;
+
+#define U(x) ((unsigned long long)(x))
+
+/* "1.94M", as Redis abbreviates. */
+static const char *human(char text[32], uint64_t bytes)
+{
+    static const char units[] = "BKMGTP";
+    double value = (double)bytes;
+    int unit = 0;
+
+    if (bytes < 1024) {
+        snprintf(text, 32, "%lluB", U(bytes));
+        return text;
+    }
+    while (value >= 1024 && unit < 5) {
+        value /= 1024;
+        unit++;
+    }
+    snprintf(text, 32, "%.2f%c", value, units[unit]);
+    return text;
+}
+
+static void server_section(info *i)
+{
+    server *s = i->server;
+    int64_t uptime_s = (i->now_ms - s->started_ms) / 1000;
+    const char *file = config_file(s->config);
+    struct utsname name;
+
+    uname(&name);
+    fprintf(i->out,
+            "redis_version:" SERVER_REDIS_VERSION "\r\nredis_git_sha1:00000000\r\nredis_git_dirty:0\r\n");
+    fprintf(i->out,
+            "redis_build_id:0\r\nredis_mode:standalone\r\nserver_name:kvstore\r\nkvstore_version:" KV_VERSION
+            "\r\n");
+    fprintf(i->out, "os:%s %s %s\r\narch_bits:%zu\r\n", name.sysname, name.release, name.machine,
+            sizeof(void *) * 8);
+    fprintf(i->out, "monotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:libevent-%s-%s\r\n",
+            event_get_version(), event_base_get_method(s->workers[0].base));
+    fprintf(i->out, "gcc_version:%s\r\nprocess_id:%d\r\n", __VERSION__, (int)getpid());
+    fprintf(i->out, "process_supervised:%s\r\n", getenv("NOTIFY_SOCKET") ? "systemd" : "no");
+    fprintf(i->out, "run_id:%s\r\ntcp_port:%lld\r\n", s->run_id,
+            (long long)config_number(s->config, CONFIG_ID_port));
+    fprintf(i->out, "server_time_usec:%lld\r\n", (long long)i->now_ms * 1000);
+    fprintf(i->out, "uptime_in_seconds:%lld\r\nuptime_in_days:%lld\r\n", (long long)uptime_s,
+            (long long)uptime_s / 86400);
+    fprintf(i->out, "hz:%lld\r\nconfigured_hz:%lld\r\n", (long long)config_number(s->config, CONFIG_ID_hz),
+            (long long)config_number(s->config, CONFIG_ID_hz));
+    fprintf(i->out, "lru_clock:%u\r\nexecutable:%s\r\nconfig_file:%s\r\n", store_access_clock(i->now_ms),
+            s->executable, file ? file : "");
+    fprintf(i->out, "io_threads_active:%d\r\nthreads:%d\r\n", s->worker_count > 1, s->worker_count);
+}
+
+static void clients_section(info *i)
+{
+    server *s = i->server;
+
+    fprintf(i->out, "connected_clients:%lld\r\ncluster_connections:0\r\nmaxclients:%lld\r\n",
+            (long long)atomic_load(&s->client_count),
+            (long long)config_number(s->config, CONFIG_ID_maxclients));
+    fprintf(i->out,
+            "client_recent_max_input_buffer:0\r\nclient_recent_max_output_buffer:0\r\nblocked_clients:0\r\n");
+    fprintf(
+        i->out,
+        "tracking_clients:0\r\npubsub_clients:0\r\nclients_in_timeout_table:0\r\ntotal_blocking_keys:0\r\n");
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+
+    if (file && fscanf(file, "%*u %llu", &pages) != 1)
+        pages = 0;
+    if (file)
+        fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void write_bytes(info *i, const char *field, uint64_t bytes)
+{
+    char text[32];
+
+    fprintf(i->out, "%s:%llu\r\n%s_human:%s\r\n", field, U(bytes), field, human(text, bytes));
+}
+
+/* Bytes of keys, values and their index, in all databases. */
+static uint64_t dataset_bytes(info *i)
+{
+    uint64_t bytes = 0;
+
+    for (int db = 0; db < i->server->databases.count; db++) {
+        kv_stats figures;
+
+        kv_store_stats(i->server->databases.stores[db], &figures, i->now_ms);
+        bytes += figures.entry_bytes + figures.index_bytes;
+    }
+    return bytes;
+}
+
+static void memory_section(info *i)
+{
+    server *s = i->server;
+    uint64_t used = server_memory(s), resident = resident_bytes(), dataset = dataset_bytes(i), peak;
+    domain_memory memory;
+
+    domain_read_memory(s->domain, &memory);
+    pthread_mutex_lock(&s->stats_lock);
+    peak = s->peak_memory > used ? s->peak_memory : used;
+    s->peak_memory = peak;
+    pthread_mutex_unlock(&s->stats_lock);
+    dataset = dataset < used ? dataset : used;
+    write_bytes(i, "used_memory", used);
+    write_bytes(i, "used_memory_rss", resident);
+    write_bytes(i, "used_memory_peak", peak);
+    fprintf(i->out, "used_memory_peak_perc:%.2f%%\r\n", 100.0 * (double)used / (double)peak);
+    fprintf(i->out, "used_memory_overhead:%llu\r\nused_memory_startup:%llu\r\n", U(used - dataset),
+            U(s->startup_memory));
+    fprintf(i->out, "used_memory_dataset:%llu\r\nused_memory_dataset_perc:%.2f%%\r\n", U(dataset),
+            100.0 * (double)dataset / (double)used);
+    fprintf(i->out, "allocator_allocated:%zu\r\nallocator_active:%zu\r\nallocator_resident:%llu\r\n",
+            memory.allocated_bytes, memory.allocated_bytes, U(resident));
+    write_bytes(i, "total_system_memory",
+                (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
+    fprintf(i->out, "used_memory_lua:0\r\nused_memory_scripts:0\r\nnumber_of_cached_scripts:0\r\n");
+    write_bytes(i, "maxmemory", (uint64_t)config_number(s->config, CONFIG_ID_maxmemory));
+    fprintf(i->out, "maxmemory_policy:noeviction\r\nmem_fragmentation_ratio:%.2f\r\n",
+            (double)resident / (double)used);
+    fprintf(i->out, "mem_clients_normal:%llu\r\nmem_clients_slaves:0\r\nmem_aof_buffer:0\r\n",
+            U(atomic_load(&s->client_count)) * sizeof(connection));
+    fprintf(i->out, "mem_allocator:libc\r\nactive_defrag_running:0\r\nlazyfree_pending_objects:"
+                    "0\r\nlazyfreed_objects:0\r\n");
+}
+
+static void persistence_section(info *i)
+{
+    fprintf(i->out,
+            "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:0\r\nrdb_bgsave_in_progress:0\r\n"
+            "rdb_last_save_time:%lld\r\nrdb_last_bgsave_status:ok\r\nrdb_last_bgsave_time_sec:-1\r\n"
+            "rdb_current_bgsave_time_sec:-1\r\nrdb_saves:0\r\naof_enabled:0\r\naof_rewrite_in_progress:0\r\n"
+            "aof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\n"
+            "aof_last_bgrewrite_status:ok\r\naof_last_write_status:ok\r\n",
+            (long long)i->server->started_ms / 1000);
+}
+
+static void stats_section(info *i)
+{
+    server *s = i->server;
+    const stats_sums *sums = &i->sums;
+    uint64_t expired = server_expired_total(s), rates[3];
+
+    pthread_mutex_lock(&s->stats_lock);
+    expired -= s->expired_base;
+    pthread_mutex_unlock(&s->stats_lock);
+    for (int r = 0; r < 3; r++)
+        rates[r] = atomic_load_explicit(&s->rate_values[r], memory_order_relaxed);
+    fprintf(i->out,
+            "total_connections_received:%llu\r\ntotal_commands_processed:%llu\r\ninstantaneous_ops_per_sec:%"
+            "llu\r\n",
+            U(sums->connections_received), U(sums->commands), U(rates[0]));
+    fprintf(i->out, "total_net_input_bytes:%llu\r\ntotal_net_output_bytes:%llu\r\n", U(sums->input_bytes),
+            U(sums->output_bytes));
+    fprintf(i->out, "instantaneous_input_kbps:%.2f\r\ninstantaneous_output_kbps:%.2f\r\n",
+            (double)rates[1] / 1024, (double)rates[2] / 1024);
+    fprintf(i->out, "rejected_connections:%llu\r\nsync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n",
+            U(sums->connections_rejected));
+    fprintf(i->out, "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:0\r\n",
+            U(expired));
+    fprintf(i->out, "evicted_keys:0\r\nevicted_clients:0\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n",
+            U(sums->keyspace_hits), U(sums->keyspace_misses));
+    fprintf(i->out, "pubsub_channels:0\r\npubsub_patterns:0\r\nlatest_fork_usec:0\r\ntotal_forks:0\r\n");
+    fprintf(i->out,
+            "unexpected_error_replies:0\r\ntotal_error_replies:%llu\r\nacl_access_denied_auth:%llu\r\n",
+            U(sums->error_replies), U(sums->auth_failures));
+    fprintf(i->out, "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\n", U(sums->reads),
+            U(sums->writes));
+    fprintf(
+        i->out,
+        "client_query_buffer_limit_disconnections:%llu\r\nclient_output_buffer_limit_disconnections:%llu\r\n",
+        U(sums->query_limit_disconnections), U(sums->output_limit_disconnections));
+}
+
+static void replication_section(info *i)
+{
+    fprintf(i->out,
+            "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\nmaster_replid:%s\r\n"
+            "master_replid2:0000000000000000000000000000000000000000\r\nmaster_repl_offset:0\r\n"
+            "second_repl_offset:-1\r\nrepl_backlog_active:0\r\nrepl_backlog_size:0\r\n"
+            "repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n",
+            i->server->run_id);
+}
+
+static void cpu_section(info *i)
+{
+    struct rusage all, children;
+
+    getrusage(RUSAGE_SELF, &all);
+    getrusage(RUSAGE_CHILDREN, &children);
+    fprintf(i->out, "used_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\n", (long)all.ru_stime.tv_sec,
+            (long)all.ru_stime.tv_usec, (long)all.ru_utime.tv_sec, (long)all.ru_utime.tv_usec);
+    fprintf(i->out, "used_cpu_sys_children:%ld.%06ld\r\nused_cpu_user_children:%ld.%06ld\r\n",
+            (long)children.ru_stime.tv_sec, (long)children.ru_stime.tv_usec, (long)children.ru_utime.tv_sec,
+            (long)children.ru_utime.tv_usec);
+}
+
+static void modules_section(info *i)
+{
+    (void)i;
+}
+
+static void commandstats_section(info *i)
+{
+    for (int id = 0; id < KV_COMMAND_COUNT; id++) {
+        const kv_command *row = &kv_command_table[id];
+        uint64_t calls = i->sums.calls[id], usec = i->sums.nanoseconds[id] / 1000;
+
+        if (!calls && !i->sums.rejected_calls[id] && !i->sums.failed_calls[id])
+            continue;
+        fprintf(i->out,
+                "cmdstat_%s%s%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,failed_calls=%"
+                "llu\r\n",
+                row->container ? row->container : "", row->container ? "|" : "", row->name, U(calls), U(usec),
+                calls ? (double)usec / (double)calls : 0.0, U(i->sums.rejected_calls[id]),
+                U(i->sums.failed_calls[id]));
+    }
+}
+
+static void errorstats_section(info *i)
+{
+    for (int e = 0; e < STATS_ERROR_COUNT; e++)
+        if (i->sums.errors[e])
+            fprintf(i->out, "errorstat_%s:count=%llu\r\n", stats_error_names[e], U(i->sums.errors[e]));
+}
+
+static void cluster_section(info *i)
+{
+    fprintf(i->out, "cluster_enabled:0\r\n");
+}
+
+static void keyspace_section(info *i)
+{
+    for (int db = 0; db < i->server->databases.count; db++) {
+        kv_stats figures;
+
+        kv_store_stats(i->server->databases.stores[db], &figures, i->now_ms);
+        if (figures.keys)
+            fprintf(i->out, "db%d:keys=%zu,expires=%zu,avg_ttl=%lld\r\n", db, figures.keys,
+                    figures.keys_with_deadline, (long long)figures.average_ttl_ms);
+    }
+}
+
+/* In the order of the reply. */
+static const struct section {
+    const char *name;
+    bool by_default;
+    void (*write)(info *i);
+} sections[] = {
+    { "Server", true, server_section },
+    { "Clients", true, clients_section },
+    { "Memory", true, memory_section },
+    { "Persistence", true, persistence_section },
+    { "Stats", true, stats_section },
+    { "Replication", true, replication_section },
+    { "CPU", true, cpu_section },
+    { "Modules", true, modules_section },
+    { "Commandstats", false, commandstats_section },
+    { "Errorstats", true, errorstats_section },
+    { "Cluster", true, cluster_section },
+    { "Keyspace", true, keyspace_section },
+};
+#define SECTIONS (sizeof sections / sizeof *sections)
+
+static void choose_sections(const kv_call *call, bool chosen[SECTIONS])
+{
+    for (size_t n = 0; n < SECTIONS; n++) {
+        chosen[n] = call->argc == 1 && sections[n].by_default;
+        for (int i = 1; i < call->argc; i++) {
+            char name[32];
+            size_t len = 0;
+
+            for (; sections[n].name[len]; len++)
+                name[len] = kv_lower(sections[n].name[len]);
+            name[len] = '\0';
+            chosen[n] |= kv_word_is(call->argv[i], name) || kv_word_is(call->argv[i], "all") ||
+                         kv_word_is(call->argv[i], "everything") ||
+                         (sections[n].by_default && kv_word_is(call->argv[i], "default"));
+        }
+    }
+}
+
+/* INFO [section ...] */
+void session_info(kv_call *call)
+{
+    info i = { .server = session_server(call), .now_ms = call->now_ms };
+    bool chosen[SECTIONS], first = true;
+    char *text = NULL;
+    size_t len = 0;
+
+    choose_sections(call, chosen);
+    server_stats(i.server, &i.sums);
+    i.out = open_memstream(&text, &len);
+    for (size_t n = 0; i.out && n < SECTIONS; n++) {
+        if (!chosen[n])
+            continue;
+        fprintf(i.out, "%s# %s\r\n", first ? "" : "\r\n", sections[n].name);
+        sections[n].write(&i);
+        first = false;
+    }
+    if (i.out && fclose(i.out) == 0)
+        call->reply->ops->verbatim(call->reply, kv_slice_of(text, len), "txt");
+    else
+        kv_reply_error(call->reply, KV_ENOMEM);
+    free(text);
+}

@@ -1,0 +1,50 @@
+/* listener.h - the listening sockets, and new connections on their way to the workers.
+ *
+ * Worker 0 accepts and gives each connection to the worker that has the fewest. (SO_REUSEPORT would let every
+ * worker accept, but the kernel deals by hash, so that two connections often share a worker while another idles;
+ * and a second server on the same port would start without an error.)
+ *
+ * Threads    listener_open: any, under the server's config_lock. The rest: worker 0.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_LISTENER_H
+#define KV_STANDALONE_LISTENER_H
+
+#include <event2/event.h>
+
+#include "config.h"
+
+#define LISTENER_SOCKETS_MAX 32
+
+struct server;
+
+typedef struct listener_socket {
+    int fd;
+    bool unix_socket;
+    char name[256];      /* "127.0.0.1:6379", or a path */
+    struct event *event; /* worker 0's; NULL: not yet watched */
+} listener_socket;
+
+typedef struct listener_sockets {
+    listener_socket sockets[LISTENER_SOCKETS_MAX];
+    int count;
+} listener_sockets;
+
+typedef struct listener {
+    listener_sockets open;    /* what is listened on; under config_lock */
+    listener_sockets closing; /* no longer wanted, not yet closed by worker 0; under config_lock */
+    listener_sockets watched; /* what worker 0 accepts on: its own */
+    int reserve_fd;           /* given up to accept and refuse when descriptors run out */
+    char unix_path[108];      /* to unlink at the end */
+    bool stopped;
+} listener;
+
+/* Opens what bind, port and unixsocket say; sockets that are already open for one of the addresses are taken
+ * over. On an error (-1, with the reason logged) everything is as before. */
+int listener_open(struct server *s, config_error *ret_error);
+/* Watches what is open, closes what is no longer. On worker 0's thread. */
+void listener_watch(struct server *s);
+/* Closes everything. */
+void listener_stop(struct server *s);
+
+#endif

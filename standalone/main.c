@@ -1,0 +1,209 @@
+/* main.c - kvserver's start: options, configuration, log, process, server.
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "server.h"
+#include "supervise.h"
+
+static const char usage[] =
+    "Usage: kvserver [/path/to/kv.conf] [--directive value ...] [-]\n"
+    "       kvserver -                    read the configuration from standard input\n"
+    "       kvserver --check-config ...   check the configuration and exit\n"
+    "       kvserver -v | --version\n"
+    "       kvserver -h | --help\n"
+    "\n"
+    "The configuration is that of Redis: each directive of redis.conf is also an option. Beyond it:\n"
+    "       --threads n                   event loops; 0: as many as there are cores (the default)\n"
+    "       --sharing sharded|mutex|actor how connections share the state (sharded)\n"
+    "       --siphash yes|no              hash keys with SipHash (no: XXH3 with a random secret)\n"
+    "\n"
+    "Examples:\n"
+    "       kvserver\n"
+    "       kvserver --port 7777 --threads 1\n"
+    "       kvserver /etc/redis/redis.conf --loglevel verbose\n"
+    "       echo 'maxmemory 128mb' | kvserver -\n";
+
+static bool is_option(const char *word, const char *a, const char *b)
+{
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+/* Options that only print. Returns whether there was one. */
+static bool print_and_exit(int argc, char *const argv[])
+{
+    if (argc != 2)
+        return false;
+    if (is_option(argv[1], "-v", "--version")) {
+        printf("kvserver v=" KV_VERSION " bits=%zu malloc=libc redis=" SERVER_REDIS_VERSION "\n",
+               sizeof(void *) * 8);
+        return true;
+    }
+    if (is_option(argv[1], "-h", "--help")) {
+        fputs(usage, stdout);
+        return true;
+    }
+    return false;
+}
+
+static int fail(server *s, const char *what, const char *path)
+{
+    log_write(&s->log, CONFIG_LOG_WARNING, "%s '%s': %s", what, path ? path : "", strerror(errno));
+    return -1;
+}
+
+static int change_directory(server *s, config *c)
+{
+    char *path = config_text(c, CONFIG_ID_dir);
+    int result = path && chdir(path) == 0 ? 0 : fail(s, "Can't chdir to", path);
+
+    free(path);
+    return result;
+}
+
+/* Into the background: a child goes on, in its own session, without a terminal. */
+static int daemonize(server *s)
+{
+    pid_t child = fork();
+    int null;
+
+    if (child < 0)
+        return fail(s, "Can't fork for", "daemonize");
+    if (child > 0)
+        _exit(0);
+    setsid();
+    null = open("/dev/null", O_RDWR);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        dup2(null, STDERR_FILENO);
+        if (null > STDERR_FILENO)
+            close(null);
+    }
+    return 0;
+}
+
+/* The pidfile's path: what the configuration says, a default for daemons, or "". */
+static char *pidfile_path(config *c)
+{
+    char *path = config_text(c, CONFIG_ID_pidfile);
+
+    if (path && !*path && config_number(c, CONFIG_ID_daemonize)) {
+        free(path);
+        path = strdup("/var/run/kvserver.pid");
+    }
+    return path;
+}
+
+/* As Redis: a pidfile that cannot be written is worth a line in the log, not the service. */
+static void write_pidfile(server *s, const char *path)
+{
+    FILE *file;
+
+    if (!path || !*path)
+        return;
+    file = fopen(path, "we");
+    if (!file) {
+        log_write(&s->log, CONFIG_LOG_NOTICE, "Failed to write PID file '%s': %s", path, strerror(errno));
+        return;
+    }
+    fprintf(file, "%d\n", (int)getpid());
+    fclose(file);
+}
+
+static void warn(void *arg, const char *text)
+{
+    server *s = arg;
+
+    log_write(&s->log, CONFIG_LOG_WARNING, "%s", text);
+}
+
+static void on_ready(server *s)
+{
+    int64_t supervised = config_number(s->config, CONFIG_ID_supervised);
+
+    if (supervised == CONFIG_SYSTEMD || supervised == CONFIG_AUTO_SUPERVISED)
+        supervise_notify("READY=1\nSTATUS=Ready to accept connections\n");
+}
+
+/* With the configuration read. Returns the exit status. */
+static int serve(server *s, config *c)
+{
+    char *pidfile = NULL;
+    int result = -1;
+
+    if (change_directory(s, c) != 0)
+        return 1;
+    if (config_number(c, CONFIG_ID_daemonize) && daemonize(s) != 0)
+        return 1;
+    if (log_open(&s->log, c) != 0) {
+        fprintf(stderr, "Can't open the log file: %s\n", strerror(errno));
+        return 1;
+    }
+    log_write(&s->log, CONFIG_LOG_NOTICE, "kvserver " KV_VERSION " starting, bits=%zu, pid=%d",
+              sizeof(void *) * 8, (int)getpid());
+    log_write(&s->log, CONFIG_LOG_NOTICE, "%s",
+              config_file(c) ? "Configuration loaded" : "No config file, using the defaults");
+    config_each_warning(c, warn, s);
+    pidfile = pidfile_path(c);
+    s->log.role = 'M';
+    if (server_init(s, c) == 0) {
+        write_pidfile(s, pidfile);
+        log_write(&s->log, CONFIG_LOG_NOTICE, "Running mode=standalone, port=%d, threads=%d.",
+                  (int)config_number(c, CONFIG_ID_port), s->worker_count);
+        result = server_run(s);
+    }
+    server_done(s);
+    if (result == 0)
+        log_write(&s->log, CONFIG_LOG_WARNING, "kvserver is now ready to exit, bye bye...");
+    if (pidfile && *pidfile)
+        unlink(pidfile);
+    free(pidfile);
+    return result == 0 ? 0 : 1;
+}
+
+static void find_executable(server *s)
+{
+    ssize_t len = readlink("/proc/self/exe", s->executable, sizeof s->executable - 1);
+
+    s->executable[len > 0 ? len : 0] = '\0';
+}
+
+int main(int argc, char *argv[])
+{
+    bool check_only = argc > 1 && strcmp(argv[1], "--check-config") == 0;
+    server *s = calloc(1, sizeof *s);
+    config *c = config_new();
+    config_error error;
+    int status = 1;
+
+    if (print_and_exit(argc, argv)) {
+        status = 0;
+        goto out;
+    }
+    if (!s || !c) {
+        fprintf(stderr, "Out of memory\n");
+        goto out;
+    }
+    log_init(&s->log);
+    s->on_ready = on_ready;
+    find_executable(s);
+    if (config_load(c, argc - check_only, argv + check_only, &error) != 0) {
+        fprintf(stderr, "%s\n", error.text);
+        goto out;
+    }
+    if (check_only) {
+        puts("The configuration is valid");
+        status = 0;
+        goto out;
+    }
+    status = serve(s, c);
+    log_done(&s->log);
+out:
+    config_free(c);
+    free(s);
+    return status;
+}

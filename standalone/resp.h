@@ -1,0 +1,77 @@
+/* resp.h - requests out of a byte stream: RESP multi-bulk and inline commands, parsed in place.
+ *
+ *     size_t used;
+ *     switch (resp_parse(&parser, &limits, data, len, &used)) {
+ *     case RESP_REQUEST: run(parser.argc, parser.argv);  // slices of data[0 .. used)
+ *     case RESP_MORE:    keep data[used ..], call again with more behind it
+ *     case RESP_ERROR:   reply parser.error, close
+ *     }
+ *
+ * Threads    A parser belongs to one thread.
+ * Ownership  Nothing is copied: argv points into data and is valid until the next call or until data
+ *            changes. data is writable, because quoted inline arguments are decoded where they stand.
+ * Memory     Grows with the arguments received, never with a number that was announced.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_RESP_H
+#define KV_STANDALONE_RESP_H
+
+#include "kvstore/kvstore.h"
+
+#define RESP_SLACK         16 /* readable bytes that every buffer has behind its data */
+#define RESP_SMALL_ARGS    9  /* the most arguments resp_parse_small gives */
+#define RESP_ARGS_MAX      (1024 * 1024)
+#define RESP_LINE_MAX      (64 * 1024) /* an inline request, or the line of a length */
+#define RESP_AUTH_ARGS_MAX 10
+#define RESP_AUTH_BULK_MAX 16384
+
+typedef enum resp_status {
+    RESP_REQUEST, /* argc > 0 */
+    RESP_MORE,
+    RESP_ERROR,
+    RESP_NOMEM,
+} resp_status;
+
+typedef struct resp_limits {
+    int64_t bulk_max;   /* bytes of one argument */
+    bool authenticated; /* otherwise 10 arguments of 16 kB */
+} resp_limits;
+
+/* What is known of a request that has not arrived as a whole. All zero is the initial state. */
+typedef struct resp_parser {
+    kv_slice *argv;  /* the arguments found so far, in the buffer at base */
+    size_t capacity; /* of argv */
+    int argc;
+    int announced; /* arguments of the multi-bulk request; 0: between requests, or inline */
+    bool in_bulk;  /* the header of the next argument was read; its length is bulk_len */
+    size_t bulk_len;
+    size_t position;  /* how much of the request is understood, in bytes */
+    const char *base; /* where the request stood at the last call */
+    char error[64];   /* after RESP_ERROR: "Protocol error: ..." */
+} resp_parser;
+
+/* Frees what the parser has allocated and makes it initial. */
+void resp_parser_done(resp_parser *parser);
+/* Forgets a half parsed request: the next call begins a new one. */
+void resp_parser_reset(resp_parser *parser);
+
+/* Parses one request from data. Bytes 0 .. *ret_used are done with: they are the request, or, with
+ * RESP_MORE, empty requests before the unfinished one, which starts at data + *ret_used. The next call
+ * must begin there, at whatever address; len may only have grown. Redis's texts and rules. */
+resp_status resp_parse(resp_parser *parser, const resp_limits *limits, char *data, size_t len,
+                       size_t *ret_used);
+
+/* The fast way for what most requests are: up to 9 arguments of up to 9999 bytes, complete. Returns argc and
+ * sets *ret_used, or 0: let resp_parse look at it. Reads up to RESP_SLACK bytes behind len. Needs no
+ * limits, since what it accepts is below all of them but for the arguments before AUTH (10, 16 kB). */
+int resp_parse_small(char *data, size_t len, kv_slice argv[RESP_SMALL_ARGS], size_t *ret_used);
+
+/* Whether a first argument is that of an HTTP request: a browser that was tricked into speaking to us. */
+bool resp_is_http(kv_slice name);
+
+/* Splits a line as inline requests and configuration files are: by spaces, with "quotes" (in which \n \r \t
+ * \b \a \xHH and \" are decoded) and 'quotes' (in which \' is). Decodes in place. Returns how many
+ * arguments there are, of which the first max stand in argv, or -1: quotes do not match. */
+int resp_split_line(char *line, size_t len, kv_slice argv[], int max);
+
+#endif

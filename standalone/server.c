@@ -1,0 +1,487 @@
+/* server.c - putting the process together, and taking it apart.
+ *
+ *     config -> domain, databases -> workers (loops, buffers) -> listening sockets -> threads -> "Ready"
+ *
+ * Worker 0 runs on the main thread: it accepts, hears signals, and ticks for the whole server. The others are
+ * threads that know only their own connections.
+ *
+ * Stopping is a message to every worker: worker 0 closes the listening sockets; each worker stops reading
+ * requests, sends what is pending, and ends when its last connection has gone or shutdown-timeout has passed.
+ * A second signal does not wait.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "connection.h"
+#include "dispatch.h"
+
+#define DESCRIPTORS_RESERVED 32 /* ours: log, listening sockets, loops, files */
+#define ACTOR_CAPACITY       1024
+
+int64_t clock_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- limits of the process ---- */
+
+/* Raises the limit of descriptors to what maxclients needs, or lowers the number of clients to what
+ * there is. */
+static void adjust_descriptors(server *s)
+{
+    rlim_t clients = (rlim_t)config_number(s->config, CONFIG_ID_maxclients),
+           wanted = clients + DESCRIPTORS_RESERVED;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+        struct rlimit higher = { .rlim_cur = wanted,
+                                 .rlim_max = limit.rlim_max < wanted ? wanted : limit.rlim_max };
+
+        if (setrlimit(RLIMIT_NOFILE, &higher) != 0) {
+            higher.rlim_cur = higher.rlim_max = limit.rlim_max;
+            setrlimit(RLIMIT_NOFILE, &higher);
+        }
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+            clients = limit.rlim_cur > DESCRIPTORS_RESERVED ? limit.rlim_cur - DESCRIPTORS_RESERVED : 1;
+            log_write(&s->log, CONFIG_LOG_WARNING,
+                      "The limit of open files is %llu: at most %llu clients instead of maxclients",
+                      (unsigned long long)limit.rlim_cur, (unsigned long long)clients);
+        }
+    }
+    atomic_store_explicit(&s->max_clients, clients > INT32_MAX ? INT32_MAX : (int)clients,
+                          memory_order_relaxed);
+}
+
+/* ---- memory and rates ---- */
+
+uint64_t server_memory(server *s)
+{
+    domain_memory memory;
+    uint64_t bytes;
+
+    domain_read_memory(s->domain, &memory);
+    bytes = memory.allocated_bytes + sizeof *s;
+    bytes += (uint64_t)s->worker_count * (sizeof(worker) + WORKER_INPUT_BYTES);
+    bytes += (uint64_t)atomic_load_explicit(&s->client_count, memory_order_relaxed) * sizeof(connection);
+    return bytes;
+}
+
+static void watch_memory(server *s)
+{
+    uint64_t used = server_memory(s), most = (uint64_t)config_number(s->config, CONFIG_ID_maxmemory);
+
+    atomic_store_explicit(&s->over_memory, most && used > most, memory_order_relaxed);
+    pthread_mutex_lock(&s->stats_lock);
+    if (used > s->peak_memory)
+        s->peak_memory = used;
+    pthread_mutex_unlock(&s->stats_lock);
+}
+
+static void sum_stats(server *s, stats_sums *sums)
+{
+    memset(sums, 0, sizeof *sums);
+    for (int i = 0; i < s->worker_count; i++)
+        stats_sum(&s->workers[i].stats, sums);
+    stats_sum(&s->actor_stats, sums);
+}
+
+void server_stats(server *s, stats_sums *ret_sums)
+{
+    sum_stats(s, ret_sums);
+    pthread_mutex_lock(&s->stats_lock);
+    stats_subtract(ret_sums, &s->stats_base);
+    pthread_mutex_unlock(&s->stats_lock);
+}
+
+uint64_t server_expired_total(server *s)
+{
+    uint64_t expired = 0;
+
+    for (int i = 0; i < s->databases.count; i++) {
+        kv_stats figures;
+
+        kv_store_stats(s->databases.stores[i], &figures, clock_ms());
+        expired += figures.expired;
+    }
+    return expired;
+}
+
+void server_reset_stats(server *s)
+{
+    stats_sums now;
+    uint64_t expired = server_expired_total(s), used = server_memory(s);
+
+    sum_stats(s, &now);
+    pthread_mutex_lock(&s->stats_lock);
+    s->stats_base = now;
+    s->expired_base = expired;
+    s->peak_memory = used;
+    pthread_mutex_unlock(&s->stats_lock);
+}
+
+/* Adds one sample, of events per second, and publishes the average of the last ones. */
+static void sample_rate(server *s, int which, uint64_t total, int64_t elapsed_ms)
+{
+    server_rate *rate = &s->rates[which];
+    uint64_t sum = 0;
+
+    rate->samples[s->rate_index % SERVER_SAMPLES] = (total - rate->last) * 1000 / (uint64_t)elapsed_ms;
+    rate->last = total;
+    for (int i = 0; i < SERVER_SAMPLES; i++)
+        sum += rate->samples[i];
+    atomic_store_explicit(&s->rate_values[which], sum / SERVER_SAMPLES, memory_order_relaxed);
+}
+
+static void sample_rates(server *s)
+{
+    int64_t now_ms = s->workers[0].now_ms, elapsed_ms = now_ms - s->rates_at_ms;
+    uint64_t commands = 0, input = 0, sent = 0;
+
+    if (elapsed_ms < 100)
+        return;
+    for (int i = 0; i < s->worker_count; i++) {
+        stats *from = &s->workers[i].stats;
+
+        commands += atomic_load_explicit(&from->commands, memory_order_relaxed);
+        input += atomic_load_explicit(&from->input_bytes, memory_order_relaxed);
+        sent += atomic_load_explicit(&from->output_bytes, memory_order_relaxed);
+    }
+    sample_rate(s, 0, commands, elapsed_ms);
+    sample_rate(s, 1, input, elapsed_ms);
+    sample_rate(s, 2, sent, elapsed_ms);
+    s->rate_index++;
+    s->rates_at_ms = now_ms;
+}
+
+void server_tick(server *s)
+{
+    watch_memory(s);
+    sample_rates(s);
+}
+
+/* ---- changes of the configuration ---- */
+
+/* A message that calls one function on a worker's thread. */
+typedef struct errand {
+    worker_message message;
+    void (*run)(worker *w);
+} errand;
+
+static void run_errand(worker *w, worker_message *message)
+{
+    errand *e = (errand *)message;
+
+    e->run(w);
+    free(e);
+}
+
+static int post_errand(worker *w, void (*run)(worker *w))
+{
+    errand *e = malloc(sizeof *e);
+
+    if (!e)
+        return -1;
+    *e = (errand){ .message.run = run_errand, .run = run };
+    worker_post(w, &e->message);
+    return 0;
+}
+
+static void watch_listeners(worker *w)
+{
+    listener_watch(w->server);
+}
+
+static int apply_listeners(server *s, config_error *error)
+{
+    if (atomic_load(&s->stopping)) {
+        snprintf(error->text, sizeof error->text, "the server is stopping");
+        return -1;
+    }
+    if (listener_open(s, error) != 0)
+        return -1;
+    if (post_errand(&s->workers[0], watch_listeners) != 0) {
+        snprintf(error->text, sizeof error->text, "out of memory");
+        return -1;
+    }
+    return 0;
+}
+
+static int apply_directory(server *s, config_error *error)
+{
+    char *path = config_text(s->config, CONFIG_ID_dir);
+    int result = path ? chdir(path) : -1;
+
+    if (result != 0)
+        snprintf(error->text, sizeof error->text, "%s", path ? strerror(errno) : "out of memory");
+    free(path);
+    return result;
+}
+
+int server_apply(server *s, enum config_id id, config_error *ret_error)
+{
+    switch (id) {
+    case CONFIG_ID_port:
+    case CONFIG_ID_bind:
+        return apply_listeners(s, ret_error);
+    case CONFIG_ID_requirepass:
+        atomic_store(&s->password_set, !config_text_empty(s->config, CONFIG_ID_requirepass));
+        return 0;
+    case CONFIG_ID_maxclients:
+        adjust_descriptors(s);
+        return 0;
+    case CONFIG_ID_loglevel:
+        atomic_store(&s->log.level, (int)config_number(s->config, id));
+        return 0;
+    case CONFIG_ID_maxmemory:
+        watch_memory(s);
+        return 0;
+    case CONFIG_ID_dir:
+        return apply_directory(s, ret_error);
+    case CONFIG_ID_hz:
+        for (int i = 0; i < s->worker_count; i++)
+            post_errand(&s->workers[i], worker_set_tick);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+/* ---- stopping ---- */
+
+static void drain(worker *w, worker_message *message)
+{
+    server *s = w->server;
+
+    (void)message;
+    if (w->index == 0)
+        listener_stop(s);
+    worker_drain(w, w->now_ms + config_number(s->config, CONFIG_ID_shutdown_timeout) * 1000);
+}
+
+void server_stop(server *s)
+{
+    if (atomic_exchange(&s->stopping, true))
+        return;
+    for (int i = 0; i < s->worker_count; i++) {
+        s->workers[i].stop.run = drain;
+        worker_post(&s->workers[i], &s->workers[i].stop);
+    }
+}
+
+static void on_stop_signal(evutil_socket_t number, short what, void *arg)
+{
+    server *s = arg;
+
+    (void)what;
+    worker_begin(&s->workers[0]);
+    if (s->stop_signals++) {
+        log_write(&s->log, CONFIG_LOG_WARNING, "Second signal, exiting at once");
+        _exit(1);
+    }
+    log_write(&s->log, CONFIG_LOG_WARNING, "Received %s scheduling shutdown...",
+              number == SIGTERM ? "SIGTERM" : "SIGINT");
+    server_stop(s);
+}
+
+static void on_reopen_signal(evutil_socket_t number, short what, void *arg)
+{
+    server *s = arg;
+
+    (void)number;
+    (void)what;
+    log_reopen(&s->log);
+}
+
+static int watch_signals(server *s)
+{
+    static const struct {
+        int number;
+        event_callback_fn handler;
+    } signals[SERVER_SIGNALS] = { { SIGTERM, on_stop_signal },
+                                  { SIGINT, on_stop_signal },
+                                  { SIGHUP, on_reopen_signal } };
+
+    signal(SIGPIPE, SIG_IGN);
+    for (int i = 0; i < SERVER_SIGNALS; i++) {
+        s->signals[i] = evsignal_new(s->workers[0].base, signals[i].number, signals[i].handler, s);
+        if (!s->signals[i] || event_add(s->signals[i], NULL) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- starting ---- */
+
+static int fail(server *s, const char *reason)
+{
+    log_write(&s->log, CONFIG_LOG_WARNING, "%s", reason);
+    return -1;
+}
+
+static int open_databases(server *s)
+{
+    int count = (int)config_number(s->config, CONFIG_ID_databases);
+    kv_domain_options domain = { .siphash = config_number(s->config, CONFIG_ID_siphash) != 0,
+                                 .helper = true };
+
+    s->domain = kv_domain_new(&domain);
+    s->databases.stores = calloc((size_t)count, sizeof *s->databases.stores);
+    if (!s->domain || !s->databases.stores)
+        return -1;
+    for (; s->databases.count < count; s->databases.count++) {
+        kv_store_options options = {
+            .domain = s->domain,
+            .sharing = (kv_sharing)config_number(s->config, CONFIG_ID_sharing),
+            .version_start = (uint64_t)s->databases.count,
+            .version_step = (uint64_t)count,
+            .actor_queue = ACTOR_CAPACITY,
+        };
+
+        s->databases.stores[s->databases.count] = kv_store_new(&options);
+        if (!s->databases.stores[s->databases.count])
+            return -1;
+    }
+    s->actor = store_actor(s->databases.stores[0]);
+    return 0;
+}
+
+/* As many as asked for, or as there are cores. */
+static int count_workers(const server *s)
+{
+    int64_t threads = config_number(s->config, CONFIG_ID_threads);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (threads)
+        return (int)threads;
+    return cores < 1 ? 1 : cores > 128 ? 128 : (int)cores;
+}
+
+static int open_workers(server *s)
+{
+    int count = count_workers(s);
+
+    s->workers = aligned_alloc(64, (sizeof(worker) * (size_t)count + 63) / 64 * 64);
+    if (!s->workers)
+        return -1;
+    for (; s->worker_count < count; s->worker_count++)
+        if (worker_init(&s->workers[s->worker_count], s, s->worker_count) != 0) {
+            s->worker_count++; /* server_done undoes what was done of it */
+            return -1;
+        }
+    s->actor_share = ACTOR_CAPACITY / 2 / count;
+    s->actor_share = s->actor_share ? s->actor_share : 1;
+    return 0;
+}
+
+static void make_run_id(server *s)
+{
+    unsigned char bytes[20];
+
+    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+        memset(bytes, 0, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(s->run_id + 2 * i, 3, "%02x", bytes[i]);
+}
+
+int server_init(server *s, config *c)
+{
+    s->config = c;
+    pthread_mutex_init(&s->config_lock, NULL);
+    pthread_mutex_init(&s->stats_lock, NULL);
+    s->started_ms = s->rates_at_ms = clock_ms();
+    make_run_id(s);
+    if (getrandom(&s->actor_rng, sizeof s->actor_rng, 0) != sizeof s->actor_rng)
+        s->actor_rng = (uint64_t)s->started_ms;
+    for (int i = 0; i < KV_COMMAND_COUNT; i++)
+        s->direct[i] = dispatch_is_direct(&kv_command_table[i]);
+    atomic_store(&s->password_set, !config_text_empty(c, CONFIG_ID_requirepass));
+    adjust_descriptors(s);
+    if (open_databases(s) != 0)
+        return fail(s, "Out of memory for the databases");
+    if (open_workers(s) != 0)
+        return fail(s, "Can't make the event loops: out of memory or of descriptors");
+    s->startup_memory = server_memory(s);
+    return 0;
+}
+
+static void *run_worker(void *arg)
+{
+    worker *w = arg;
+
+    if (kv_thread_register(w->server->domain) != 0) {
+        log_write(&w->server->log, CONFIG_LOG_WARNING, "Out of memory for a worker, exiting");
+        exit(1);
+    }
+    worker_run(w);
+    kv_thread_unregister(w->server->domain);
+    return NULL;
+}
+
+/* Signals are worker 0's business: the other threads are started with all of them blocked. */
+static int start_threads(server *s)
+{
+    sigset_t all, before;
+    int started = 1, err = 0;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (; started < s->worker_count && !err; started++)
+        err = pthread_create(&s->workers[started].thread, NULL, run_worker, &s->workers[started]);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err) {
+        log_write(&s->log, CONFIG_LOG_WARNING, "Can't start a thread: %s", strerror(err));
+        exit(1);
+    }
+    return 0;
+}
+
+int server_run(server *s)
+{
+    config_error error;
+
+    if (listener_open(s, &error) != 0) {
+        log_write(&s->log, CONFIG_LOG_WARNING, "Warning: %s", error.text);
+        return fail(s, "Failed listening, aborting.");
+    }
+    if (s->listener.open.count == 0)
+        return fail(s, "Configured to not listen anywhere, exiting.");
+    listener_watch(s);
+    if (watch_signals(s) != 0 || start_threads(s) != 0)
+        return fail(s, "Can't watch signals, exiting.");
+    log_write(&s->log, CONFIG_LOG_NOTICE, "Ready to accept connections");
+    if (s->on_ready)
+        s->on_ready(s);
+    run_worker(&s->workers[0]);
+    for (int i = 1; i < s->worker_count; i++)
+        pthread_join(s->workers[i].thread, NULL);
+    return 0;
+}
+
+void server_done(server *s)
+{
+    listener_stop(s);
+    for (int i = 0; i < SERVER_SIGNALS; i++)
+        if (s->signals[i])
+            event_free(s->signals[i]);
+    for (int i = 0; i < s->worker_count; i++)
+        worker_done(&s->workers[i]);
+    free(s->workers);
+    for (int i = 0; i < s->databases.count; i++)
+        kv_store_unref(s->databases.stores[i]);
+    free(s->databases.stores);
+    kv_domain_unref(s->domain);
+    pthread_mutex_destroy(&s->config_lock);
+    pthread_mutex_destroy(&s->stats_lock);
+}

@@ -1,0 +1,100 @@
+/* server.h - the process: configuration, log, stores, workers, listeners.
+ *
+ * Everything hangs from here; there are no globals. What is written after the start is atomic, or stands
+ * under the lock that is named with it.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_SERVER_H
+#define KV_STANDALONE_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "actor.h"
+#include "config.h"
+#include "listener.h"
+#include "log.h"
+#include "store.h"
+#include "worker.h"
+
+/* INFO's ops per second and bytes per second: what ten ticks a second see. */
+#define SERVER_SAMPLES 16
+#define SERVER_SIGNALS 3
+
+/* What we say to be compatible with: clients compare it with what they need. */
+#define SERVER_REDIS_VERSION "7.2.4"
+
+typedef struct server_rate {
+    uint64_t last;
+    uint64_t samples[SERVER_SAMPLES];
+} server_rate;
+
+typedef struct server {
+    config *config;
+    log log;
+    kv_domain *domain;
+    kv_databases databases;
+    bool direct[KV_COMMAND_COUNT]; /* rows without subcommands, see dispatch_is_direct */
+    struct actor *actor;           /* NULL, but with --sharing actor */
+    uint64_t actor_rng;            /* these two belong to the state thread */
+    stats actor_stats;
+    int actor_share; /* batches of one worker that may be under way */
+
+    worker *workers;
+    int worker_count;
+    listener listener;           /* owned by worker 0 */
+    pthread_mutex_t config_lock; /* one CONFIG SET, REWRITE at a time; guards listener.sockets */
+
+    _Atomic uint64_t next_client_id;
+    _Atomic int64_t client_count;
+    _Atomic int max_clients; /* what the descriptors allow, at most maxclients */
+    _Atomic bool password_set;
+    _Atomic bool over_memory; /* more than maxmemory is in use: refuse what adds to it */
+    _Atomic bool stopping;
+    _Atomic int drained_workers;
+    int stop_signals; /* worker 0's */
+    struct event *signals[SERVER_SIGNALS];
+    void (*on_ready)(struct server *s); /* listening, about to serve; may be NULL */
+
+    pthread_mutex_t stats_lock; /* guards the next three */
+    stats_sums stats_base;      /* at the last CONFIG RESETSTAT */
+    uint64_t expired_base;
+    uint64_t peak_memory;
+    uint64_t startup_memory;
+    server_rate rates[3]; /* worker 0's: commands, input bytes, output bytes */
+    unsigned rate_index;
+    int64_t rates_at_ms;
+    _Atomic uint64_t rate_values[3];
+
+    int64_t started_ms;
+    char run_id[41];
+    char executable[4096];
+} server;
+
+/* ---- life ---- */
+
+/* s is all zero but for its log and on_ready; config is borrowed. 0, or -1 after logging why. */
+int server_init(server *s, config *c);
+/* Listens, starts the workers, serves on this thread until the server stops, and joins. 0 or -1. */
+int server_run(server *s);
+void server_done(server *s);
+/* Any thread. Begins to stop: no new connections, replies are sent, then everything ends. */
+void server_stop(server *s);
+
+/* ---- for the commands ---- */
+
+/* Makes a change of the configuration effective. -1 with the reason: it cannot be. */
+int server_apply(server *s, enum config_id id, config_error *ret_error);
+/* All counters since the last reset. */
+void server_stats(server *s, stats_sums *ret_sums);
+void server_reset_stats(server *s);
+/* Keys that expired since the start. */
+uint64_t server_expired_total(server *s);
+/* Bytes in use: the store's, the connections', the workers'. */
+uint64_t server_memory(server *s);
+int64_t clock_ms(void);
+
+/* Worker 0, ten times a second or as hz says. */
+void server_tick(server *s);
+
+#endif

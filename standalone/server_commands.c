@@ -1,0 +1,79 @@
+/* server_commands.c - TIME SHUTDOWN LOLWUT. SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <time.h>
+
+#include "session.h"
+
+/* TIME */
+void session_time(kv_call *call)
+{
+    struct timespec now;
+    char text[32];
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    kv_reply_array(call->reply, 2);
+    kv_reply_bulk(call->reply,
+                  kv_slice_of(text, (size_t)snprintf(text, sizeof text, "%lld", (long long)now.tv_sec)));
+    kv_reply_bulk(call->reply,
+                  kv_slice_of(text, (size_t)snprintf(text, sizeof text, "%ld", now.tv_nsec / 1000)));
+}
+
+/* SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] [ABORT]: success is a closed connection. */
+void session_shutdown(kv_call *call)
+{
+    server *s = session_server(call);
+    bool save = false, abort_ = false, other = false, nosave = false;
+
+    for (int i = 1; i < call->argc; i++) {
+        bool *word = kv_word_is(call->argv[i], "save")     ? &save
+                     : kv_word_is(call->argv[i], "nosave") ? &nosave
+                     : kv_word_is(call->argv[i], "abort")  ? &abort_
+                     : kv_word_is(call->argv[i], "now")    ? &other
+                     : kv_word_is(call->argv[i], "force")  ? &other
+                                                           : NULL;
+
+        if (!word) {
+            kv_reply_error(call->reply, KV_ESYNTAX);
+            return;
+        }
+        *word = true;
+    }
+    if ((save && nosave) || (abort_ && (save || nosave || other))) {
+        kv_reply_error(call->reply, KV_ESYNTAX);
+    } else if (abort_) {
+        kv_reply_errorf(call->reply, "ERR No shutdown in progress.");
+    } else if (save) {
+        log_write(&s->log, CONFIG_LOG_WARNING, "SHUTDOWN SAVE was refused: this server has no snapshots yet");
+        kv_reply_errorf(call->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+    } else {
+        log_write(&s->log, CONFIG_LOG_WARNING, "User requested shutdown...");
+        session_connection(call)->flags |= CONNECTION_CLOSE_AFTER;
+        server_stop(s);
+    }
+}
+
+/* A bucket of the map with its seven slots, some of them taken: each time another picture. */
+static int draw_segment(char *text, size_t size, uint64_t random)
+{
+    size_t len = 0;
+
+    for (int row = 0; row < 8; row++) {
+        for (int slot = 0; slot < 7 && len + 8 < size;
+             slot++, random = random * 6364136223846793005u + 1442695040888963407u)
+            len += (size_t)snprintf(text + len, size - len, random >> 62 ? "[#]" : "[ ]");
+        len += (size_t)snprintf(text + len, size - len, "\n");
+    }
+    return (int)len;
+}
+
+/* LOLWUT [VERSION version] */
+void session_lolwut(kv_call *call)
+{
+    char text[512];
+    int len = draw_segment(text, sizeof text - 128, (*call->rng += 0x9e3779b97f4a7c15u));
+
+    len +=
+        snprintf(text + len, sizeof text - (size_t)len,
+                 "\nEight buckets of a map. Redis ver. %s, kvserver " KV_VERSION "\n", SERVER_REDIS_VERSION);
+    call->reply->ops->verbatim(call->reply, kv_slice_of(text, (size_t)len), "txt");
+}

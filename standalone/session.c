@@ -1,0 +1,51 @@
+/* session.c - which function runs a session command. SPDX-License-Identifier: MIT */
+#include "session.h"
+
+static session_fn *const functions[KV_COMMAND_COUNT] = {
+    [KV_COMMAND_auth] = session_auth,
+    [KV_COMMAND_client_getname] = session_client_getname,
+    [KV_COMMAND_client_help] = session_client_help,
+    [KV_COMMAND_client_id] = session_client_id,
+    [KV_COMMAND_client_info] = session_client_info,
+    [KV_COMMAND_client_kill] = session_client_kill,
+    [KV_COMMAND_client_list] = session_client_list,
+    [KV_COMMAND_client_no_evict] = session_client_no_evict,
+    [KV_COMMAND_client_no_touch] = session_client_no_touch,
+    [KV_COMMAND_client_reply] = session_client_reply,
+    [KV_COMMAND_client_setinfo] = session_client_setinfo,
+    [KV_COMMAND_client_setname] = session_client_setname,
+    [KV_COMMAND_config_get] = session_config_get,
+    [KV_COMMAND_config_help] = session_config_help,
+    [KV_COMMAND_config_resetstat] = session_config_resetstat,
+    [KV_COMMAND_config_rewrite] = session_config_rewrite,
+    [KV_COMMAND_config_set] = session_config_set,
+    [KV_COMMAND_echo] = session_echo,
+    [KV_COMMAND_hello] = session_hello,
+    [KV_COMMAND_info] = session_info,
+    [KV_COMMAND_lolwut] = session_lolwut,
+    [KV_COMMAND_ping] = session_ping,
+    [KV_COMMAND_quit] = session_quit,
+    [KV_COMMAND_reset] = session_reset,
+    [KV_COMMAND_select] = session_select_command,
+    [KV_COMMAND_shutdown] = session_shutdown,
+    [KV_COMMAND_time] = session_time,
+};
+
+session_fn *session_function(int id)
+{
+    return functions[id];
+}
+
+void session_select(kv_call *call, int db)
+{
+    session_connection(call)->db = db;
+    call->db = db;
+    call->store = call->databases->stores[db];
+}
+
+void session_reply_help(kv_call *call, const char *const lines[], size_t count)
+{
+    kv_reply_array(call->reply, count);
+    for (size_t i = 0; i < count; i++)
+        call->reply->ops->simple(call->reply, kv_str(lines[i]));
+}

@@ -1,0 +1,55 @@
+/* session.h - the commands about connections and the server itself: rows of the command table that this
+ * folder implements. Each file of a family defines its functions; session.c maps ids to them.
+ *
+ * A function replies exactly once to call->reply, or parks the connection and replies later.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_SESSION_H
+#define KV_STANDALONE_SESSION_H
+
+#include "args.h"
+#include "connection.h"
+#include "server.h"
+
+typedef void session_fn(kv_call *call);
+
+/* The function of a session command; every such row has one (tests/unit/session_test.c). */
+session_fn *session_function(int id);
+
+static inline connection *session_connection(const kv_call *call)
+{
+    return call->host;
+}
+static inline server *session_server(const kv_call *call)
+{
+    return session_connection(call)->owner->server;
+}
+
+/* Chooses the database that following requests of the call's connection use. */
+void session_select(kv_call *call, int db);
+/* CLIENT SETNAME and HELLO SETNAME: an empty name is none. False: an error was replied. */
+bool session_set_name(kv_call *call, kv_slice name);
+/* The line of CLIENT LIST and CLIENT INFO about c, without a newline: a new string, NULL when memory is out. */
+char *session_describe_client(connection *c);
+/* "HELP" replies: a list of lines. */
+void session_reply_help(kv_call *call, const char *const lines[], size_t count);
+
+/* connection_commands.c */
+session_fn session_ping, session_echo, session_select_command, session_quit, session_reset;
+/* auth_commands.c */
+session_fn session_auth, session_hello;
+/* client_commands.c */
+session_fn session_client_getname, session_client_help, session_client_id, session_client_info,
+    session_client_no_evict, session_client_no_touch, session_client_reply, session_client_setinfo,
+    session_client_setname;
+/* client_list.c */
+session_fn session_client_kill, session_client_list;
+/* config_commands.c */
+session_fn session_config_get, session_config_help, session_config_resetstat, session_config_rewrite,
+    session_config_set;
+/* info.c */
+session_fn session_info;
+/* server_commands.c */
+session_fn session_lolwut, session_shutdown, session_time;
+
+#endif

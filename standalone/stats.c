@@ -1,0 +1,52 @@
+/* stats.c - see stats.h. SPDX-License-Identifier: MIT */
+#include "stats.h"
+
+const char *const stats_error_names[STATS_ERROR_COUNT] = {
+#define STATS_ERROR_NAME(word) #word,
+    STATS_ERRORS(STATS_ERROR_NAME)
+#undef STATS_ERROR_NAME
+};
+
+void stats_error(stats *s, kv_slice text)
+{
+    int found = STATS_ERR;
+
+    for (int i = 0; i < STATS_ERROR_COUNT; i++) {
+        size_t len = strlen(stats_error_names[i]);
+
+        if (text.len > len && text.data[len] == ' ' && memcmp(text.data, stats_error_names[i], len) == 0)
+            found = i;
+    }
+    stats_add(&s->error_replies, 1);
+    stats_add(&s->errors[found], 1);
+}
+
+static void sum_array(const _Atomic uint64_t *from, uint64_t *to, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] += atomic_load_explicit(&from[i], memory_order_relaxed);
+}
+
+void stats_sum(const stats *s, stats_sums *sums)
+{
+#define STATS_SUM(name) sum_array(&s->name, &sums->name, 1);
+    STATS_COUNTERS(STATS_SUM)
+#undef STATS_SUM
+    sum_array(&s->keyspace.keyspace_hits, &sums->keyspace_hits, 1);
+    sum_array(&s->keyspace.keyspace_misses, &sums->keyspace_misses, 1);
+    sum_array(s->errors, sums->errors, STATS_ERROR_COUNT);
+    sum_array(s->calls, sums->calls, KV_COMMAND_COUNT);
+    sum_array(s->failed_calls, sums->failed_calls, KV_COMMAND_COUNT);
+    sum_array(s->rejected_calls, sums->rejected_calls, KV_COMMAND_COUNT);
+    sum_array(s->nanoseconds, sums->nanoseconds, KV_COMMAND_COUNT);
+}
+
+/* A stats_sums is nothing but numbers. */
+void stats_subtract(stats_sums *sums, const stats_sums *base)
+{
+    uint64_t *a = (uint64_t *)sums;
+    const uint64_t *b = (const uint64_t *)base;
+
+    for (size_t i = 0; i < sizeof *sums / sizeof *a; i++)
+        a[i] -= b[i];
+}

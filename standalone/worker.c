@@ -1,0 +1,320 @@
+/* worker.c - the loop of one thread.
+ *
+ * A turn is one event_base_loop(EVLOOP_ONCE): wait, run what is ready; then the runnable connections, then the end
+ * of the turn: closed connections are freed, and the domain hears that this thread holds nothing it has
+ * read (it goes offline, and online again when the next turn has something to do). So an idle worker holds up
+ * no reclamation, and a busy one is quiescent once per turn without any cost per request.
+ *
+ * The clock is read once a turn, by the first callback.
+ *
+ * libevent is used without its locking: a base is touched by its own thread only. What others want comes
+ * through the mailbox and an eventfd.
+ *
+ * Invariants
+ *   1. A connection is freed here and nowhere else: after the turn, when nothing refers to it: no message
+ *      that will come back, no list.
+ *   2. Messages run in the order in which they were posted.
+ *   3. draining ends the loop when the last connection of all workers has gone.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "actor_batch.h"
+#include "connection.h"
+#include "server.h"
+
+/* ---- the mailbox ---- */
+
+static void wake(worker *w)
+{
+    uint64_t one = 1;
+    ssize_t ignored = write(w->wakeup_fd, &one, sizeof one);
+
+    (void)ignored; /* a full counter means that it is awake */
+}
+
+void worker_post(worker *w, worker_message *message)
+{
+    bool was_empty;
+
+    message->next = NULL;
+    pthread_mutex_lock(&w->mailbox_lock);
+    was_empty = w->mailbox == NULL;
+    *w->mailbox_tail = message;
+    w->mailbox_tail = &message->next;
+    pthread_mutex_unlock(&w->mailbox_lock);
+    if (was_empty)
+        wake(w);
+}
+
+static worker_message *take_mail(worker *w)
+{
+    worker_message *mail;
+
+    pthread_mutex_lock(&w->mailbox_lock);
+    mail = w->mailbox;
+    w->mailbox = NULL;
+    w->mailbox_tail = &w->mailbox;
+    pthread_mutex_unlock(&w->mailbox_lock);
+    return mail;
+}
+
+static void on_wakeup(evutil_socket_t fd, short what, void *arg)
+{
+    worker *w = arg;
+    uint64_t count;
+    ssize_t ignored = read(fd, &count, sizeof count);
+    worker_message *mail;
+
+    (void)ignored;
+    (void)what;
+    worker_begin(w);
+    for (mail = take_mail(w); mail;) {
+        worker_message *message = mail;
+
+        mail = mail->next;
+        message->run(w, message);
+    }
+}
+
+/* ---- ticks ---- */
+
+/* Looks after a tenth of the connections, so each is seen about once a second. */
+static void sweep_connections(worker *w)
+{
+    int count = atomic_load_explicit(&w->connection_count, memory_order_relaxed);
+    int n = count / 10 + 5;
+
+    if (!w->sweep)
+        w->sweep = w->connections;
+    for (; n > 0 && w->sweep; n--) {
+        connection *c = w->sweep;
+
+        w->sweep = c->next;
+        connection_check_limits(c);
+    }
+}
+
+/* Removes keys that are due, in some of the databases, for at most a few milliseconds. */
+static void expire_keys(worker *w)
+{
+    server *s = w->server;
+    int64_t until_ms = w->now_ms + 2;
+
+    for (int db = w->index; db < s->databases.count; db += s->worker_count)
+        while (kv_store_expire_cycle(s->databases.stores[db], w->now_ms, 64) > 32 && clock_ms() < until_ms)
+            ;
+}
+
+static void close_all(worker *w)
+{
+    while (w->connections)
+        connection_close(w->connections);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    worker *w = arg;
+
+    (void)fd;
+    (void)what;
+    worker_begin(w);
+    expire_keys(w);
+    sweep_connections(w);
+    actor_batch_retry(w);
+    if (w->index == 0)
+        server_tick(w->server);
+    if (w->draining && w->now_ms >= w->drain_until_ms)
+        close_all(w);
+}
+
+/* ---- the turn ---- */
+
+void worker_begin(worker *w)
+{
+    if (w->in_turn)
+        return;
+    w->in_turn = true;
+    w->now_ms = clock_ms();
+    kv_thread_online(w->server->domain);
+}
+
+/* Those that become runnable meanwhile have their turn in the next. */
+static void run_runnable(worker *w)
+{
+    connection *list = w->runnable;
+
+    if (!list)
+        return;
+    w->runnable = NULL;
+    w->runnable_tail = &w->runnable;
+    worker_begin(w);
+    while (list) {
+        connection *c = list;
+
+        list = c->next_runnable;
+        c->flags &= ~(unsigned)CONNECTION_RUNNABLE;
+        connection_resume(c);
+    }
+}
+
+static void free_doomed(worker *w)
+{
+    connection **link = &w->doomed;
+
+    while (*link) {
+        connection *c = *link;
+
+        if (c->in_flight || (c->flags & (CONNECTION_RUNNABLE | CONNECTION_ACTOR_WAITING))) {
+            link = &c->next_doomed;
+        } else {
+            *link = c->next_doomed;
+            connection_free(c);
+        }
+    }
+}
+
+static void end_turn(worker *w)
+{
+    if (!w->in_turn)
+        return;
+    if (w->doomed)
+        free_doomed(w);
+    w->in_turn = false;
+    kv_thread_quiesce(w->server->domain);
+    kv_thread_offline(w->server->domain);
+}
+
+/* A worker without connections stays until the others have none either: they may have questions to it. */
+static bool is_finished(worker *w)
+{
+    server *s = w->server;
+
+    if (!w->draining || w->connections || w->doomed)
+        return false;
+    if (!w->drained) {
+        w->drained = true;
+        if (atomic_fetch_add(&s->drained_workers, 1) + 1 == s->worker_count)
+            for (int i = 0; i < s->worker_count; i++)
+                wake(&s->workers[i]);
+    }
+    return atomic_load(&s->drained_workers) == s->worker_count;
+}
+
+void worker_run(worker *w)
+{
+    kv_thread_offline(w->server->domain);
+    while (!is_finished(w)) {
+        event_base_loop(w->base, EVLOOP_ONCE | (w->runnable ? EVLOOP_NONBLOCK : 0));
+        run_runnable(w);
+        end_turn(w);
+    }
+    kv_thread_online(w->server->domain);
+}
+
+void worker_drain(worker *w, int64_t until_ms)
+{
+    w->draining = true;
+    w->drain_until_ms = until_ms;
+    for (connection *c = w->connections, *next; c; c = next) {
+        next = c->next;
+        if (!c->pending && !c->in_flight && !(c->flags & (CONNECTION_READY | CONNECTION_ACTOR_WAITING)))
+            connection_close(c);
+    }
+}
+
+/* ---- life ---- */
+
+/* An error that the current call has replied. Rejected requests have no call. */
+static void count_error(void *arg, kv_slice text)
+{
+    worker *w = arg;
+
+    stats_error(&w->stats, text);
+    if (w->call.command)
+        stats_add(&w->stats.failed_calls[w->call.command->id], 1);
+}
+
+void worker_set_tick(worker *w)
+{
+    int64_t hz = config_number(w->server->config, CONFIG_ID_hz);
+    struct timeval period = { 0 };
+
+    hz = hz < 1 ? 1 : hz > 500 ? 500 : hz;
+    period.tv_sec = hz == 1;
+    period.tv_usec = hz == 1 ? 0 : 1000000 / hz;
+    event_add(&w->tick, &period);
+}
+
+static int init_events(worker *w)
+{
+    struct event_config *options = event_config_new();
+
+    if (!options)
+        return -1;
+    event_config_set_flag(options, EVENT_BASE_FLAG_NOLOCK);
+    w->base = event_base_new_with_config(options);
+    event_config_free(options);
+    if (!w->base)
+        return -1;
+    event_assign(&w->wakeup, w->base, w->wakeup_fd, EV_READ | EV_PERSIST, on_wakeup, w);
+    event_assign(&w->tick, w->base, -1, EV_PERSIST, on_tick, w);
+    worker_set_tick(w);
+    return event_add(&w->wakeup, NULL) == 0 && event_pending(&w->tick, EV_TIMEOUT, NULL) ? 0 : -1;
+}
+
+static void init_call(worker *w)
+{
+    resp_reply_init(&w->reply, &w->out, 2);
+    w->reply.on_error = count_error;
+    w->reply.arg = w;
+    w->call.reply = &w->reply.base;
+    w->call.databases = &w->server->databases;
+    w->call.counters = &w->stats.keyspace;
+    w->call.rng = &w->rng;
+}
+
+int worker_init(worker *w, struct server *s, int index)
+{
+    memset(w, 0, sizeof *w);
+    w->server = s;
+    w->index = index;
+    pthread_mutex_init(&w->mailbox_lock, NULL);
+    w->mailbox_tail = &w->mailbox;
+    w->connections_tail = &w->connections;
+    w->runnable_tail = &w->runnable;
+    w->actor_waiting_tail = &w->actor_waiting;
+    w->wakeup_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    w->input = calloc(1, WORKER_INPUT_BYTES + RESP_SLACK);
+    if (getrandom(&w->rng, sizeof w->rng, 0) != sizeof w->rng)
+        w->rng = (uint64_t)clock_ms() + (uint64_t)index;
+    init_call(w);
+    return w->wakeup_fd >= 0 && w->input && init_events(w) == 0 ? 0 : -1;
+}
+
+void worker_done(worker *w)
+{
+    close_all(w);
+    for (connection *c = w->doomed, *next; c; c = next) {
+        next = c->next_doomed;
+        connection_free(c);
+    }
+    w->doomed = NULL;
+    if (w->base) {
+        event_del(&w->wakeup);
+        event_del(&w->tick);
+        event_base_free(w->base);
+    }
+    if (w->wakeup_fd >= 0)
+        close(w->wakeup_fd);
+    resp_parser_done(&w->parser);
+    output_done(&w->out);
+    free(w->input);
+    pthread_mutex_destroy(&w->mailbox_lock);
+}

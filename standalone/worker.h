@@ -1,0 +1,90 @@
+/* worker.h - one thread, one event loop, its own connections.
+ *
+ * Workers share the stores and nothing else. What one wants from another's connections it sends as a
+ * message; messages from one sender arrive in order.
+ *
+ * Threads    All functions but worker_post and worker_post_all: on the worker's own thread.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_WORKER_H
+#define KV_STANDALONE_WORKER_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <pthread.h>
+
+#include "batch.h"
+#include "output.h"
+#include "resp_reply.h"
+#include "stats.h"
+
+#define WORKER_INPUT_BYTES (128 * 1024)
+
+typedef struct worker worker;
+typedef struct worker_message worker_message;
+struct server;
+struct connection;
+
+/* Embedded in what is sent; run is called on the receiver's thread and owns the message from then on. */
+struct worker_message {
+    worker_message *next;
+    void (*run)(worker *w, worker_message *message);
+};
+
+struct worker {
+    struct server *server;
+    int index;
+    pthread_t thread;
+    struct event_base *base;
+    bool in_turn;  /* online in the domain's epochs, and now_ms is of this turn */
+    bool draining; /* the server stops: no new requests are read */
+    bool drained;  /* draining, and without connections */
+    int64_t drain_until_ms;
+    int64_t now_ms;
+
+    pthread_mutex_t mailbox_lock; /* guards the next two */
+    worker_message *mailbox, **mailbox_tail;
+    int wakeup_fd;
+    struct event wakeup, tick;
+    worker_message stop; /* server_stop's */
+
+    /* Connections: all, oldest first; those with input left to run; those to be freed after the turn. */
+    struct connection *connections, **connections_tail;
+    struct connection *sweep; /* where the next tick goes on */
+    struct connection *runnable, **runnable_tail;
+    struct connection *doomed;
+    struct connection *actor_waiting, **actor_waiting_tail; /* for a place in the actor's queue */
+    int actor_in_flight;
+    _Atomic int connection_count;
+    _Atomic int
+        dealt_count; /* connections that the accepting worker gave to us: counted before they arrive */
+
+    char *input; /* WORKER_INPUT_BYTES and the slack */
+    resp_parser parser;
+    batch batch;
+    output out; /* of the connection being served */
+    resp_reply reply;
+    kv_call call;
+    uint64_t rng;
+    unsigned sample;    /* calls since one was timed */
+    bool refuse_memory; /* this batch: over_memory of the server */
+    stats stats;
+};
+
+/* Makes the loop, the mailbox and the buffers; 0 or -1 with errno. */
+int worker_init(worker *w, struct server *s, int index);
+/* Frees them, the connections too. The thread has ended. */
+void worker_done(worker *w);
+/* Serves until worker_drain and all connections are gone. */
+void worker_run(worker *w);
+/* Starts a callback: reads the clock and goes online if that was not yet done in this turn. */
+void worker_begin(worker *w);
+/* Ticks as often as hz says. */
+void worker_set_tick(worker *w);
+/* Stops reading requests, closes connections as their replies are sent, all of them after until_ms. */
+void worker_drain(worker *w, int64_t until_ms);
+
+/* Any thread. */
+void worker_post(worker *w, worker_message *message);
+
+#endif
