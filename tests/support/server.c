@@ -239,6 +239,8 @@ static server *start(const char *program, const char *const args[], int port)
     s->directory = new_directory();
     snprintf(s->socket, sizeof s->socket, "%s/socket", s->directory);
     snprintf(port_text, sizeof port_text, "%d", port);
+    if (args && args[0] && args[0][0] != '-')
+        argv[n++] = *args++; /* a configuration file */
     argv[n++] = "--port";
     argv[n++] = port_text;
     argv[n++] = "--unixsocket";

@@ -25,7 +25,8 @@ const char *server_program(const char *name);
 
 typedef struct server server;
 
-/* Runs program with a unix socket and args (option, value, ..., NULL), and waits until it answers. */
+/* Runs program with a unix socket and args (option, value, ..., NULL; a configuration file may stand first), and
+ * waits until it answers. */
 server *server_start(const char *program, const char *const args[]);
 /* The same, listening on 127.0.0.1 as well; server_port tells where. */
 server *server_start_tcp(const char *program, const char *const args[]);

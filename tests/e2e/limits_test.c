@@ -1,0 +1,380 @@
+/* limits_test.c - nothing that a client can make grow grows without end.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "e2e.h"
+
+static const long long megabyte = 1 << 20;
+
+/* ---- connections ------------------------------------------------------------------------ */
+
+static void more_than_maxclients_are_turned_away(void **state)
+{
+    server *s = begin("--maxclients", "5", "--threads", "2");
+    conn *clients[5], *late;
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        clients[i] = connect_to(s);
+        says(clients[i], "+PONG", "PING");
+    }
+    for (int i = 0; i < 20; i++) {
+        late = connect_to(s);
+        next_is(late, "-ERR max number of clients reached");
+        assert_true(conn_ended(late));
+        conn_close(late);
+    }
+    says(clients[4], "+PONG", "PING");
+    says(clients[0], "+OK", "QUIT");
+    assert_true(conn_ended(clients[0]));
+    conn_close(clients[0]);
+    late = connect_to(s);
+    says(late, "+PONG", "PING");
+    conn_close(late);
+    for (int i = 1; i < 5; i++)
+        conn_close(clients[i]);
+    end(s);
+}
+
+static void running_out_of_descriptors_is_survived(void **state)
+{
+    enum { n = 200 };
+    server *s = begin("--threads", "2");
+    struct rlimit few = { 40, 40 };
+    conn *first = connect_to(s), *clients[n];
+    struct timespec window = { .tv_nsec = 300000000 };
+    long long before;
+
+    (void)state;
+    says(first, "+PONG", "PING");
+    assert_int_equal(prlimit(server_pid(s), RLIMIT_NOFILE, &few, NULL), 0);
+    for (int i = 0; i < n; i++)
+        clients[i] = connect_to(s); /* many of them wait in the backlog */
+    says(first, "+OK", "SET", "k", "v");
+    before = cpu_ms(server_pid(s));
+    nanosleep(&window, NULL); /* it must not spin meanwhile: what is measured is this time */
+    assert_true(cpu_ms(server_pid(s)) - before <= 150);
+    for (int i = 0; i < n; i++)
+        conn_close(clients[i]);
+    clients[0] = connect_to(s);
+    says(clients[0], "$v", "GET", "k");
+    conn_close(clients[0]);
+    conn_close(first);
+    end(s);
+}
+
+static void ten_thousand_connections_cost_little(void **state)
+{
+    struct rlimit limit;
+    int n = 10000;
+    server *s;
+    conn **clients, *probe;
+    long long before, each;
+    int threads;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    if ((long long)limit.rlim_max < n + 200)
+        n = (int)limit.rlim_max - 200;
+    s = begin("--threads", "2", "--maxclients", "11000");
+    clients = calloc((size_t)n, sizeof *clients);
+    assert_non_null(clients);
+    probe = connect_to(s);
+    says(probe, "+PONG", "PING");
+    threads = thread_count(server_pid(s));
+    before = resident_bytes(server_pid(s));
+    for (int i = 0; i < n; i++) {
+        clients[i] = connect_to(s);
+        says(clients[i], "+PONG", "PING");
+    }
+    each = (resident_bytes(server_pid(s)) - before) / n;
+    print_message("%d connections, %lld bytes resident each\n", n, each);
+    assert_int_equal(thread_count(server_pid(s)), threads);
+    for (int i = 0; i < n; i += 97)
+        says(clients[i], "+OK", "SET", "k", "v");
+    says(probe, "$v", "GET", "k");
+#ifndef KV_SANITIZED
+    assert_true(each <= 1024);
+#endif
+    for (int i = 0; i < n; i++)
+        conn_close(clients[i]);
+    says(probe, "$v", "GET", "k");
+    conn_close(probe);
+    free(clients);
+    end(s);
+}
+
+static void an_idle_client_is_sent_away(void **state)
+{
+    server *s = begin("--timeout", "1");
+    conn *c = connect_to(s);
+
+    (void)state;
+    says(c, "+PONG", "PING");
+    assert_true(conn_ended(c));
+    conn_close(c);
+    end(s);
+}
+
+/* ---- output ----------------------------------------------------------------------------- */
+
+static char *megabyte_of(char byte)
+{
+    char *value = malloc((size_t)megabyte + 1);
+
+    assert_non_null(value);
+    memset(value, byte, (size_t)megabyte);
+    value[megabyte] = 0;
+    return value;
+}
+
+/* Sends the request again and again, as far as it is taken without waiting: how many went out whole. */
+static int send_many(conn *c, const char *request, int most)
+{
+    size_t len = strlen(request);
+    int n = 0;
+
+    for (; n < most; n++) {
+        ssize_t sent = send(conn_fd(c), request, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (sent < 0)
+            break;
+        if ((size_t)sent < len) { /* the rest must follow, when there is room */
+            if (!conn_send(c, kv_slice_of(request + sent, len - (size_t)sent)))
+                break;
+        }
+    }
+    return n;
+}
+
+static void a_slow_reader_costs_bounded_memory(void **state)
+{
+    server *s = begin("--threads", "2");
+    conn *slow = connect_to(s), *other = connect_to(s);
+    char *value = megabyte_of('v');
+    long long before;
+    int sent, got = 0;
+    reply *r;
+
+    (void)state;
+    says(other, "+OK", "SET", "big", value);
+    before = resident_bytes(server_pid(s));
+    sent = send_many(slow, "GET big\r\n", 3000); /* 3 GB, were they all kept */
+    for (int i = 0; i < 200; i++)
+        says(other, "+PONG", "PING");
+    assert_true(resident_bytes(server_pid(s)) - before < 150 * megabyte);
+    shutdown(conn_fd(slow), SHUT_WR);
+    while ((r = conn_read(slow))) {
+        assert_int_equal(r->type, '$');
+        assert_int_equal(r->len, megabyte);
+        reply_free(r);
+        got++;
+    }
+    assert_true(got <= sent + 1);
+    assert_true(resident_bytes(server_pid(s)) - before < 150 * megabyte);
+    says(other, "+PONG", "PING");
+    free(value);
+    conn_close(slow);
+    conn_close(other);
+    end(s);
+}
+
+static void output_past_its_limit_ends_the_connection(void **state)
+{
+    server *s = begin("--client-output-buffer-limit", "normal", "16mb", "0", "0");
+    conn *greedy = connect_to(s), *other = connect_to(s);
+    char *value = megabyte_of('v'), request[400] = "MGET";
+    long long before, growth;
+    reply *r;
+
+    (void)state;
+    says(other, "+OK", "SET", "big", value);
+    before = resident_bytes(server_pid(s));
+    for (int i = 0; i < 60; i++)
+        strcat(request, " big");
+    strcat(request, "\r\n");
+    for (int i = 0; i < 10; i++)
+        if (!conn_send(greedy, kv_str(request)))
+            break;
+    while ((r = conn_read(greedy)))
+        reply_free(r);
+    growth = resident_bytes(server_pid(s)) - before;
+    assert_true(growth < 300 * megabyte);
+    assert_null(strstr(conn_trouble(greedy), "in time"));
+    says(other, "+PONG", "PING");
+    free(value);
+    conn_close(greedy);
+    conn_close(other);
+    end(s);
+}
+
+/* ---- input ------------------------------------------------------------------------------ */
+
+static void a_request_past_the_query_buffer_limit_ends_the_connection(void **state)
+{
+    server *s = begin("--client-query-buffer-limit", "1mb");
+    conn *c = connect_to(s), *other = connect_to(s);
+    char *value = megabyte_of('v');
+
+    (void)state;
+    says(other, "+PONG", "PING");
+    if (conn_send(c, KV_STR("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4194304\r\n")))
+        for (int i = 0; i < 4; i++)
+            if (!conn_send(c, kv_slice_of(value, (size_t)megabyte)))
+                break;
+    for (reply *r; (r = conn_read(c));) {
+        assert_int_equal(r->type, '-');
+        reply_free(r);
+    }
+    assert_null(strstr(conn_trouble(c), "in time"));
+    says(other, "_", "GET", "k");
+    free(value);
+    conn_close(c);
+    conn_close(other);
+    end(s);
+}
+
+static void many_small_arguments_are_bounded_too(void **state)
+{
+    server *s = begin("--client-query-buffer-limit", "1mb");
+    conn *c = connect_to(s), *other = connect_to(s);
+    long long before = resident_bytes(server_pid(s));
+
+    (void)state;
+    says(other, "+PONG", "PING");
+    if (conn_send(c, KV_STR("*1000000\r\n")))
+        for (int i = 0; i < 1000000; i++)
+            if (!conn_send(c, KV_STR("$1\r\nx\r\n")))
+                break;
+    while (true) {
+        reply *r = conn_read(c);
+
+        if (!r)
+            break;
+        reply_free(r);
+    }
+    assert_null(strstr(conn_trouble(c), "in time"));
+    assert_true(resident_bytes(server_pid(s)) - before < 100 * megabyte);
+    says(other, "+PONG", "PING");
+    conn_close(c);
+    conn_close(other);
+    end(s);
+}
+
+static void a_value_longer_than_proto_max_bulk_len_is_refused(void **state)
+{
+    server *s = begin("--proto-max-bulk-len", "1mb");
+    conn *c = connect_to(s);
+    char *value = megabyte_of('v');
+
+    (void)state;
+    says(c, "+OK", "SET", "k", value);
+    says(c, "-ERR string exceeds maximum allowed size (proto-max-bulk-len)", "APPEND", "k", "x");
+    says(c, "-ERR string exceeds maximum allowed size (proto-max-bulk-len)", "SETRANGE", "k", "1048576", "x");
+    says(c, ":1048576", "STRLEN", "k");
+    assert_true(conn_send(c, KV_STR("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048577\r\n")));
+    next_is(c, "-ERR Protocol error: invalid bulk length");
+    assert_true(conn_ended(c));
+    free(value);
+    conn_close(c);
+    end(s);
+}
+
+/* ---- strangers -------------------------------------------------------------------------- */
+
+/* An address of this machine that is not the loopback, or false. */
+static bool outer_address(char address[64])
+{
+    struct ifaddrs *all, *at;
+    bool found = false;
+
+    if (getifaddrs(&all) != 0)
+        return false;
+    for (at = all; at && !found; at = at->ifa_next) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)at->ifa_addr;
+
+        if (!in || in->sin_family != AF_INET || ntohl(in->sin_addr.s_addr) >> 24 == 127)
+            continue;
+        found = inet_ntop(AF_INET, &in->sin_addr, address, 64) != NULL;
+    }
+    freeifaddrs(all);
+    return found;
+}
+
+static void protected_mode_denies_strangers(void **state)
+{
+    char address[64];
+    server *s;
+    conn *c, *local;
+
+    (void)state;
+    if (!outer_address(address))
+        skip();
+    s = begin_tcp("--bind", "0.0.0.0");
+    c = conn_open_tcp(address, server_port(s));
+    assert_non_null(c);
+    next_is(c, "-DENIED ");
+    assert_true(conn_ended(c));
+    conn_close(c);
+    local = conn_open_tcp("127.0.0.1", server_port(s));
+    assert_non_null(local);
+    says(local, "+OK", "CONFIG", "SET", "requirepass", "secret");
+    c = conn_open_tcp(address, server_port(s));
+    assert_non_null(c);
+    says(c, "-NOAUTH", "PING");
+    says(c, "+OK", "AUTH", "secret");
+    conn_close(c);
+    says(local, "+OK", "CONFIG", "SET", "requirepass", "", "protected-mode", "no");
+    c = conn_open_tcp(address, server_port(s));
+    assert_non_null(c);
+    says(c, "+PONG", "PING");
+    conn_close(c);
+    conn_close(local);
+    end(s);
+}
+
+static void only_the_loopback_listens_by_default(void **state)
+{
+    char address[64];
+    server *s;
+
+    (void)state;
+    if (!outer_address(address))
+        skip();
+    s = begin_tcp(NULL);
+    assert_null(conn_open_tcp(address, server_port(s)));
+    end(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(more_than_maxclients_are_turned_away),
+        cmocka_unit_test(running_out_of_descriptors_is_survived),
+        cmocka_unit_test(ten_thousand_connections_cost_little),
+        cmocka_unit_test(an_idle_client_is_sent_away),
+        cmocka_unit_test(a_slow_reader_costs_bounded_memory),
+        cmocka_unit_test(output_past_its_limit_ends_the_connection),
+        cmocka_unit_test(a_request_past_the_query_buffer_limit_ends_the_connection),
+        cmocka_unit_test(many_small_arguments_are_bounded_too),
+        cmocka_unit_test(a_value_longer_than_proto_max_bulk_len_is_refused),
+        cmocka_unit_test(protected_mode_denies_strangers),
+        cmocka_unit_test(only_the_loopback_listens_by_default),
+    };
+
+    kvserver_path();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
