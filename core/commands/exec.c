@@ -7,9 +7,10 @@
  *     first chunk   [chunk][exec_reply: domain, chunks, root value][texts and small arrays ...]
  *     more chunks   [chunk][...]                                     as needed, at least twice the size each
  *
- * The first chunk has room for every reply that a write can give (a number, an error, an old value of up to
- * ENTRY_INLINE_MAX bytes), and it is there before the command runs: a command that ran is never reported as out
- * of memory, unless it gave back a long old value (GETSET, GETDEL, SET GET).
+ * A write that has happened must not be reported as out of memory because its reply could not be kept. So
+ * the first chunk, which is there before the command runs, has room for a number, an error or an old value of
+ * ENTRY_INLINE_MAX bytes; and before a write that gives back a longer one (GETSET, GETDEL, SET GET), room for
+ * that is got. Only if another thread puts a much longer value there in between may it still fail.
  *
  * With KV_SHARING_ACTOR the command travels to the thread that owns the state and the caller waits for it.
  *
@@ -83,6 +84,21 @@ static void *arena_alloc(exec_reply *result, size_t size_bytes)
     }
     c->used_bytes = at + size_bytes;
     return (char *)c + at;
+}
+
+/* Makes sure that the next size_bytes come without asking for memory. */
+static bool arena_reserve(exec_reply *result, size_t size_bytes)
+{
+    size_t before = result->chunks->used_bytes;
+    chunk *c = result->chunks;
+
+    if (!arena_alloc(result, size_bytes))
+        return false;
+    if (result->chunks == c)
+        c->used_bytes = before;
+    else
+        result->chunks->used_bytes = sizeof *c;
+    return true;
 }
 
 static exec_reply *exec_reply_new(kv_domain *domain)
@@ -275,6 +291,18 @@ static bool exec_fits(const exec *x)
     return true;
 }
 
+/* Room for the old value that a write may give back. */
+KV_REQUIRES(kv_epoch_held)
+KV_EXCLUDES(kv_shard_held) static bool exec_reserve(exec *x, const kv_command *row)
+{
+    const entry *e;
+
+    if (!(row->flags & KV_CMD_WRITE) || !(row->keys.flags & KV_KEY_ACCESS))
+        return true;
+    e = store_find(x->store, store_key_of(x->store, x->argv[row->keys.first]), x->now_ms);
+    return !e || arena_reserve(x->sink.result, entry_value(e, NULL).len + 1);
+}
+
 KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void exec_command(exec *x)
 {
     kv_reply *reply = &x->sink.reply;
@@ -293,6 +321,10 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void exec_command(e
     }
     if (!exec_fits(x)) {
         kv_reply_error(reply, KV_ETOOBIG);
+        return;
+    }
+    if (!exec_reserve(x, row)) {
+        x->sink.failed = true;
         return;
     }
     rng = exec_seed(row, x);
