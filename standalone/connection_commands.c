@@ -23,12 +23,10 @@ void session_echo(kv_call *call)
 /* SELECT index */
 void session_select_command(kv_call *call)
 {
-    int db, err = kv_arg_db(call, 1, &db);
+    int db;
 
-    if (err) {
-        kv_reply_error(call->reply, err);
+    if (!kv_arg_db(call, 1, &db))
         return;
-    }
     session_select(call, db);
     kv_reply_ok(call->reply);
 }
