@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "chunk.h"
 #include "domain_private.h"
+#include "span.h"
 #include "thread.h"
 
 struct kv_role kv_shard_held;
@@ -87,6 +89,8 @@ void kv_domain_unref(kv_domain *domain)
     helper_stop(domain);
     epoch_done(domain);
     slab_done(domain);
+    span_done(domain);
+    chunk_done(domain);
     kv_allocator allocator = domain->allocator;
 
     allocator.free(allocator.arg, domain, sizeof *domain);

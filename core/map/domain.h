@@ -43,9 +43,9 @@ void epoch_drain(kv_domain *domain) KV_EXCLUDES(kv_shard_held) KV_EXCLUDES(kv_ep
 void epoch_reclaim(kv_domain *domain) KV_EXCLUDES(kv_shard_held);
 
 typedef struct epoch_stats {
-    uint64_t epoch;            /* the current one */
-    size_t retired_bytes;      /* unlinked, not yet reusable */
-    size_t stalled_threads;    /* readers that kept the epoch from advancing at the last try */
+    uint64_t epoch;         /* the current one */
+    size_t retired_bytes;   /* unlinked, not yet reusable */
+    size_t stalled_threads; /* readers that kept the epoch from advancing at the last try */
 } epoch_stats;
 void epoch_read_stats(kv_domain *domain, epoch_stats *ret_stats);
 

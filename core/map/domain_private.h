@@ -10,7 +10,11 @@
 
 #define SECRET_SIZE 192u /* XXH3's default secret has this size */
 
+#define READY_CHUNKS     2u /* touched ahead of need by the helper */
+#define SPARE_CHUNK_FROM 4u /* who has more chunks keeps one empty */
+
 struct slab;
+struct spans;
 struct helper;
 
 /* Something to release later that carries its own link, so that remembering it needs no memory. */
@@ -24,9 +28,15 @@ struct kv_domain {
     bool membarrier; /* the kernel fences readers for us */
     _Atomic uint32_t references;
     struct slab *slab;     /* made at the first block, guarded by slab_lock */
+    struct spans *spans;   /* the same, by span_lock */
     struct helper *helper; /* NULL: domain_defer runs jobs at once */
     kv_lock threads_lock;  /* leaf: threads, orphans */
-    kv_lock slab_lock;     /* leaf: everything behind slab */
+    kv_lock slab_lock;     /* everything behind slab; only ready_lock is taken inside */
+    kv_lock span_lock;     /* everything behind spans; only ready_lock is taken inside */
+    kv_lock ready_lock;    /* leaf: the ready chunks */
+    uint32_t ready_count;
+    void *ready[READY_CHUNKS];
+    _Atomic uint32_t big_chunks;
     struct domain_thread *threads;
     uint32_t thread_count;
     bag *orphans, **orphans_tail; /* bags of threads that have exited */
@@ -49,5 +59,6 @@ void slab_return_magazines(struct domain_thread *t);
 /* helper.c */
 int helper_start(kv_domain *domain);
 void helper_stop(kv_domain *domain);
+void helper_wake(kv_domain *domain);
 
 #endif

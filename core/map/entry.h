@@ -33,8 +33,8 @@ enum entry_flag {
     ENTRY_DEADLINE = 1 << 3,
     ENTRY_LONG_KEY = 1 << 4,
     ENTRY_OUTLINE = 1 << 5,
-    ENTRY_RAW = 1 << 6,   /* OBJECT ENCODING is raw, however short (APPEND, SETRANGE made it) */
-    ENTRY_TEXT = 1 << 7,  /* never reported as int, although it reads as one (INCRBYFLOAT made it) */
+    ENTRY_RAW = 1 << 6,  /* OBJECT ENCODING is raw, however short (APPEND, SETRANGE made it) */
+    ENTRY_TEXT = 1 << 7, /* never reported as int, although it reads as one (INCRBYFLOAT made it) */
 };
 
 typedef struct entry {
@@ -48,11 +48,11 @@ typedef struct entry {
 /* What an entry is made of. */
 typedef struct entry_parts {
     kv_slice key;
-    kv_slice value;       /* copied, unless bytes is set */
-    kv_bytes *bytes;      /* when set: value is its first value.len bytes; one reference is taken over */
-    int64_t deadline_ms;  /* or KV_FOREVER */
-    unsigned encoding;    /* 0, ENTRY_RAW, ENTRY_TEXT */
-    uint32_t access;      /* the access clock to start from: 24 bits */
+    kv_slice value;      /* copied, unless bytes is set */
+    kv_bytes *bytes;     /* when set: value is its first value.len bytes; one reference is taken over */
+    int64_t deadline_ms; /* or KV_FOREVER */
+    unsigned encoding;   /* 0, ENTRY_RAW, ENTRY_TEXT */
+    uint32_t access;     /* the access clock to start from: 24 bits */
 } entry_parts;
 
 /* A new entry, not yet in any map; NULL when memory is out (then bytes is still the caller's). With a

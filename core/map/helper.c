@@ -1,10 +1,11 @@
 /* helper.c - a domain's background thread: work that is too long for the thread that caused it.
  *
- * One queue of jobs, run in order. A domain that is freed first finishes its jobs. Without a helper, or
+ * It touches memory ahead of need (chunk.c), and has one queue of jobs, run in order. A domain that is freed first finishes its jobs. Without a helper, or
  * when a job cannot be queued, the caller runs it at once: later is an optimisation, never a promise.
  * SPDX-License-Identifier: MIT */
 #include <signal.h>
 
+#include "chunk.h"
 #include "domain_private.h"
 
 typedef struct job {
@@ -18,8 +19,18 @@ struct helper {
     pthread_mutex_t mutex; /* guards the fields below */
     pthread_cond_t wake;
     job *first, **last;
-    bool stop;
+    bool stop, prepare; /* a chunk is wanted */
 };
+
+/* Called and returns with the mutex held. */
+static void prepare_chunks(kv_domain *domain, struct helper *helper)
+{
+    helper->prepare = false;
+    pthread_mutex_unlock(&helper->mutex);
+    for (unsigned i = 0; i < READY_CHUNKS && chunk_wanted(domain); i++)
+        chunk_prepare(domain);
+    pthread_mutex_lock(&helper->mutex);
+}
 
 static void *helper_main(void *arg)
 {
@@ -28,8 +39,12 @@ static void *helper_main(void *arg)
 
     pthread_mutex_lock(&helper->mutex);
     for (;;) {
-        while (!helper->first && !helper->stop)
+        while (!helper->first && !helper->stop && !helper->prepare)
             pthread_cond_wait(&helper->wake, &helper->mutex);
+        if (helper->prepare && !helper->stop) {
+            prepare_chunks(domain, helper);
+            continue;
+        }
         job *next = helper->first;
 
         if (!next)
@@ -104,6 +119,17 @@ void domain_defer(kv_domain *domain, void (*run)(void *arg), void *arg)
     pthread_mutex_lock(&helper->mutex);
     *helper->last = added;
     helper->last = &added->next;
+    pthread_cond_signal(&helper->wake);
+    pthread_mutex_unlock(&helper->mutex);
+}
+
+/* Called under the locks of slab and spans: the mutex is innermost, and held for moments only. */
+void helper_wake(kv_domain *domain)
+{
+    struct helper *helper = domain->helper;
+
+    pthread_mutex_lock(&helper->mutex);
+    helper->prepare = true;
     pthread_cond_signal(&helper->wake);
     pthread_mutex_unlock(&helper->mutex);
 }

@@ -376,7 +376,9 @@ void map_prefetch_bucket(const map *m, uint64_t hash)
 {
     uint64_t word = shard_segment_word(root_word_shard(map_root_word(m), hash), hash);
 
-    __builtin_prefetch(&directory_segment(word)->bucket[bucket_home((uint8_t)hash, directory_buckets(word))]);
+    if (word)
+        __builtin_prefetch(
+            &directory_segment(word)->bucket[bucket_home((uint8_t)hash, directory_buckets(word))]);
 }
 
 void map_prefetch_entry(const map *m, uint64_t hash)
@@ -392,7 +394,7 @@ void map_prefetch_entry(const map *m, uint64_t hash)
 
     for (uint64_t match = tags_match(tags, p.tag); match; match &= match - 1) {
         word = atomic_load_explicit(&b->words[__builtin_ctzll(match) >> 3], memory_order_relaxed);
-        if (!((word ^ p.split) >> 50))
+        if (!((word ^ p.split) >> 51))
             __builtin_prefetch(word_entry(word));
     }
 }

@@ -31,11 +31,11 @@ typedef struct map map;
 typedef struct KV_CAPABILITY("shard") map_shard map_shard;
 
 typedef struct map_options {
-    size_t shards;          /* power of two up to 1024; 0: one while small, then 64 */
+    size_t shards; /* power of two up to 1024; 0: one while small, then 64 */
     size_t expected_keys;
-    bool one_lock;          /* all shards share one lock (--sharing mutex) */
+    bool one_lock; /* all shards share one lock (--sharing mutex) */
     uint64_t version_start;
-    uint64_t version_step;  /* at least 1 */
+    uint64_t version_step; /* at least 1 */
 } map_options;
 
 /* The domain is retained. NULL when memory is out. */
@@ -57,8 +57,8 @@ void map_prefetch_bucket(const map *m, uint64_t hash) KV_REQUIRES(kv_epoch_held)
 void map_prefetch_entry(const map *m, uint64_t hash) KV_REQUIRES(kv_epoch_held);
 
 /* Finds n keys as of one moment (no change falls between two of them): ret[i] is the entry or NULL. */
-void map_find_many(const map *m, size_t n, const kv_slice keys[], const uint64_t hashes[],
-                   const entry *ret[]) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+void map_find_many(const map *m, size_t n, const kv_slice keys[], const uint64_t hashes[], const entry *ret[])
+    KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
 
 /* Visits the entries of at least one home bucket at cursor and returns the next cursor; 0 begins and ends.
  * An entry present throughout is visited at least once, under any splits and merges meanwhile. The cursor
@@ -112,7 +112,8 @@ void map_unlock_many(map_key keys[], size_t n, map_shard *scratch[]) KV_RELEASES
  * and freed with map_debris_free. under_lock(arg) (may be NULL) runs while all shards are locked. Versions go on from where they
  * were. NULL ret_debris content: the map was empty. KV_ENOMEM. */
 typedef struct map_debris map_debris;
-int map_clear(map *m, void (*under_lock)(void *arg), void *arg, map_debris **ret_debris) KV_EXCLUDES(kv_shard_held);
+int map_clear(map *m, void (*under_lock)(void *arg), void *arg, map_debris **ret_debris)
+    KV_EXCLUDES(kv_shard_held);
 /* Frees up to max_segments worth of it; returns whether anything is left. Callers need no epoch. */
 bool map_debris_free(map_debris *debris, size_t max_segments) KV_EXCLUDES(kv_shard_held);
 
@@ -135,9 +136,9 @@ size_t map_expire(map *m, uint64_t *position, int64_t now_ms, size_t max_segment
 
 typedef struct map_stats {
     size_t entries, with_deadline;
-    int64_t deadline_sum_ms;      /* of those with a deadline, for an average (saturating) */
-    size_t entry_bytes;           /* sum of entry_size */
-    size_t index_bytes;           /* segments, directories, shards */
+    int64_t deadline_sum_ms; /* of those with a deadline, for an average (saturating) */
+    size_t entry_bytes;      /* sum of entry_size */
+    size_t index_bytes;      /* segments, directories, shards */
     size_t shards, segments;
 } map_stats;
 void map_read_stats(const map *m, map_stats *ret_stats);

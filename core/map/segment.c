@@ -23,7 +23,11 @@
 
 #include <assert.h>
 
-static const uint8_t sizes[] = { 1, 2, 4, 8, 16, 32, 64, 96 };
+#include "span.h"
+
+#define SPAN_BUCKETS 32u /* from here on a segment is a span, below a slab block */
+
+static const uint8_t sizes[] = { 1, 2, 4, 8, 16, 32, 44, 56, 68, 80, 96 };
 #define SIZES (sizeof sizes / sizeof sizes[0])
 
 size_t segment_size(unsigned buckets)
@@ -39,18 +43,18 @@ unsigned segment_next_size(unsigned buckets)
     return 0;
 }
 
-/* Entries at which a segment of that size grows. Up to four buckets every bucket is in every window. */
+/* Entries at which a segment of that size grows. In the smallest every bucket is in every window. */
 static unsigned limit_of(unsigned buckets)
 {
     unsigned slots = buckets * BUCKET_SLOTS;
 
-    return buckets <= SEGMENT_WINDOW ? slots : buckets < EXACT_BUCKETS ? slots * 7 / 8 : slots * 4 / 5;
+    return buckets <= SEGMENT_WINDOW / 2 ? slots : buckets < EXACT_BUCKETS ? slots * 7 / 8 : slots * 4 / 5;
 }
 
 unsigned segment_fitting_size(unsigned count)
 {
     for (size_t i = 0; i < SIZES; i++)
-        if (count * 4 <= limit_of(sizes[i]) * 3)
+        if (count * 8 <= limit_of(sizes[i]) * 7)
             return sizes[i];
     return SEGMENT_BUCKETS;
 }
@@ -63,7 +67,7 @@ bool segment_is_full(const segment *s)
 segment *segment_new(kv_domain *domain, unsigned buckets, unsigned depth)
 {
     size_t size = segment_size(buckets);
-    segment *s = size <= SLAB_MAX ? slab_alloc(domain, size) : domain_alloc(domain, size, 64);
+    segment *s = buckets < SPAN_BUCKETS ? slab_alloc(domain, size) : span_alloc(domain, buckets + 1);
 
     if (!s)
         return NULL;
@@ -87,10 +91,10 @@ void segment_free(kv_domain *domain, segment *s)
         slab_free(domain, c, sizeof *c);
         c = next;
     }
-    if (size <= SLAB_MAX)
+    if (s->buckets < SPAN_BUCKETS)
         slab_free(domain, s, size);
     else
-        domain_free(domain, s, size);
+        span_free(domain, s, s->buckets + 1u);
 }
 
 entry *segment_find_in_chain(segment *s, kv_slice key, probe p, _Atomic uint64_t **ret_word)
@@ -102,7 +106,7 @@ entry *segment_find_in_chain(segment *s, kv_slice key, probe p, _Atomic uint64_t
         for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
             uint64_t word = atomic_load_explicit(&c->words[i], memory_order_acquire);
 
-            if ((word ^ p.split) >> 50 || !word_entry(word) || !entry_has_key(word_entry(word), key))
+            if ((word ^ p.split) >> 51 || !word_entry(word) || !entry_has_key(word_entry(word), key))
                 continue;
             *ret_word = &c->words[i];
             return word_entry(word);
@@ -212,7 +216,7 @@ void segment_take(segment *s, const map_place *place)
         atomic_store_explicit(place->word, 0, memory_order_release);
         return;
     }
-    unsigned steps = (unsigned)(word >> 48) & 3, index = place->bucket;
+    unsigned steps = (unsigned)(word >> 48) & 7, index = place->bucket;
     bucket *b = &s->bucket[index];
 
     tags_store(b, tags_load(b) & ~((uint64_t)0xff << (8 * place->index)));
@@ -284,7 +288,7 @@ static probe slot_probe(segment_context context, const segment *s, const segment
 {
     if (s->buckets < EXACT_BUCKETS || slot->bucket == IN_CHAIN)
         return probe_of(domain_hash(context.domain, entry_key(slot->entry)), context.shard_bits);
-    unsigned steps = (unsigned)(slot->value >> 48) & 3;
+    unsigned steps = (unsigned)(slot->value >> 48) & 7;
     unsigned home = slot->bucket >= steps ? slot->bucket - steps : slot->bucket + s->buckets - steps;
     probe p = { slot->value & WORD_SPLIT, slot->tag,
                 (uint8_t)(bucket_first_lo(home, s->buckets) + (slot->value & 7)) };

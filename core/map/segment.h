@@ -2,10 +2,10 @@
  *
  *     segment  [ descriptor 64 B | bucket 0 | bucket 1 | ... | bucket n-1 ]
  *     bucket   [ 7 tags, overflow counter : 8 B | 7 slot words : 56 B ]
- *     word     63..50 split bits | 49..48 displacement | 47..3 entry pointer | 2..0 sub-home bits
+ *     word     63..51 split bits | 50..48 displacement | 47..3 entry pointer | 2..0 sub-home bits
  *     hash     [shard bits] [split and directory bits, from there on down] ... [tag 15..8] [lo 7..0]
  *
- * lo picks the home bucket: lo * n / 256. An entry stands in its home bucket or in one of the three that
+ * lo picks the home bucket: lo * n / 256. An entry stands in its home bucket or in one of the seven that
  * follow (wrapping); the displacement says how far. A bucket that an entry had to pass counts it in its
  * overflow counter, so a lookup goes on to the next bucket only when that counter is not 0. What finds no
  * place in its window stands in the segment's chain (only with pathological hashes).
@@ -23,15 +23,15 @@
 #include "map.h"
 
 #define BUCKET_SLOTS    7u
-#define SEGMENT_WINDOW  4u   /* home bucket and three neighbours */
+#define SEGMENT_WINDOW  8u   /* home bucket and seven neighbours */
 #define SEGMENT_BUCKETS 96u  /* the largest */
 #define MERGE_MAX       179u /* two buddies with so many entries together become one: 40 % of 64 buckets */
 #define EXACT_BUCKETS   32u  /* from here on lo can be told from the place */
-#define SPLIT_BITS      14u
+#define SPLIT_BITS      13u
 #define IN_CHAIN        0xffffu /* map_place.bucket of an entry in the chain */
 
 #define WORD_POINTER (((uint64_t)1 << 48) - 8)
-#define WORD_SPLIT   (~(uint64_t)0 << 50)
+#define WORD_SPLIT   (~(uint64_t)0 << 51)
 
 /* Something unlinked that waits for the shard's lock to be released, and then for the readers. */
 typedef struct garbage {
@@ -66,7 +66,7 @@ _Static_assert(sizeof(bucket) == 64 && sizeof(segment) == 64, "a line each");
 
 /* A hash taken apart for a segment lookup. */
 typedef struct probe {
-    uint64_t split; /* in place: bits 63..50 */
+    uint64_t split; /* in place: bits 63..51 */
     uint8_t tag, lo;
 } probe;
 
@@ -178,7 +178,7 @@ static inline entry *segment_find(uint64_t directory, kv_slice key, probe p, _At
             /* Pairs with the release store that published the entry. */
             uint64_t word = atomic_load_explicit(slot, memory_order_acquire);
 
-            if ((word ^ p.split) >> 50 || !word_entry(word))
+            if ((word ^ p.split) >> 51 || !word_entry(word))
                 continue;
             if (__builtin_expect(entry_has_key(word_entry(word), key), 1)) {
                 *ret_word = slot;

@@ -22,16 +22,13 @@
  * memory of short entries would be air). After Bonwick, "Magazines and Vmem", USENIX 2001, and mimalloc's
  * way of finding a page from an address. SPDX-License-Identifier: MIT */
 #include <assert.h>
-#include <sys/mman.h>
 
+#include "chunk.h"
 #include "domain_private.h"
 #include "thread.h"
 
-#define SMALL_CHUNK  ((size_t)64 << 10)
 #define SMALL_SHIFT  12
-#define BIG_CHUNK    ((size_t)2 << 20)
 #define BIG_SHIFT    14
-#define HUGE_FROM    4      /* chunks of a domain before huge pages pay */
 #define MAGAZINE_MAX 32768u /* bytes that a magazine may hold */
 
 typedef struct page {
@@ -63,40 +60,6 @@ struct slab {
 
 /* ---- chunks ---- */
 
-static void *chunk_memory(kv_domain *domain, size_t size, bool huge)
-{
-    if (!domain->default_allocator || size < BIG_CHUNK)
-        return domain_alloc(domain, size, size);
-    /* Twice the size, and then without the ends: aligned. */
-    char *base =
-        mmap(NULL, size * 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (base == MAP_FAILED)
-        return NULL;
-    size_t before = (size_t)(-(uintptr_t)base & (size - 1));
-
-    if (before)
-        munmap(base, before);
-    if (size - before)
-        munmap(base + before + size, size - before);
-    base += before;
-    if (huge)
-        madvise(base, size, MADV_HUGEPAGE);
-    atomic_fetch_add_explicit(&domain->allocated_bytes, size, memory_order_relaxed);
-    return base;
-}
-
-static void chunk_memory_free(kv_domain *domain, void *memory, size_t size)
-{
-    KV_UNPOISON(memory, size);
-    if (!domain->default_allocator || size < BIG_CHUNK) {
-        domain_free(domain, memory, size);
-        return;
-    }
-    munmap(memory, size);
-    atomic_fetch_sub_explicit(&domain->allocated_bytes, size, memory_order_relaxed);
-}
-
 static void chunk_link(struct slab *slab, chunk *c)
 {
     c->next = slab->chunks;
@@ -117,9 +80,9 @@ static void chunk_unlink(chunk *c)
 static chunk *chunk_new(kv_domain *domain, struct slab *slab)
 {
     bool small = !slab->small;
-    size_t size = small ? SMALL_CHUNK : BIG_CHUNK;
+    size_t size = small ? CHUNK_SMALL : CHUNK_BIG;
     unsigned shift = small ? SMALL_SHIFT : BIG_SHIFT;
-    chunk *c = chunk_memory(domain, size, slab->big_chunks >= HUGE_FROM);
+    chunk *c = chunk_acquire(domain, size);
 
     if (!c)
         return NULL;
@@ -154,14 +117,14 @@ static void chunk_delete(kv_domain *domain, struct slab *slab, chunk *c)
         slab->small = NULL;
     else
         slab->big_chunks--;
-    chunk_memory_free(domain, c, c->size);
+    chunk_release(domain, c, c->size);
 }
 
 static chunk *chunk_of(const struct slab *slab, const void *block)
 {
-    if ((uintptr_t)block - (uintptr_t)slab->small < SMALL_CHUNK)
+    if ((uintptr_t)block - (uintptr_t)slab->small < CHUNK_SMALL)
         return slab->small;
-    return (chunk *)((uintptr_t)block & ~(BIG_CHUNK - 1));
+    return (chunk *)((uintptr_t)block & ~(CHUNK_BIG - 1));
 }
 
 /* ---- pages ---- */
@@ -228,7 +191,7 @@ static void page_delete(kv_domain *domain, struct slab *slab, chunk *c, page *p)
     if (c->free_pages == c->pages) {
         slab->empty_chunks++;
         /* One empty chunk is kept by a domain that has many, so that its edge does not cost a mmap each time. */
-        if (slab->empty_chunks > (slab->big_chunks > HUGE_FROM ? 1 : 0))
+        if (slab->empty_chunks > (slab->big_chunks > SPARE_CHUNK_FROM ? 1 : 0))
             chunk_delete(domain, slab, c);
     }
 }
@@ -396,7 +359,7 @@ void slab_done(kv_domain *domain)
         chunk *c = slab->all;
 
         slab->all = c->next_of_all;
-        chunk_memory_free(domain, c, c->size);
+        chunk_release(domain, c, c->size);
     }
     domain_free(domain, slab, sizeof *slab);
     domain->slab = NULL;

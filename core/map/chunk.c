@@ -1,0 +1,142 @@
+/* chunk.c - where chunks come from, and why the thread that inserts does not pay for them.
+ *
+ * A chunk is 2 MiB, aligned, and asks for a huge page: at ten million entries the walks of the page table
+ * are a third of the cost of a cache miss. The price is the first touch: the kernel clears 2 MiB, and may have to
+ * find them first, which takes between a tenth and several tens of milliseconds. So the domain's helper
+ * thread, when there is one, keeps chunks ready that have been touched already, and makes another as soon
+ * as one is taken. Without a helper, or when growth outruns it, the taker touches its own.
+ *
+ * Small domains stay small: they begin with a chunk of 64 KiB, and ask for huge pages only from the fifth
+ * big chunk on. Memory comes from mmap when the domain has no allocator of its own, because aligned_alloc
+ * would take twice the address space for each. SPDX-License-Identifier: MIT */
+#include "chunk.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "domain_private.h"
+
+#define HUGE_FROM  4u /* big chunks that a domain has before it asks for huge pages */
+#define READY_FROM 8u /* and before chunks are made ready ahead */
+
+static void *map_aligned(size_t size)
+{
+    /* Twice the size, and then without the ends. */
+    char *base =
+        mmap(NULL, size * 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (base == MAP_FAILED)
+        return NULL;
+    size_t before = (size_t)(-(uintptr_t)base & (size - 1));
+
+    if (before)
+        munmap(base, before);
+    if (size - before)
+        munmap(base + before + size, size - before);
+    return base + before;
+}
+
+static void *chunk_new(kv_domain *domain, size_t size)
+{
+    if (!domain->default_allocator || size < CHUNK_BIG)
+        return domain_alloc(domain, size, size);
+    void *memory = map_aligned(size);
+
+    if (!memory)
+        return NULL;
+    if (atomic_load_explicit(&domain->big_chunks, memory_order_relaxed) >= HUGE_FROM)
+        madvise(memory, size, MADV_HUGEPAGE); /* a wish: failing it changes nothing */
+    atomic_fetch_add_explicit(&domain->allocated_bytes, size, memory_order_relaxed);
+    return memory;
+}
+
+static void chunk_delete(kv_domain *domain, void *memory, size_t size)
+{
+    KV_UNPOISON(memory, size);
+    if (!domain->default_allocator || size < CHUNK_BIG) {
+        domain_free(domain, memory, size);
+        return;
+    }
+    munmap(memory, size);
+    atomic_fetch_sub_explicit(&domain->allocated_bytes, size, memory_order_relaxed);
+}
+
+static void *take_ready(kv_domain *domain)
+{
+    void *memory = NULL;
+
+    lock_acquire(&domain->ready_lock);
+    if (domain->ready_count)
+        memory = domain->ready[--domain->ready_count];
+    lock_release(&domain->ready_lock);
+    return memory;
+}
+
+void *chunk_acquire(kv_domain *domain, size_t size)
+{
+    void *memory = size == CHUNK_BIG ? take_ready(domain) : NULL;
+
+    if (!memory)
+        memory = chunk_new(domain, size);
+    if (memory && size == CHUNK_BIG) {
+        atomic_fetch_add_explicit(&domain->big_chunks, 1, memory_order_relaxed);
+        if (domain->helper && chunk_wanted(domain))
+            helper_wake(domain);
+    }
+    return memory;
+}
+
+void chunk_release(kv_domain *domain, void *memory, size_t size)
+{
+    if (size == CHUNK_BIG)
+        atomic_fetch_sub_explicit(&domain->big_chunks, 1, memory_order_relaxed);
+    chunk_delete(domain, memory, size);
+}
+
+bool chunk_wanted(kv_domain *domain)
+{
+    if (atomic_load_explicit(&domain->big_chunks, memory_order_relaxed) < READY_FROM)
+        return false;
+    lock_acquire(&domain->ready_lock);
+    bool wanted = domain->ready_count < READY_CHUNKS;
+    lock_release(&domain->ready_lock);
+    return wanted;
+}
+
+/* Writes to every page: there is no other way on kernels before 5.14. */
+static void touch(char *memory, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+#ifdef MADV_POPULATE_WRITE
+    if (madvise(memory, size, MADV_POPULATE_WRITE) == 0)
+        return;
+#endif
+    for (size_t i = 0; i < size; i += page)
+        *(volatile char *)(memory + i) = 0;
+}
+
+void chunk_prepare(kv_domain *domain)
+{
+    void *memory = chunk_new(domain, CHUNK_BIG);
+
+    if (!memory)
+        return;
+    touch(memory, CHUNK_BIG);
+    lock_acquire(&domain->ready_lock);
+    bool room = domain->ready_count < READY_CHUNKS;
+
+    if (room)
+        domain->ready[domain->ready_count++] = memory;
+    lock_release(&domain->ready_lock);
+    if (!room)
+        chunk_delete(domain, memory, CHUNK_BIG);
+}
+
+void chunk_done(kv_domain *domain)
+{
+    void *memory;
+
+    while ((memory = take_ready(domain)) != NULL)
+        chunk_delete(domain, memory, CHUNK_BIG);
+}

@@ -1,0 +1,21 @@
+/* chunk.h - the big aligned pieces of memory that a domain's blocks and segments are cut from.
+ * Private to core/map. SPDX-License-Identifier: MIT */
+#ifndef KV_MAP_CHUNK_H
+#define KV_MAP_CHUNK_H
+
+#include "domain.h"
+
+#define CHUNK_SMALL ((size_t)64 << 10) /* what a small domain begins with */
+#define CHUNK_BIG   ((size_t)2 << 20)  /* a huge page */
+
+/* Memory of one of the two sizes, aligned to its size; its content is undefined. NULL: memory is out. */
+void *chunk_acquire(kv_domain *domain, size_t size_bytes);
+void chunk_release(kv_domain *domain, void *memory, size_t size_bytes);
+
+/* For the helper thread: whether a chunk should be made ready ahead of need, and making one. */
+bool chunk_wanted(kv_domain *domain);
+void chunk_prepare(kv_domain *domain);
+/* At the end of the domain: gives back what was made ready and never used. */
+void chunk_done(kv_domain *domain);
+
+#endif
