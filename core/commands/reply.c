@@ -31,5 +31,7 @@ void kv_reply_errorf(kv_reply *r, const char *format, ...)
         len = 0;
     if (len >= ERROR_TEXT_MAX)
         len = ERROR_TEXT_MAX - 1;
+    while (len > 0 && (text[len - 1] == '\r' || text[len - 1] == '\n'))
+        len--; /* a word of the client's at the end: as Redis does */
     r->ops->error(r, kv_slice_of(text, (size_t)len));
 }
