@@ -35,7 +35,11 @@ conn *connect_to(server *s)
 {
     conn *c = conn_open_unix(server_socket(s));
 
-    assert_non_null(c);
+    if (!c) {
+        print_error("no connection to kvserver, which is stopped now, to see in what state it was\n");
+        server_stop(s);
+        fail();
+    }
     return c;
 }
 

@@ -206,11 +206,11 @@ static void check_config_does_not_start(void **state)
 
     (void)state;
     write_file(directory, "kv.conf", "port 0\ntimeout 7\n", path);
-    assert_int_equal(run_kvserver(&output, directory, path, "--check-config"), 0);
+    assert_int_equal(run_kvserver(&output, directory, "--check-config", path), 0);
     assert_null(strstr(output, "Ready to accept connections"));
     free(output);
     write_file(directory, "kv.conf", "port 0\ntimeout x\n", path);
-    assert_int_equal(run_kvserver(&output, directory, path, "--check-config"), 1);
+    assert_int_equal(run_kvserver(&output, directory, "--check-config", path), 1);
     assert_says(output, "line 2");
     free(output);
     remove_directory(directory);

@@ -244,7 +244,7 @@ static void add_pattern(draw *d)
         { "*", 1 },        { "", 0 },      { "a*", 2 },    { "key:?", 5 }, { "key:[12]", 8 },
         { "key:[^1]", 8 }, { "[a-c]", 5 }, { "[c-a]", 5 }, { "k\\*y", 4 }, { "*\\", 2 },
         { "[", 1 },        { "[a", 2 },    { "*[^", 3 },   { "?", 1 },     { "counter*", 8 },
-        { "*\0*", 3 },     { "**", 2 },    { "*e*:*", 5 }, { "[\\a]", 4 }, { "[]a]", 4 },
+        { "*\0*", 3 },     { "**a**", 5 },    { "*e*:*", 5 }, { "[\\a]", 4 }, { "[]a]", 4 },
         { "key:[1-", 7 },  { "[a-]", 4 },  { "k[*]y", 5 }, { "?\0b", 3 },
     };
 
@@ -563,7 +563,8 @@ static void damage(draw *d)
             remove_arg(s, at ? at : 1);
         break;
     case 1:
-        add(d, s->argv[at]);
+        if (s->argv[at].len < 100) /* errors repeat strange words; how much of a long one is a matter of taste */
+            add(d, s->argv[at]);
         break;
     case 2:
         add_junk(d);
@@ -595,6 +596,8 @@ static void settle(step *s)
         s->how = COMPARE_BYTES;
     if (s->how == COMPARE_KEYS && s->argc > 1)
         s->how = COMPARE_BYTES;
+    if (s->how == COMPARE_DEEP && s->argc < 3)
+        s->how = COMPARE_TYPE; /* all commands: the servers have not the same */
     s->clears = is_word(s->argv[0], "FLUSHALL") && s->argc == 1;
 }
 
