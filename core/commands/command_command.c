@@ -243,7 +243,10 @@ static void reply_info(kv_reply *r, const kv_command *row)
     const kv_command *subs = kv_command_subcommands(row, &count);
 
     reply_info_row(r, row);
-    r->ops->set(r, count);
+    if (count) /* the list is an array, the absence of one a set: so Redis has it */
+        kv_reply_array(r, count);
+    else
+        r->ops->set(r, 0);
     for (size_t i = 0; i < count; i++) {
         reply_info_row(r, &subs[i]);
         r->ops->set(r, 0);
