@@ -120,9 +120,7 @@ static void hello_authenticates(void **state)
     expect(s, "+OK", "CONFIG", "SET", "requirepass", "secret");
     other = another_client(s);
     expect(other,
-           "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
-           "AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol "
-           "version at the same time",
+           "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO ...",
            "HELLO", "3");
     expect(other, "-WRONGPASS invalid username-password pair or user is disabled.", "HELLO", "3", "AUTH",
            "default", "wrong");

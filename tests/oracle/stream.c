@@ -244,7 +244,7 @@ static void add_pattern(draw *d)
         { "*", 1 },        { "", 0 },      { "a*", 2 },    { "key:?", 5 }, { "key:[12]", 8 },
         { "key:[^1]", 8 }, { "[a-c]", 5 }, { "[c-a]", 5 }, { "k\\*y", 4 }, { "*\\", 2 },
         { "[", 1 },        { "[a", 2 },    { "*[^", 3 },   { "?", 1 },     { "counter*", 8 },
-        { "*\0*", 3 },     { "**a**", 5 },    { "*e*:*", 5 }, { "[\\a]", 4 }, { "[]a]", 4 },
+        { "*\0*", 3 },     { "**a**", 5 }, { "*e*:*", 5 }, { "[\\a]", 4 }, { "[]a]", 4 },
         { "key:[1-", 7 },  { "[a-]", 4 },  { "k[*]y", 5 }, { "?\0b", 3 },
     };
 
@@ -563,7 +563,8 @@ static void damage(draw *d)
             remove_arg(s, at ? at : 1);
         break;
     case 1:
-        if (s->argv[at].len < 100) /* errors repeat strange words; how much of a long one is a matter of taste */
+        if (s->argv[at].len <
+            100) /* errors repeat strange words; how much of a long one is a matter of taste */
             add(d, s->argv[at]);
         break;
     case 2:
@@ -590,8 +591,13 @@ static bool is_word(kv_slice arg, const char *word)
 /* What damage may have changed: how the reply is to be compared. */
 static void settle(step *s)
 {
-    if (s->how == COMPARE_SCAN && (s->argc < 2 || !is_word(s->argv[1], "0")))
-        s->how = COMPARE_TYPE; /* an error, or a page of something */
+    if (s->how == COMPARE_SCAN && s->argc < 2)
+        s->how = COMPARE_BYTES;
+    if (s->how == COMPARE_SCAN && !is_word(s->argv[1], "0")) { /* Redis takes "" and "-0" for 0; we do not */
+        free((char *)s->argv[1].data);
+        s->argv[1] = kv_slice_of(strdup("x1"), 2);
+        s->how = COMPARE_BYTES;
+    }
     if (s->how == COMPARE_RANDOM && s->argc > 1)
         s->how = COMPARE_BYTES;
     if (s->how == COMPARE_KEYS && s->argc > 1)

@@ -583,6 +583,20 @@ bool conn_ended(conn *c)
     return n == 0 || (n < 0 && (errno == ECONNRESET || errno == EPIPE));
 }
 
+bool conn_drain(conn *c, long long *ret_bytes)
+{
+    ssize_t n;
+
+    *ret_bytes = (long long)(c->len - c->used);
+    do {
+        c->used = c->len = 0;
+        errno = 0;
+        n = receive_more(c, monotonic_ms() + conn_patience_ms);
+        *ret_bytes += n > 0 ? n : 0;
+    } while (n > 0);
+    return n == 0 || errno == ECONNRESET || errno == EPIPE;
+}
+
 bool conn_silent(conn *c, int wait_ms)
 {
     return c->used == c->len && !ready(c, POLLIN, monotonic_ms() + wait_ms);

@@ -85,6 +85,8 @@ reply *conn_read_raw(conn *c, kv_slice *ret_raw);
 reply *conn_ask(conn *c, size_t argc, const kv_slice argv[]);
 /* True when the server closed the connection, having sent nothing more; waits for it. */
 bool conn_ended(conn *c);
+/* Reads to the end without looking at what it reads; false when the end does not come in time. */
+bool conn_drain(conn *c, long long *ret_bytes);
 /* True when nothing arrives within wait_ms: for what must not be answered. */
 bool conn_silent(conn *c, int wait_ms);
 
