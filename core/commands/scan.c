@@ -178,11 +178,36 @@ void kv_cmd_keys(kv_call *call)
     harvest_done(&h);
 }
 
+static void remember_first(void *arg, const entry *e)
+{
+    const entry **first = arg;
+
+    if (!*first)
+        *first = e;
+}
+
+/* The first live entry behind a random position; for when nearly all keys have expired, so that drawing found
+ * none. */
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static const entry *random_by_walking(kv_call *call)
+{
+    uint64_t cursor = *call->rng;
+    const entry *found = NULL;
+
+    for (int round = 0; round < 2 && !found; round++) {
+        do {
+            cursor = store_scan(call->store, cursor, remember_first, &found, call->now_ms);
+        } while (cursor && !found);
+    }
+    return found;
+}
+
 /* RANDOMKEY */
 void kv_cmd_randomkey(kv_call *call)
 {
     const entry *e = store_random(call->store, call->rng, call->now_ms);
 
+    if (!e && store_count(call->store))
+        e = random_by_walking(call);
     if (e)
         kv_reply_bulk(call->reply, entry_key(e));
     else
