@@ -230,8 +230,7 @@ static int data_run(connection *c, const batch *b, request run[])
     for (; n < b->count; n++) {
         const request *r = &b->requests[n];
 
-        if (!r->row || !r->row->run || !c->owner->server->direct[r->row->id] ||
-            !kv_command_arity_ok(r->row, r->argc) || (!memory_ok && (r->row->flags & KV_CMD_DENYOOM)))
+        if (!r->direct || !r->row->run || (!memory_ok && (r->row->flags & KV_CMD_DENYOOM)))
             break;
         run[n] = *r;
         if (c->flags & CONNECTION_REPLY_SKIP_NEXT)

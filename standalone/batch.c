@@ -1,18 +1,94 @@
-/* batch.c - see batch.h. SPDX-License-Identifier: MIT */
+/* batch.c - see batch.h.
+ *
+ * Three ways to parse a request, each for what the one before it leaves: a request that begins with the same
+ * bytes as its predecessor (most do: a client's pipeline is GET, GET, GET) needs no header parsed and no name
+ * looked up; a short one that is all there is parsed at once; the state machine takes the rest.
+ *
+ * Cost of a GET like the one before: about 60 instructions, its hash included.
+ *
+ * SPDX-License-Identifier: MIT */
 #include "batch.h"
 
-/* Finds the row and hashes the first key. */
-static inline void prepare(request *r, const kv_domain *domain, const kv_slice *argv, int argc, size_t end)
+void batch_init(batch *b, const bool direct[KV_COMMAND_COUNT])
 {
+    b->direct = direct;
+    b->opening.len = SIZE_MAX;
+}
+
+static inline void hash_key(request *r, const kv_domain *domain, int key)
+{
+    r->hashed = key > 0;
+    if (key > 0)
+        r->hash = domain_hash(domain, r->argv[key]);
+}
+
+static inline int first_key(const kv_command *row, int argc)
+{
+    return row && row->keys.first < argc ? row->keys.first : 0;
+}
+
+/* Finds the row and hashes the first key. */
+static void prepare(batch *b, const kv_domain *domain, const kv_slice *argv, int argc)
+{
+    request *r = &b->requests[b->count++];
     const kv_command *row = kv_command_find(argv[0]);
 
     r->row = row;
     r->argv = argv;
     r->argc = argc;
-    r->end = end;
-    r->hashed = row && row->keys.first > 0 && row->keys.first < argc;
-    if (r->hashed)
-        r->hash = domain_hash(domain, argv[row->keys.first]);
+    r->end = b->used;
+    r->direct = row && b->direct[row->id] && kv_command_arity_ok(row, argc);
+    hash_key(r, domain, first_key(row, argc));
+}
+
+/* ---- requests that begin like the one before ---- */
+
+/* Remembers how the last request, which resp_parse_small took, began. */
+static void remember(batch *b, const char *data)
+{
+    const request *r = &b->requests[b->count - 1];
+    size_t len = (size_t)(r->argv[0].data - data) + r->argv[0].len + 2;
+
+    b->opening.len = SIZE_MAX;
+    if (len < 8 || len > 16)
+        return;
+    memcpy(&b->opening.first, data, 8);
+    memcpy(&b->opening.last, data + len - 8, 8);
+    b->opening.len = len;
+    b->opening.row = r->row;
+    b->opening.argc = r->argc;
+    b->opening.key = first_key(r->row, r->argc);
+    b->opening.direct = r->direct;
+}
+
+/* Takes a request that begins like the one before; false: it does not, or it is not all there. Its bytes
+ * are then for the parsers. */
+static inline bool take_alike(batch *b, const kv_domain *domain, char *data, size_t len, kv_slice *argv)
+{
+    const batch_opening *o = &b->opening;
+    request *r = &b->requests[b->count];
+    uint64_t first, last;
+    char *end;
+
+    if (len < o->len)
+        return false;
+    memcpy(&first, data, 8);
+    memcpy(&last, data + o->len - 8, 8);
+    if (first != o->first || last != o->last)
+        return false;
+    end = resp_parse_small_arguments(data + o->len, data + len, argv + 1, o->argc - 1);
+    if (!end)
+        return false;
+    argv[0] = kv_slice_of(data + 8, o->len - 10); /* behind "*2 CRLF $3 CRLF" */
+    b->used += (size_t)(end - data);
+    r->row = o->row;
+    r->argv = argv;
+    r->argc = o->argc;
+    r->end = b->used;
+    r->direct = o->direct;
+    hash_key(r, domain, o->key);
+    b->count++;
+    return true;
 }
 
 /* One request by the state machine. Its argv stays in the parser, so no other request may follow. */
@@ -25,7 +101,7 @@ static batch_end parse_any(batch *b, resp_parser *parser, const resp_limits *lim
     b->used += used;
     switch (status) {
     case RESP_REQUEST:
-        prepare(&b->requests[b->count++], domain, parser->argv, parser->argc, b->used);
+        prepare(b, domain, parser->argv, parser->argc);
         return BATCH_FULL;
     case RESP_ERROR:
         return BATCH_ERROR;
@@ -45,17 +121,23 @@ batch_end batch_parse(batch *b, resp_parser *parser, const resp_limits *limits, 
     b->count = 0;
     b->used = 0;
     while (b->count < BATCH_REQUESTS && slices <= slices_end) {
-        size_t used;
+        char *at = data + b->used;
+        size_t left = len - b->used, used;
         int argc = 0;
 
-        if (b->used == len)
+        if (left == 0)
             return BATCH_MORE;
+        if (fresh && take_alike(b, domain, at, left, slices)) {
+            slices += b->opening.argc;
+            continue;
+        }
         if (fresh)
-            argc = resp_parse_small(data + b->used, len - b->used, slices, &used);
+            argc = resp_parse_small(at, left, slices, &used);
         if (argc == 0)
             return parse_any(b, parser, limits, domain, data, len);
         b->used += used;
-        prepare(&b->requests[b->count++], domain, slices, argc, b->used);
+        prepare(b, domain, slices, argc);
+        remember(b, at);
         slices += argc;
     }
     return BATCH_FULL;

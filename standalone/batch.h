@@ -18,6 +18,7 @@ typedef struct request {
     const kv_slice *argv;
     int argc;
     bool hashed; /* hash is that of the first key */
+    bool direct; /* the row has a function and the number of arguments fits it */
     uint64_t hash;
     size_t end; /* bytes of the input up to and with this request */
 } request;
@@ -29,12 +30,27 @@ typedef enum batch_end {
     BATCH_NOMEM,
 } batch_end;
 
+/* How the last request began: "*2 CRLF $3 CRLF GET CRLF". The next one is likely to begin alike, and is then
+ * known without being parsed so far. */
+typedef struct batch_opening {
+    uint64_t first, last; /* its first and last 8 bytes, which overlap */
+    size_t len;           /* 8..16; SIZE_MAX: nothing is known */
+    const kv_command *row;
+    int argc, key; /* key: where the first one stands, or 0 */
+    bool direct;
+} batch_opening;
+
 typedef struct batch {
     request requests[BATCH_REQUESTS];
     int count;
     size_t used; /* bytes of the input that are done with when the requests are */
+    batch_opening opening;
+    const bool *direct; /* by row id: see dispatch_is_direct */
     kv_slice slices[BATCH_SLICES];
 } batch;
+
+/* Before first use. direct must outlive the batch. */
+void batch_init(batch *b, const bool direct[KV_COMMAND_COUNT]);
 
 /* Parses whole requests from data until the batch is full or the input ends. The requests point into
  * data, into the batch and into parser, until the next call. domain: of the hash. */

@@ -139,8 +139,7 @@ static void run_request(connection *c, const request *r) KV_REQUIRES(kv_epoch_he
     kv_call *call = &w->call;
     const kv_command *row = r->row;
 
-    if (!row || !w->server->direct[row->id] || !kv_command_arity_ok(row, r->argc) ||
-        !(c->flags & CONNECTION_AUTHENTICATED) || w->refuse_memory) {
+    if (!r->direct || !(c->flags & CONNECTION_AUTHENTICATED) || w->refuse_memory) {
         row = dispatch_resolve(c, r);
         if (!row)
             return;

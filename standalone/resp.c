@@ -36,19 +36,17 @@
 
 /* ---- the fast form ---- */
 
-/* Reads "d CRLF" to "dddd CRLF" at p. Returns the byte after it, or NULL: another form. */
-static inline char *small_length(char *p, size_t *ret_len)
+/* Reads "ddd CRLF" and "dddd CRLF" at p, which begins with two digits. Returns the byte after it, or NULL:
+ * another form. */
+static char *small_length(char *p, size_t *ret_len)
 {
-    unsigned first = (unsigned char)p[0] - '0';
-    size_t value = first;
-    int digits = 1;
+    size_t value = (size_t)(p[0] - '0') * 10 + (size_t)(p[1] - '0');
+    int digits = 2;
 
-    if (first > 9)
-        return NULL;
     while (p[digits] != '\r') {
         unsigned digit = (unsigned char)p[digits] - '0';
 
-        if (digit > 9 || first == 0 || ++digits > 4)
+        if (digit > 9 || p[0] == '0' || ++digits > 4)
             return NULL;
         value = value * 10 + digit;
     }
@@ -56,28 +54,56 @@ static inline char *small_length(char *p, size_t *ret_len)
     return p + digits + 2;
 }
 
+/* Reads "$d CRLF" to "$dddd CRLF" at p. A header may be read from the slack, but then the end is passed and
+ * nothing is taken. */
+static inline char *small_header(char *p, size_t *ret_len)
+{
+    unsigned first = (unsigned char)p[1] - '0', second = (unsigned char)p[2] - '0';
+
+    if (p[0] != '$' || first > 9)
+        return NULL;
+    if (p[2] == '\r') {
+        *ret_len = first;
+        return p + 4;
+    }
+    if (second > 9 || first == 0)
+        return NULL;
+    if (p[3] == '\r') {
+        *ret_len = first * 10 + second;
+        return p + 5;
+    }
+    return small_length(p + 1, ret_len);
+}
+
+char *resp_parse_small_arguments(char *p, char *end, kv_slice argv[], int count)
+{
+    for (kv_slice *argument = argv, *last = argv + count; argument < last; argument++) {
+        size_t len;
+
+        if (p >= end)
+            return NULL;
+        p = small_header(p, &len);
+        if (!p || end - p < (ptrdiff_t)len + 2)
+            return NULL;
+        argument->data = p;
+        argument->len = len;
+        p += len + 2;
+    }
+    return p;
+}
+
 int resp_parse_small(char *data, size_t len, kv_slice argv[RESP_SMALL_ARGS], size_t *ret_used)
 {
-    char *p = data, *end = data + len;
+    char *end;
     int argc;
 
-    if (len < 4 || p[0] != '*' || p[2] != '\r' || p[1] < '1' || p[1] > '9')
+    if (len < 4 || data[0] != '*' || data[2] != '\r' || data[1] < '1' || data[1] > '9')
         return 0;
-    argc = p[1] - '0';
-    p += 4;
-    for (int i = 0; i < argc; i++) {
-        size_t bulk_len;
-
-        /* A header may be read from the slack, but then the end is passed and nothing is taken. */
-        if (p >= end || p[0] != '$')
-            return 0;
-        p = small_length(p + 1, &bulk_len);
-        if (!p || p > end || (size_t)(end - p) < bulk_len + 2)
-            return 0;
-        argv[i] = kv_slice_of(p, bulk_len);
-        p += bulk_len + 2;
-    }
-    *ret_used = (size_t)(p - data);
+    argc = data[1] - '0';
+    end = resp_parse_small_arguments(data + 4, data + len, argv, argc);
+    if (!end)
+        return 0;
+    *ret_used = (size_t)(end - data);
     return argc;
 }
 

@@ -65,6 +65,8 @@ resp_status resp_parse(resp_parser *parser, const resp_limits *limits, char *dat
  * sets *ret_used, or 0: let resp_parse look at it. Reads up to RESP_SLACK bytes behind len. Needs no
  * limits, since what it accepts is below all of them but for the arguments before AUTH (10, 16 kB). */
 int resp_parse_small(char *data, size_t len, kv_slice argv[RESP_SMALL_ARGS], size_t *ret_used);
+/* The part of it that reads count bulks at p. Returns the byte after them, or NULL. */
+char *resp_parse_small_arguments(char *p, char *end, kv_slice argv[], int count);
 
 /* Whether a first argument is that of an HTTP request: a browser that was tricked into speaking to us. */
 bool resp_is_http(kv_slice name);

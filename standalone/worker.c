@@ -294,6 +294,7 @@ int worker_init(worker *w, struct server *s, int index)
     w->input = calloc(1, WORKER_INPUT_BYTES + RESP_SLACK);
     if (getrandom(&w->rng, sizeof w->rng, 0) != sizeof w->rng)
         w->rng = (uint64_t)clock_ms() + (uint64_t)index;
+    batch_init(&w->batch, s->direct);
     init_call(w);
     return w->wakeup_fd >= 0 && w->input && init_events(w) == 0 ? 0 : -1;
 }
