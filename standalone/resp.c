@@ -60,19 +60,17 @@ static inline char *small_header(char *p, size_t *ret_len)
 {
     unsigned first = (unsigned char)p[1] - '0', second = (unsigned char)p[2] - '0';
 
+    if (__builtin_expect(p[0] == '$' && p[3] == '\r' && second <= 9 && first - 1 <= 8, 1)) {
+        *ret_len = first * 10 + second;
+        return p + 5;
+    }
     if (p[0] != '$' || first > 9)
         return NULL;
     if (p[2] == '\r') {
         *ret_len = first;
         return p + 4;
     }
-    if (second > 9 || first == 0)
-        return NULL;
-    if (p[3] == '\r') {
-        *ret_len = first * 10 + second;
-        return p + 5;
-    }
-    return small_length(p + 1, ret_len);
+    return second > 9 || first == 0 ? NULL : small_length(p + 1, ret_len);
 }
 
 char *resp_parse_small_arguments(char *p, char *end, kv_slice argv[], int count)

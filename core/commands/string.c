@@ -146,16 +146,12 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void set_run(kv_cal
     }
 }
 
-/* SET key value [a condition] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL] */
-void kv_cmd_set(kv_call *call)
+/* SET with options. */
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void set_with_options(kv_call *call)
 {
     struct set set = { .value = call->argv[2] };
     int err;
 
-    if (call->argc == 3) {
-        reply_put(call, put(call, call->argv[2], KV_FOREVER));
-        return;
-    }
     if (!set_options(call, &set))
         return;
     err = expiry_deadline(&set.expiry, call->now_ms, &set.deadline_ms);
@@ -165,6 +161,15 @@ void kv_cmd_set(kv_call *call)
         reply_put(call, put(call, set.value, set.deadline_ms));
     else
         set_run(call, &set);
+}
+
+/* SET key value [a condition] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL] */
+void kv_cmd_set(kv_call *call)
+{
+    if (__builtin_expect(call->argc == 3, 1))
+        reply_put(call, put(call, call->argv[2], KV_FOREVER));
+    else
+        set_with_options(call);
 }
 
 /* SETEX and PSETEX key time value */
@@ -362,7 +367,7 @@ void kv_cmd_getrange(kv_call *call)
 {
     int64_t start, end;
     const entry *e;
-    kv_bytes *owner;
+    kv_bytes *owner = NULL;
     kv_slice value;
     int err = kv_arg_int(call, 2, &start);
 
