@@ -12,7 +12,7 @@
 #include "fuzz.h"
 #include "store.h"
 
-enum { keys_max = 8192, now_ms = 1000000 };
+enum { keys_max = 4096, now_ms = 1000000 };
 
 typedef struct walk {
     kv_store *store;
@@ -110,10 +110,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&w, 0, sizeof w);
     w.store = kv_store_new(&options);
     must(w.store);
-    if (size > 400)
-        size = 400;
+    if (size > 240)
+        size = 240;
     for (size_t i = 0; i + 1 < size; i += 2) {
-        int from = (data[i] >> 2) * 128 + (data[i + 1] & 15) * 8, count = 1 + (data[i + 1] >> 4) * 24;
+        int from = (data[i] >> 2) * 64 + (data[i + 1] & 15) * 4, count = 1 + (data[i + 1] >> 4) * 12;
 
         switch (data[i] & 3) {
         case 0:
