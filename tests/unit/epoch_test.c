@@ -94,12 +94,14 @@ KV_UNCHECKED static void obey(puppet *p)
 static void *puppet_main(void *arg)
 {
     puppet *p = arg;
+    bool last = false;
 
-    do {
+    while (!last) {
         sem_wait(&p->told);
         obey(p);
+        last = p->order == STOP;
         sem_post(&p->done);
-    } while (p->order != STOP);
+    }
     return NULL;
 }
 
