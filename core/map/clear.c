@@ -12,6 +12,7 @@ typedef struct remains {
 } remains;
 
 struct map_debris {
+    garbage garbage; /* when memory is out for retiring what it holds */
     kv_domain *domain;
     size_t shards, at; /* the shard being dismantled */
     size_t position;   /* in its directory */
@@ -99,32 +100,49 @@ int map_clear(map *m, void (*under_lock)(void *arg), void *arg, map_debris **ret
     }
 }
 
-static void retire_segment(kv_domain *domain, segment *s)
-{
-    segment_cursor cursor = { 0 };
-    segment_slot slot;
+/* What becomes of what is found in debris: it is retired, or freed at once when no reader can be left. */
+typedef struct disposal {
+    void (*entry)(kv_domain *domain, entry *e);
+    void (*segment)(kv_domain *domain, segment *s);
+    void (*directory)(kv_domain *domain, uint64_t directory);
+} disposal;
 
-    while (segment_walk(s, &cursor, &slot))
-        entry_retire(domain, slot.entry);
-    segment_retire(domain, s);
-}
+static const disposal retiring = { entry_retire, segment_retire, directory_retire };
+static const disposal freeing = { entry_free, segment_free, directory_free };
 
-/* The next segment of the debris; NULL at the end. */
-static segment *debris_next(map_debris *debris)
+/* Disposes of the next segment and what is in it; false: there was none. */
+static bool debris_step(map_debris *debris, const disposal *way)
 {
+    kv_domain *domain = debris->domain;
+
     for (; debris->at < debris->shards; debris->at++, debris->position = 0) {
         remains *r = &debris->remains[debris->at];
         _Atomic uint64_t *words = (_Atomic uint64_t *)(uintptr_t)(r->directory & ADDRESS);
         segment *s = NULL;
+        segment_cursor cursor = { 0 };
+        segment_slot slot;
 
         if (r->directory)
             s = directory_next(words, (unsigned)(r->directory >> 58), &debris->position);
-        if (s)
-            return s;
+        if (s) {
+            while (segment_walk(s, &cursor, &slot))
+                way->entry(domain, slot.entry);
+            way->segment(domain, s);
+            return true;
+        }
         if (r->directory && words != &r->first)
-            directory_retire(debris->domain, r->directory);
+            way->directory(domain, r->directory);
     }
-    return NULL;
+    return false;
+}
+
+/* The domain ends, and nobody reads any more. */
+static void release_debris(kv_domain *domain, void *memory)
+{
+    (void)domain;
+    while (debris_step(memory, &freeing))
+        ;
+    debris_delete(memory);
 }
 
 bool map_debris_free(map_debris *debris, size_t max_segments)
@@ -135,13 +153,14 @@ bool map_debris_free(map_debris *debris, size_t max_segments)
     domain_thread *held = epoch_hold(domain);
     bool left = true;
 
-    for (size_t i = 0; held && left && i < max_segments; i++) {
-        segment *s = debris_next(debris);
-
-        if (s)
-            retire_segment(domain, s);
-        else
-            left = false;
+    for (size_t i = 0; left && i < max_segments; i++) {
+        if (epoch_reserve(domain, SEGMENT_BUCKETS * BUCKET_SLOTS + 2) != 0) {
+            debris->garbage.release = release_debris;
+            epoch_leave_behind(domain, &debris->garbage);
+            epoch_let_go(domain, held);
+            return false;
+        }
+        left = debris_step(debris, &retiring);
     }
     epoch_let_go(domain, held);
     if (!left)

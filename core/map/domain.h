@@ -34,6 +34,11 @@ typedef void epoch_release_fn(kv_domain *domain, void *memory);
 void epoch_retire(kv_domain *domain, void *memory, size_t size_bytes, epoch_release_fn *release)
     KV_EXCLUDES(kv_shard_held);
 
+/* Makes sure that n blocks can be retired by this thread, whatever becomes of memory: asked by whoever is about
+ * to unlink them, while it can still refuse. KV_ENOMEM. The few segments that a change of one key may
+ * replace need not be counted. */
+static inline int epoch_reserve(kv_domain *domain, size_t n);
+
 /* Waits until everything retired so far by this thread, and by threads that have exited, was released;
  * for tests and for the end of a store. Callers are in no epoch. */
 void epoch_drain(kv_domain *domain) KV_EXCLUDES(kv_shard_held) KV_EXCLUDES(kv_epoch_held);
@@ -92,6 +97,15 @@ KV_UNCHECKED static inline void epoch_leave(kv_domain *domain)
 
     if (__builtin_expect(t && t->nest > 0, 1)) /* or epoch_enter had failed */
         domain_thread_leave(t);
+}
+
+static inline int epoch_reserve(kv_domain *domain, size_t n)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    if (__builtin_expect(t && t->spare && n <= EPOCH_RESERVE_ALWAYS, 1))
+        return 0;
+    return t ? epoch_reserve_more(t, n) : KV_ENOMEM;
 }
 
 static inline void *slab_alloc(kv_domain *domain, size_t size_bytes)

@@ -40,7 +40,7 @@ struct kv_domain {
     struct domain_thread *threads;
     uint32_t thread_count;
     bag *orphans, **orphans_tail; /* bags of threads that have exited */
-    struct garbage *garbage;      /* unlinked by a thread that could not have a record */
+    struct garbage *left_behind;  /* see epoch_leave_behind */
     _Atomic uint32_t anonymous;   /* threads inside an epoch without a record */
     _Atomic size_t allocated_bytes;
     _Atomic size_t slab_bytes;

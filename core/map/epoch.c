@@ -25,7 +25,8 @@
  * quiescent points: quiescent-state based reclamation, as in liburcu's QSBR. Epochs are Fraser's
  * (Practical lock-freedom, 2004, section 5.2.3); bags and the sealing rule are those of crossbeam-epoch.
  *
- * Bags are recycled per thread: nothing is allocated in the steady state. Trying to advance costs one
+ * Bags are recycled per thread: nothing is allocated in the steady state. A thread keeps a spare one, got
+ * before anything is unlinked (epoch_reserve), so that retiring never needs memory that is not there. Trying to advance costs one
  * system call, so it is done once per some bags or bytes. A stalled reader is never waited for; it is
  * counted in epoch_stats and memory grows until it moves. A thread that exits leaves its bags to the
  * domain, where whoever advances next empties them.
@@ -42,6 +43,7 @@
 #include <unistd.h>
 
 #include "domain_private.h"
+#include "segment.h"
 #include "thread.h"
 
 #define BAG_ITEMS     126
@@ -280,6 +282,24 @@ void epoch_let_go(kv_domain *domain, domain_thread *held)
 
 /* ---- retiring ---- */
 
+int epoch_reserve_more(domain_thread *t, size_t n)
+{
+    size_t bags = 1 + n / (BAG_ITEMS - 1);
+
+    if (t->spares < bags)
+        collect(t);
+    while (t->spares < bags) {
+        bag *b = domain_alloc(t->domain, sizeof *b, 64);
+
+        if (!b)
+            return KV_ENOMEM;
+        b->next = t->spare;
+        t->spare = b;
+        t->spares++;
+    }
+    return 0;
+}
+
 /* A bag with room, by all means but waiting for ever. */
 static bag *bag_with_room(domain_thread *t)
 {
@@ -325,6 +345,24 @@ void epoch_retire(kv_domain *domain, void *memory, size_t size_bytes, epoch_rele
     if (__builtin_expect(t->budget > BYTES_PER_TRY && b->bytes > BYTES_PER_TRY / 2, 0)) {
         seal(t);
         try_now(t);
+    }
+}
+
+void epoch_leave_behind(kv_domain *domain, garbage *g)
+{
+    lock_acquire(&domain->threads_lock);
+    g->next = domain->left_behind;
+    domain->left_behind = g;
+    lock_release(&domain->threads_lock);
+}
+
+static void release_left_behind(kv_domain *domain)
+{
+    while (domain->left_behind) {
+        garbage *g = domain->left_behind;
+
+        domain->left_behind = g->next;
+        g->release(domain, g);
     }
 }
 
@@ -521,6 +559,7 @@ void epoch_done(kv_domain *domain)
             domain_free(domain, bag_new(t), sizeof(bag));
     }
     empty_all(domain, domain->orphans);
+    release_left_behind(domain);
     domain_thread *t = domain->threads;
 
     while (t) {

@@ -102,7 +102,7 @@ static bool sweep_some(sweep *w, map_shard *s, uint64_t *hash)
 /* One shard, until it ends (true) or *segments_left is used up. */
 static bool sweep_shard(map *m, sweep *w, size_t index, uint64_t *hash, uint32_t *pass, size_t *segments_left)
 {
-    for (;;) {
+    while (epoch_reserve(m->domain, BATCH_MAX) == 0) { /* or memory is out: the next cycle will do it */
         map_shard *s = map_lock(m, *hash);
         shard_extra *extra = shard_extra_of(s);
         uint64_t start = s->bits ? (uint64_t)s->index << (64 - s->bits) : 0;
@@ -127,6 +127,7 @@ static bool sweep_shard(map *m, sweep *w, size_t index, uint64_t *hash, uint32_t
         if (worked && --*segments_left == 0)
             return false;
     }
+    return false;
 }
 
 size_t map_expire(map *m, uint64_t *position, int64_t now_ms, size_t max_segments, map_due_fn *due, void *arg)

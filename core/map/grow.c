@@ -188,12 +188,24 @@ void shard_discard_index(map_shard *s)
     shard_extra_of(s)->deepest = 0;
 }
 
-void directory_retire(kv_domain *domain, uint64_t word)
+static directory *directory_of_word(uint64_t word)
 {
     directory *d = (directory *)((uintptr_t)(word & ADDRESS) - sizeof(directory));
 
     d->garbage.size_bytes = directory_bytes((unsigned)(word >> 58));
+    return d;
+}
+
+void directory_retire(kv_domain *domain, uint64_t word)
+{
+    directory *d = directory_of_word(word);
+
     epoch_retire(domain, d, d->garbage.size_bytes, release_directory);
+}
+
+void directory_free(kv_domain *domain, uint64_t word)
+{
+    release_directory(domain, directory_of_word(word));
 }
 
 /* ---- growing ---- */

@@ -40,6 +40,9 @@ typedef struct garbage {
     size_t size_bytes;
 } garbage;
 
+/* Keeps what could not be retired for want of memory until the domain ends, and releases it then. */
+void epoch_leave_behind(kv_domain *domain, garbage *g);
+
 typedef struct bucket {
     _Atomic uint64_t tags; /* bytes 0..6: tags, 0 for a free slot; byte 7: overflow counter, 255 sticks */
     _Atomic uint64_t words[BUCKET_SLOTS];

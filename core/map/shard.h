@@ -215,9 +215,10 @@ size_t root_size(unsigned bits);
 segment *directory_next(_Atomic uint64_t *words, unsigned depth, size_t *position);
 /* Makes all of the index garbage of the shard; the entries are left alone. */
 void shard_discard_index(map_shard *s);
-/* Retires a directory, given as its word, that is not a shard's own. */
 size_t directory_bytes(unsigned depth);
+/* Retires, or frees, a directory, given as its word, that is not a shard's own. */
 void directory_retire(kv_domain *domain, uint64_t directory);
+void directory_free(kv_domain *domain, uint64_t directory);
 /* Stores the segment's directory word again, because its chain flag has changed. */
 void shard_republish(map_shard *s, uint64_t hash, segment *changed);
 

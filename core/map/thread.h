@@ -65,6 +65,10 @@ typedef struct domain_thread {
     _Atomic size_t retired_bytes; /* written by this thread only */
 } domain_thread;
 
+/* A spare bag holds at least so many blocks, and some garbage of the index with them. */
+#define EPOCH_RESERVE_ALWAYS 64
+int epoch_reserve_more(domain_thread *t, size_t n);
+
 /* The record used last by this thread; a dummy of no domain at first. */
 extern _Thread_local domain_thread *domain_self __attribute__((tls_model("initial-exec")));
 

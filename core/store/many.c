@@ -165,7 +165,9 @@ int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], store_put_
 
     if (n == 0)
         return 0;
-    err = put_many_prepare(&m);
+    err = epoch_reserve(store->domain, n);
+    if (!err)
+        err = put_many_prepare(&m);
     if (!err) {
         map_lock_many(m.keys, n, m.scratch);
         err = put_many_check(&m, condition);
@@ -229,6 +231,8 @@ int store_delete_many(kv_store *store, size_t n, const kv_slice names[], size_t 
     *ret_removed = 0;
     if (n == 0)
         return 0;
+    if (epoch_reserve(store->domain, n) != 0)
+        return KV_ENOMEM;
     if (n > ON_STACK) {
         block = domain_alloc(store->domain, block_bytes, 16);
         if (!block)
@@ -315,6 +319,9 @@ int store_transfer_key(kv_store *from, store_key from_key, kv_store *to, store_k
 
     if (from == to && from_key.hash == to_key.hash && kv_slice_equal(from_key.name, to_key.name))
         return KV_ESAMEKEY;
+    err = epoch_reserve(from->domain, 2);
+    if (err)
+        return err;
     map_lock_many(t.keys, 2, scratch);
     err = transfer_under_locks(&t);
     map_unlock_many(t.keys, 2, scratch);

@@ -327,8 +327,10 @@ int store_update_version(kv_store *store, store_key key, kv_step *step, void *ar
 {
     kv_slot slot = { .store = store, .key = key, .now_ms = now_ms };
     entry *garbage = NULL;
-    int err;
+    int err = epoch_reserve(store->domain, 1);
 
+    if (err)
+        return err;
     slot.shard = map_lock(store->map, key.hash);
     slot_load(&slot);
     err = step(&slot, arg);
@@ -352,7 +354,7 @@ int store_update(kv_store *store, store_key key, kv_step *step, void *arg, int64
 
 int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t now_ms)
 {
-    entry *fresh = entry_new(store->domain, parts);
+    entry *fresh = epoch_reserve(store->domain, 1) == 0 ? entry_new(store->domain, parts) : NULL;
     map_shard *shard;
     map_place place;
     int err = 0;
