@@ -234,12 +234,11 @@ KV_UNDER_LOCK static int get_change_load(kv_slot *slot, struct get_change *get)
 
 static void get_change_reply(kv_call *call, const struct get_change *get, int err)
 {
-    if (err && err != KV_ENOKEY) {
-        expiry_reply_error(call, err);
-        return;
-    }
     kv_note_read(call, get->old);
-    reply_string(call, get->old);
+    if (err && err != KV_ENOKEY)
+        expiry_reply_error(call, err);
+    else
+        reply_string(call, get->old);
 }
 
 KV_UNDER_LOCK static int getdel_step(kv_slot *slot, void *arg)
