@@ -68,6 +68,7 @@ static void run_requests(actor_batch *b, kv_call *call) KV_REQUIRES(kv_epoch_hel
         r->row->run(call);
         stats_add(&s->calls[r->row->id], 1);
     }
+    b->call = NULL;
 }
 
 static void run_batch(actor_message *message)
