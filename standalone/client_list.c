@@ -48,7 +48,7 @@ typedef struct findings {
 typedef struct survey {
     worker_message back;
     connection *asker;
-    bool kill;
+    bool kill, kills_asker;
     client_filter filter;
     _Atomic int left; /* workers that have not looked yet */
     int worker_count;
@@ -114,7 +114,7 @@ static void kill_client(findings *f, connection *c)
 {
     f->killed++;
     if (c == f->survey->asker)
-        c->flags |= CONNECTION_CLOSE_AFTER;
+        f->survey->kills_asker = true;
     else
         connection_close(c);
 }
@@ -215,6 +215,8 @@ static void answer(survey *s, kv_reply *reply)
         reply_killed(s, reply);
     else
         reply_list(s, reply);
+    if (s->kills_asker)
+        s->asker->flags |= CONNECTION_CLOSE_AFTER;
 }
 
 /* ---- travelling ---- */
