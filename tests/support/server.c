@@ -46,17 +46,20 @@ static void tick(void)
 
 /* ---- programs and directories ----------------------------------------------------------- */
 
+/* What was found stays: programs_found holds on to it. */
 static const char *find_in_path(const char *name)
 {
-    static char found[PATH_MAX];
+    static char *programs_found[16];
+    static size_t count;
+    char found[PATH_MAX];
     const char *path = getenv("PATH");
 
     while (path && *path) {
         size_t len = strcspn(path, ":");
 
         snprintf(found, sizeof found, "%.*s/%s", (int)len, path, name);
-        if (access(found, X_OK) == 0)
-            return strdup(found);
+        if (access(found, X_OK) == 0 && count < sizeof programs_found / sizeof *programs_found)
+            return programs_found[count++] = strdup(found);
         path += len + (path[len] == ':');
     }
     return NULL;
