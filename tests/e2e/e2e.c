@@ -85,6 +85,14 @@ long long resident_bytes(pid_t pid)
     return pages * sysconf(_SC_PAGESIZE);
 }
 
+void assert_grown_less(const server *s, long long before, long long bytes)
+{
+#ifdef KV_SANITIZED
+    bytes += 512LL << 20;
+#endif
+    assert_true(resident_bytes(server_pid(s)) - before < bytes);
+}
+
 int thread_count(pid_t pid)
 {
     char path[64];

@@ -42,6 +42,9 @@ const char *kvserver_path(void);
 
 /* Resident memory and threads of a process; time it spent in user and kernel mode. */
 long long resident_bytes(pid_t pid);
+/* The server's memory is what it was before and less than bytes more: a sanitizer, which keeps what was freed for a
+ * while, is allowed half a gigabyte. */
+void assert_grown_less(const server *s, long long before, long long bytes);
 int thread_count(pid_t pid);
 long long cpu_ms(pid_t pid);
 

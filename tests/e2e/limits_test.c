@@ -17,15 +17,6 @@
 
 static const long long megabyte = 1 << 20;
 
-/* Its memory is what it was before, and less than so many bytes. A sanitizer keeps what was freed for a while. */
-static void assert_grown_less(server *s, long long before, long long bytes)
-{
-#ifdef KV_SANITIZED
-    bytes += 512 * megabyte;
-#endif
-    assert_true(resident_bytes(server_pid(s)) - before < bytes);
-}
-
 /* ---- connections ------------------------------------------------------------------------ */
 
 static void more_than_maxclients_are_turned_away(void **state)
