@@ -93,11 +93,13 @@ static int map_set(subject *s, kv_slice name, kv_slice value) KV_REQUIRES(kv_epo
 int subject_set(subject *s, uint64_t key)
 {
     char name[KEY_SIZE], value[SUBJECT_VALUE_MAX];
-    kv_slice key_slice = kv_slice_of(name, sizeof name), value_slice = kv_slice_of(value, s->value_size);
+    kv_slice key_slice, value_slice;
     int err;
 
     key_bytes(key, name);
     value_bytes(key, value, s->value_size);
+    key_slice = kv_slice_of(name, sizeof name);
+    value_slice = kv_slice_of(value, s->value_size);
     if (s->store) {
         kv_set_options options = { .deadline_ms = s->deadline_ms };
 
