@@ -46,7 +46,7 @@ static void tick(void)
 
 /* ---- programs and directories ----------------------------------------------------------- */
 
-/* What was found stays: programs_found holds on to it. */
+/* What was found stays, and is found again. */
 static const char *find_in_path(const char *name)
 {
     static char *programs_found[16];
@@ -54,11 +54,14 @@ static const char *find_in_path(const char *name)
     char found[PATH_MAX];
     const char *path = getenv("PATH");
 
-    while (path && *path) {
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(strrchr(programs_found[i], '/') + 1, name) == 0)
+            return programs_found[i];
+    while (path && *path && count < sizeof programs_found / sizeof *programs_found) {
         size_t len = strcspn(path, ":");
 
         snprintf(found, sizeof found, "%.*s/%s", (int)len, path, name);
-        if (access(found, X_OK) == 0 && count < sizeof programs_found / sizeof *programs_found)
+        if (access(found, X_OK) == 0)
             return programs_found[count++] = strdup(found);
         path += len + (path[len] == ':');
     }
