@@ -60,6 +60,7 @@ enum category {
     CATEGORY_BLOCKING = 1 << 8,
     CATEGORY_DANGEROUS = 1 << 9,
     CATEGORY_CONNECTION = 1 << 10,
+    CATEGORY_SCRIPTING = 1 << 11,
 };
 
 static const struct word categories[] = {
@@ -74,17 +75,27 @@ static const struct word categories[] = {
     { CATEGORY_BLOCKING, "@blocking" },
     { CATEGORY_DANGEROUS, "@dangerous" },
     { CATEGORY_CONNECTION, "@connection" },
+    { CATEGORY_SCRIPTING, "@scripting" },
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* A group may be a category, too; containers are in neither. */
+static unsigned group_category(const kv_command *row)
+{
+    if (row->run && strcmp(row->group, "string") == 0)
+        return CATEGORY_STRING;
+    if (row->run && strcmp(row->group, "scripting") == 0)
+        return CATEGORY_SCRIPTING;
+    return 0;
+}
 
 static unsigned row_categories(const kv_command *row)
 {
     unsigned f = row->flags;
 
     return (f & KV_CMD_KEYSPACE ? CATEGORY_KEYSPACE : 0u) | (f & KV_CMD_READONLY ? CATEGORY_READ : 0u) |
-           (f & KV_CMD_WRITE ? CATEGORY_WRITE : 0u) |
-           (strcmp(row->group, "string") == 0 ? CATEGORY_STRING : 0u) |
+           (f & KV_CMD_WRITE ? CATEGORY_WRITE : 0u) | group_category(row) |
            (f & KV_CMD_PUBSUB ? CATEGORY_PUBSUB : 0u) | (f & KV_CMD_ADMIN ? CATEGORY_ADMIN : 0u) |
            (f & KV_CMD_FAST ? CATEGORY_FAST : CATEGORY_SLOW) |
            (f & KV_CMD_BLOCKING ? CATEGORY_BLOCKING : 0u) |
