@@ -356,27 +356,28 @@ typedef struct options {
     size_t server_options_count;
 } options;
 
+static bool read_option(options *o, const char *name, const char *value)
+{
+    if (strcmp(name, "--seed") == 0)
+        o->seed = strtoull(value, NULL, 0);
+    else if (strcmp(name, "--commands") == 0)
+        o->commands = strtoull(value, NULL, 0);
+    else if (strcmp(name, "--left") == 0)
+        o->left = value;
+    else if (strcmp(name, "--right") == 0)
+        o->right = value;
+    else if (strcmp(name, "--option") == 0 && o->server_options_count < 15)
+        o->server_options[o->server_options_count++] = value;
+    else
+        return false;
+    return true;
+}
+
 static bool read_options(options *o, int argc, char **argv)
 {
-    for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-
-        if (!value)
+    for (int i = 1; i < argc; i += 2)
+        if (i + 1 == argc || !read_option(o, argv[i], argv[i + 1]))
             return false;
-        if (strcmp(argv[i], "--seed") == 0)
-            o->seed = strtoull(value, NULL, 0);
-        else if (strcmp(argv[i], "--commands") == 0)
-            o->commands = strtoull(value, NULL, 0);
-        else if (strcmp(argv[i], "--left") == 0)
-            o->left = value;
-        else if (strcmp(argv[i], "--right") == 0)
-            o->right = value;
-        else if (strcmp(argv[i], "--option") == 0 && o->server_options_count < 15)
-            o->server_options[o->server_options_count++] = value;
-        else
-            return false;
-        i++;
-    }
     return true;
 }
 
