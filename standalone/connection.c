@@ -36,12 +36,18 @@
 
 #include "dispatch.h"
 #include "server.h"
+#include "socket_io.h"
 
 #define TAIL_SHORT     (16 * 1024)   /* tails up to here go through the worker's buffer */
 #define READ_MAX       (1024 * 1024) /* bytes of one read into c->input */
 #define OUTPUT_KEEP    (64 * 1024)   /* the buffer that a worker's output keeps */
 #define UNKNOWN_OUTPUT (16 * 1024)   /* what a client that is not authenticated may leave unread */
 #define TURN_MS        5
+
+/* What makes a flush more than sending. */
+#define UNCOMMON                                                                          \
+    (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED | CONNECTION_READY | \
+     CONNECTION_ACTOR_WAITING | CONNECTION_DRAINING)
 
 static void on_event(evutil_socket_t fd, short what, void *arg);
 
@@ -251,6 +257,31 @@ static void wait_for_next(connection *c)
     }
 }
 
+/* The common case: a few replies, which the socket takes at once, and nothing else to decide. False: it is
+ * not that, or not wholly; then flush does the rest. */
+static inline bool flush_at_once(connection *c)
+{
+    worker *w = c->owner;
+    output *out = &w->out;
+    ssize_t n;
+
+    if (c->pending || out->reference_count || out->failed || out->len == 0 || (c->flags & UNCOMMON))
+        return false;
+    n = socket_send(c->fd, out->data, out->len);
+    stats_add(&w->stats.writes, 1);
+    if (n < 0)
+        return false;
+    stats_add(&w->stats.output_bytes, (uint64_t)n);
+    if ((size_t)n < out->len || out->capacity > OUTPUT_KEEP) {
+        out->sent = (size_t)n;
+        return false;
+    }
+    out->len = 0;
+    if (c->wait != CONNECTION_READ)
+        wait_for_next(c);
+    return true;
+}
+
 void connection_flush(connection *c)
 {
     worker *w = c->owner;
@@ -258,6 +289,8 @@ void connection_flush(connection *c)
     output_status status = OUTPUT_EMPTY;
     size_t sent = 0;
 
+    if (flush_at_once(c))
+        return;
     if (c->flags & CONNECTION_CLOSING) {
         output_reset(&w->out, OUTPUT_KEEP);
         return;
@@ -483,7 +516,7 @@ static void read_own(connection *c)
         close_for_memory(c);
         return;
     }
-    n = received(c, recv(c->fd, in->data + in->start + in->len, room, 0));
+    n = received(c, socket_receive(c->fd, in->data + in->start + in->len, room));
     in->len += n;
     if (n)
         run_own(c);
@@ -496,7 +529,7 @@ static void read_shared(connection *c)
 
     if (kept)
         memcpy(w->input, c->input->data + c->input->start, kept);
-    n = received(c, recv(c->fd, w->input + kept, WORKER_INPUT_BYTES - kept, 0));
+    n = received(c, socket_receive(c->fd, w->input + kept, WORKER_INPUT_BYTES - kept));
     if (n)
         run_shared(c, kept + n);
 }

@@ -28,6 +28,7 @@ enum connection_flag {
     CONNECTION_NO_TOUCH = 1 << 9,
     CONNECTION_NO_EVICT = 1 << 10,
     CONNECTION_READY = 1 << 11,         /* its input may begin with a whole request */
+    CONNECTION_DRAINING = 1 << 13,      /* the server stops: closed when its replies are sent */
     CONNECTION_ACTOR_WAITING = 1 << 12, /* in the list for a place in the actor's queue */
 };
 

@@ -184,6 +184,16 @@ static bool must_stop(const connection *c, const output *out)
            output_buffered(out) >= DISPATCH_OUTPUT_BYTES;
 }
 
+void dispatch_begin_turn(worker *w)
+{
+    server *s = w->server;
+
+    w->call.now_ms = w->now_ms;
+    w->access = store_access_clock(w->now_ms);
+    w->call.value_max = (size_t)config_number(s->config, CONFIG_ID_proto_max_bulk_len);
+    w->output_limit = (size_t)config_client_limit(s->config, CONFIG_NORMAL).hard_bytes;
+}
+
 /* What stays the same for all requests of a batch. */
 static void begin_batch(connection *c)
 {
@@ -194,12 +204,10 @@ static void begin_batch(connection *c)
     call->host = c;
     call->db = c->db;
     call->store = s->databases.stores[c->db];
-    call->now_ms = w->now_ms;
-    call->access = c->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH : store_access_clock(w->now_ms);
-    call->value_max = (size_t)config_number(s->config, CONFIG_ID_proto_max_bulk_len);
+    call->access = c->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH : w->access;
     w->refuse_memory = atomic_load_explicit(&s->over_memory, memory_order_relaxed);
     w->reply.out = connection_output(c);
-    w->reply.out->limit = (size_t)config_client_limit(s->config, CONFIG_NORMAL).hard_bytes;
+    w->reply.out->limit = w->output_limit;
     if (w->reply.base.protocol != c->protocol)
         resp_reply_set_protocol(&w->reply, c->protocol);
 }

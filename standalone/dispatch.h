@@ -13,6 +13,9 @@
  * fewer than all when c was parked, closed or told to close, or when it has written enough for now. */
 int dispatch_batch(connection *c, const batch *b);
 
+/* Brings what requests need to know of clock and configuration up to date, for all of this turn. */
+void dispatch_begin_turn(worker *w);
+
 /* Prefetches what the first keys of the requests will touch. */
 void dispatch_prefetch(kv_store *store, const request requests[], int count) KV_REQUIRES(kv_epoch_held);
 

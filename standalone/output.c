@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "socket_io.h"
+
 #define FIRST_BYTES 16384
 #define PIECES_MAX  64
 
@@ -224,7 +226,7 @@ static ssize_t send_some(output *out, int fd)
     struct msghdr message = { .msg_iov = pieces };
 
     if (out->reference_count == out->references_sent)
-        return send(fd, out->data + out->sent, out->len - out->sent, MSG_NOSIGNAL);
+        return socket_send(fd, out->data + out->sent, out->len - out->sent);
     message.msg_iovlen = (size_t)gather(out, pieces);
     return sendmsg(fd, &message, MSG_NOSIGNAL);
 }

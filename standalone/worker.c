@@ -27,6 +27,7 @@
 
 #include "actor_batch.h"
 #include "connection.h"
+#include "dispatch.h"
 #include "server.h"
 
 /* ---- the mailbox ---- */
@@ -142,6 +143,7 @@ void worker_begin(worker *w)
         return;
     w->in_turn = true;
     w->now_ms = clock_ms();
+    dispatch_begin_turn(w);
     kv_thread_online(w->server->domain);
 }
 
@@ -224,6 +226,7 @@ void worker_drain(worker *w, int64_t until_ms)
     w->drain_until_ms = until_ms;
     for (connection *c = w->connections, *next; c; c = next) {
         next = c->next;
+        c->flags |= CONNECTION_DRAINING;
         if (!c->pending && !c->in_flight && !(c->flags & (CONNECTION_READY | CONNECTION_ACTOR_WAITING)))
             connection_close(c);
     }

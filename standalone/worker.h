@@ -66,8 +66,10 @@ struct worker {
     resp_reply reply;
     kv_call call;
     uint64_t rng;
-    unsigned sample;    /* calls since one was timed */
-    bool refuse_memory; /* this batch: over_memory of the server */
+    uint32_t access;     /* the access clock of this turn */
+    size_t output_limit; /* the hard limit of normal clients, in this turn */
+    unsigned sample;     /* calls since one was timed */
+    bool refuse_memory;  /* this batch: over_memory of the server */
     stats stats;
 };
 
