@@ -178,8 +178,6 @@ int kv_slot_append(kv_slot *slot, kv_slice more, size_t max_bytes, size_t *ret_l
     *ret_len = old.len + more.len;
     if (!slot->live)
         return kv_slot_set(slot, more);
-    if (more.len == 0)
-        return 0;
 
     entry_value(slot->live, &owner);
     if (owner && kv_bytes_extend(owner, old.len, more)) {

@@ -307,7 +307,13 @@ static void object_encoding_tells_how_a_string_came_about(void **state)
     expect(s, ":2", "SETRANGE", "k", "0", "12");
     encoding("raw");
     expect(s, ":1", "COPY", "k", "k2");
-    expect_like(s, "$*", "OBJECT", "ENCODING", "k2");
+    expect(s, "$raw", "OBJECT", "ENCODING", "k2");
+    expect(s, "+OK", "SET", "k", "5");
+    expect(s, ":1", "APPEND", "k", "");
+    encoding("raw");
+    expect(s, "+OK", "SET", "k", "");
+    expect(s, ":0", "APPEND", "k", "");
+    encoding("raw");
     expect(s, "+OK", "MSET", "k", "1", "k2", "x");
     encoding("int");
     expect(s, "$embstr", "OBJECT", "ENCODING", "k2");
