@@ -32,14 +32,14 @@ static void shard_empty(map_shard *s, remains *into)
     uint64_t first = atomic_load_explicit(&s->first, memory_order_relaxed);
 
     if ((directory & ADDRESS) == (uint64_t)(uintptr_t)&s->first) {
-        into->directory = first ? (uint64_t)(uintptr_t)&into->first : 0;
+        into->directory = first ? directory_pointer(&into->first, 0) : 0;
         atomic_init(&into->first, first);
     } else {
         into->directory = directory;
     }
     shard_publish_begin(s);
     atomic_store_explicit(&s->first, 0, memory_order_release);
-    atomic_store_explicit(&s->directory, (uint64_t)(uintptr_t)&s->first, memory_order_release);
+    atomic_store_explicit(&s->directory, directory_pointer(&s->first, 0), memory_order_release);
     shard_publish_end(s);
     atomic_store_explicit(&s->entries, 0, memory_order_relaxed);
     atomic_store_explicit(&s->with_deadline, 0, memory_order_relaxed);
@@ -123,7 +123,7 @@ static bool debris_step(map_debris *debris, const disposal *way)
         segment_slot slot;
 
         if (r->directory)
-            s = directory_next(words, (unsigned)(r->directory >> 58), &debris->position);
+            s = directory_next(words, directory_pointer_depth(r->directory), &debris->position);
         if (s) {
             while (segment_walk(s, &cursor, &slot))
                 way->entry(domain, slot.entry);

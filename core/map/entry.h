@@ -26,6 +26,7 @@
 #include "domain.h"
 
 #define ENTRY_INLINE_MAX 1024u
+#define ENTRY_LONG_LEN   0xffffu /* key_len of an entry whose length stands in the long field */
 
 enum entry_type { ENTRY_STRING = 0 /* 1..7: the compound types to come */ };
 
@@ -65,7 +66,7 @@ void entry_free(kv_domain *domain, entry *e);
 /* Frees e once no reader can have it. */
 void entry_retire(kv_domain *domain, entry *e) KV_EXCLUDES(kv_shard_held);
 /* As allocated: the block and, when out of line, the value. */
-size_t entry_size(const entry *e);
+static inline size_t entry_size(const entry *e);
 
 static inline uint32_t entry_meta(const entry *e)
 {
@@ -93,19 +94,31 @@ static inline int64_t entry_deadline(const entry *e)
     return deadline_ms;
 }
 
+/* Where in tail the key begins: each flag stands for 8 or 16 bytes before it. */
+static inline size_t entry_key_offset(uint32_t meta)
+{
+    return (meta & ENTRY_DEADLINE) + ((meta & (ENTRY_LONG_KEY | ENTRY_OUTLINE)) >> 1);
+}
+
 static inline kv_slice entry_key(const entry *e)
 {
     uint32_t meta = entry_meta(e);
-    const unsigned char *p = entry_after_deadline(e, meta);
     uint64_t len = e->key_len;
 
-    if (meta & ENTRY_LONG_KEY) {
-        memcpy(&len, p, sizeof len);
-        p += 8;
-    }
-    if (meta & ENTRY_OUTLINE)
-        p += 16;
-    return kv_slice_of(p, (size_t)len);
+    if (__builtin_expect(meta & ENTRY_LONG_KEY, 0))
+        memcpy(&len, entry_after_deadline(e, meta), sizeof len);
+    return kv_slice_of(e->tail + entry_key_offset(meta), (size_t)len);
+}
+
+/* The bytes of the block as laid out. */
+static inline size_t entry_block_size(const entry *e)
+{
+    uint32_t meta = entry_meta(e);
+    uint64_t len = e->key_len;
+
+    if (__builtin_expect(meta & ENTRY_LONG_KEY, 0))
+        memcpy(&len, entry_after_deadline(e, meta), sizeof len);
+    return sizeof(entry) + entry_key_offset(meta) + (size_t)len + e->value_len;
 }
 
 /* The string value; borrowed: valid inside the epoch in which e was found. ret_bytes (may be NULL) gets the
@@ -144,6 +157,17 @@ static inline void entry_touch(const entry *e, uint32_t access)
 
     if (meta >> 8 != (access & 0xffffff)) /* write only what changes: the line stays shared */
         atomic_store_explicit(&((entry *)e)->meta, (meta & 0xff) | access << 8, memory_order_relaxed);
+}
+
+size_t entry_size_slow(const entry *e);
+
+static inline size_t entry_size(const entry *e)
+{
+    size_t size = entry_block_size(e);
+
+    if (__builtin_expect(size > 256 || (entry_meta(e) & ENTRY_OUTLINE), 0))
+        return entry_size_slow(e);
+    return slab_block_size(size);
 }
 
 #endif

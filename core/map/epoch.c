@@ -131,8 +131,11 @@ static void bag_keep(domain_thread *t, bag *b)
 
 static void bag_empty(kv_domain *domain, bag *b)
 {
-    for (uint32_t i = 0; i < b->count; i++)
+    for (uint32_t i = 0; i < b->count; i++) {
+        if (i + 4 < b->count) /* to release is to look at it */
+            __builtin_prefetch(b->items[i + 4].memory);
         b->items[i].release(domain, b->items[i].memory);
+    }
 }
 
 /* Closes the bag being filled. The fence orders the unlinking of its blocks before the reading of the
@@ -259,6 +262,13 @@ static void enter_anonymous(kv_domain *domain)
 {
     /* Pairs with the load in all_seen; a full fence, like a heavy pin. */
     atomic_fetch_add_explicit(&domain->anonymous, 1, memory_order_seq_cst);
+}
+
+bool epoch_is_held(kv_domain *domain)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    return t && t->nest > 0;
 }
 
 domain_thread *epoch_hold(kv_domain *domain)

@@ -105,11 +105,10 @@ static void publish_directory(map_shard *s, _Atomic uint64_t *words, unsigned de
 {
     uint64_t old = atomic_load_explicit(&s->directory, memory_order_relaxed);
     _Atomic uint64_t *old_words = (_Atomic uint64_t *)(uintptr_t)(old & ADDRESS);
-    unsigned old_depth = (unsigned)(old >> 58);
+    unsigned old_depth = directory_pointer_depth(old);
 
     /* Pairs with the acquire in shard_slot. */
-    atomic_store_explicit(&s->directory, (uint64_t)(uintptr_t)words | (uint64_t)depth << 58,
-                          memory_order_release);
+    atomic_store_explicit(&s->directory, directory_pointer(words, depth), memory_order_release);
     if (words != &s->first)
         count_index(s, 0, (ptrdiff_t)directory_bytes(depth));
     if (old_words != &s->first) {
@@ -192,7 +191,7 @@ static directory *directory_of_word(uint64_t word)
 {
     directory *d = (directory *)((uintptr_t)(word & ADDRESS) - sizeof(directory));
 
-    d->garbage.size_bytes = directory_bytes((unsigned)(word >> 58));
+    d->garbage.size_bytes = directory_bytes(directory_pointer_depth(word));
     return d;
 }
 

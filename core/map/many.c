@@ -280,10 +280,8 @@ static bool view_holds(const view *v, const map *m)
 static void find_all(uint64_t root_word, size_t n, const kv_slice keys[], const uint64_t hashes[],
                      const entry *ret[])
 {
-    _Atomic uint64_t *slot;
-
     for (size_t i = 0; i < n; i++)
-        ret[i] = shard_lookup(root_word_shard(root_word, hashes[i]), keys[i], hashes[i], &slot);
+        ret[i] = shard_lookup(root_word_shard(root_word, hashes[i]), keys[i], hashes[i]).entry;
 }
 
 static void prefetch_all(const map *m, size_t n, const uint64_t hashes[]) KV_REQUIRES(kv_epoch_held)

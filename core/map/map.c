@@ -42,19 +42,29 @@ KV_UNCHECKED garbage *shard_unlock(map_shard *s)
     return g;
 }
 
+/* Waits inside an epoch, so that the root it waits in is not freed. */
+KV_UNCHECKED static map_shard *lock_outside(map *m, uint64_t hash)
+{
+    domain_thread *held = epoch_hold(m->domain);
+    map_shard *s = map_lock(m, hash);
+
+    epoch_let_go(m->domain, held);
+    return s;
+}
+
 KV_UNCHECKED map_shard *map_lock(map *m, uint64_t hash)
 {
-    domain_thread *t = epoch_hold(m->domain);
+    domain_thread *t = domain_self;
 
+    if (__builtin_expect(t->domain != m->domain || t->nest == 0, 0) && !epoch_is_held(m->domain))
+        return lock_outside(m, hash);
     for (;;) {
         uint64_t word = map_root_word(m);
         map_shard *s = root_word_shard(word, hash);
 
         lock_acquire(s->lock);
-        if (__builtin_expect(atomic_load_explicit(&m->root, memory_order_relaxed) == word, 1)) {
-            epoch_let_go(m->domain, t);
+        if (__builtin_expect(atomic_load_explicit(&m->root, memory_order_relaxed) == word, 1))
             return s;
-        }
         lock_release(s->lock);
     }
 }
@@ -97,7 +107,7 @@ static root *root_new(kv_domain *domain, unsigned bits, const map_options *optio
     for (size_t i = 0; i < root_shards(r); i++) {
         map_shard *s = root_shard(r, i);
 
-        atomic_init(&s->directory, (uint64_t)(uintptr_t)&s->first);
+        atomic_init(&s->directory, directory_pointer(&s->first, 0));
         s->index = (uint16_t)i;
         s->bits = (uint8_t)bits;
         s->root = r;
@@ -161,12 +171,27 @@ static void add_to(_Atomic size_t *counter, size_t by)
 /* Counts an entry in (by 1) or out (by -1). */
 static void count_entry(map_shard *s, const entry *e, int by)
 {
-    int64_t deadline_ms = entry_deadline(e);
-
     add_to(&s->entries, (size_t)by);
     add_to(&s->entry_bytes, (size_t)by * entry_size(e));
-    if (__builtin_expect(deadline_ms != KV_FOREVER, 0))
-        shard_count_deadline(s, deadline_ms, by);
+    if (__builtin_expect(entry_meta(e) & ENTRY_DEADLINE, 0))
+        shard_count_deadline(s, entry_deadline(e), by);
+}
+
+/* The same for one that takes the place of another. */
+static void count_replacement(map_shard *s, segment *in, const entry *old, const entry *fresh)
+{
+    size_t old_size = entry_size(old), fresh_size = entry_size(fresh);
+
+    if (old_size != fresh_size)
+        add_to(&s->entry_bytes, fresh_size - old_size);
+    if (__builtin_expect((entry_meta(old) | entry_meta(fresh)) & ENTRY_DEADLINE, 0)) {
+        segment_count_deadline(in, entry_deadline(old), -1);
+        segment_count_deadline(in, entry_deadline(fresh), 1);
+        if (entry_meta(old) & ENTRY_DEADLINE)
+            shard_count_deadline(s, entry_deadline(old), -1);
+        if (entry_meta(fresh) & ENTRY_DEADLINE)
+            shard_count_deadline(s, entry_deadline(fresh), 1);
+    }
 }
 
 void shard_count_deadline(map_shard *s, int64_t deadline_ms, int by)
@@ -337,19 +362,11 @@ kv_domain *map_domain(const map *m)
 
 /* ---- reading ---- */
 
-bool map_undisturbed(const map *m, uint64_t root_word, const map_shard *s)
-{
-    /* Pairs with the release stores of the marks: raised before, lowered after what it covers. */
-    return !(atomic_load_explicit(&((map_shard *)s)->mark, memory_order_acquire) & 1) &&
-           atomic_load_explicit(&((map *)m)->root, memory_order_acquire) == root_word;
-}
-
 /* The lookup for when a change of several keys is under way: behind the lock. */
-static const entry *find_locked(const map *m, kv_slice key, uint64_t hash)
+__attribute__((noinline)) static const entry *find_locked(const map *m, kv_slice key, uint64_t hash)
 {
-    _Atomic uint64_t *slot;
     map_shard *s = map_lock((map *)m, hash);
-    const entry *e = shard_lookup(s, key, hash, &slot);
+    const entry *e = shard_lookup(s, key, hash).entry;
 
     map_unlock(s);
     return e;
@@ -365,8 +382,10 @@ const entry *map_find(const map *m, kv_slice key, uint64_t hash)
 {
     uint64_t word = map_root_word(m);
     map_shard *s = root_word_shard(word, hash);
-    _Atomic uint64_t *slot;
-    const entry *e = shard_lookup(s, key, hash, &slot);
+    probe p = probe_of(hash, root_word_bits(word));
+    /* Pairs with the release store that published the segment. */
+    uint64_t directory = atomic_load_explicit(shard_slot_of(s, p.split), memory_order_acquire);
+    const entry *e = segment_find(directory, key, p).entry;
 
     if (__builtin_expect(map_undisturbed(m, word, s), 1))
         return e;
@@ -375,28 +394,31 @@ const entry *map_find(const map *m, kv_slice key, uint64_t hash)
 
 void map_prefetch_bucket(const map *m, uint64_t hash)
 {
-    uint64_t word = shard_segment_word(root_word_shard(map_root_word(m), hash), hash);
+    uint64_t word = map_root_word(m);
+    uint64_t directory = atomic_load_explicit(
+        shard_slot_of(root_word_shard(word, hash), hash << root_word_bits(word)), memory_order_acquire);
 
-    if (word)
-        __builtin_prefetch(
-            &directory_segment(word)->bucket[bucket_home((uint8_t)hash, directory_buckets(word))]);
+    if (directory)
+        __builtin_prefetch(directory_bucket(directory, hash));
 }
 
 void map_prefetch_entry(const map *m, uint64_t hash)
 {
-    map_shard *s = root_word_shard(map_root_word(m), hash);
-    uint64_t word = shard_segment_word(s, hash);
-    probe p = probe_of(hash, s->bits);
+    uint64_t word = map_root_word(m);
+    probe p = probe_of(hash, root_word_bits(word));
+    uint64_t directory =
+        atomic_load_explicit(shard_slot_of(root_word_shard(word, hash), p.split), memory_order_acquire);
 
-    if (!word)
+    if (!directory)
         return;
-    bucket *b = &directory_segment(word)->bucket[bucket_home(p.lo, directory_buckets(word))];
+    bucket *b = directory_bucket(directory, hash);
     uint64_t tags = atomic_load_explicit(&b->tags, memory_order_acquire);
 
-    for (uint64_t match = tags_match(tags, p.tag); match; match &= match - 1) {
-        word = atomic_load_explicit(&b->words[__builtin_ctzll(match) >> 3], memory_order_relaxed);
-        if (!((word ^ p.split) >> 51))
-            __builtin_prefetch(word_entry(word));
+    for (tag_match match = tags_match(tags, p.tag); match; match &= match - 1) {
+        uint64_t slot = atomic_load_explicit(&b->words[__builtin_ctz(match)], memory_order_relaxed);
+
+        if ((slot ^ p.split) >> 51 == 0)
+            __builtin_prefetch(word_entry(slot));
     }
 }
 
@@ -404,11 +426,12 @@ void map_prefetch_entry(const map *m, uint64_t hash)
 
 map_place shard_find(map_shard *s, kv_slice key, uint64_t hash)
 {
-    map_place place = { 0 };
+    uint64_t directory = shard_segment_word(s, hash);
+    found f = segment_find(directory, key, probe_of(hash, s->bits));
+    map_place place = { .entry = f.entry, .word = f.word };
 
-    place.entry = shard_lookup(s, key, hash, &place.word);
     if (place.entry) {
-        segment *in = directory_segment(shard_segment_word(s, hash));
+        segment *in = directory_segment(directory);
         size_t offset = (size_t)((char *)place.word - (char *)in->bucket);
 
         place.segment = in;
@@ -458,10 +481,7 @@ void shard_replace(map_shard *s, map_place *place, entry *fresh)
     uint64_t word = atomic_load_explicit(place->word, memory_order_relaxed);
 
     stamp(s, fresh);
-    count_entry(s, place->entry, -1);
-    count_entry(s, fresh, 1);
-    segment_count_deadline(place->segment, entry_deadline(place->entry), -1);
-    segment_count_deadline(place->segment, entry_deadline(fresh), 1);
+    count_replacement(s, place->segment, place->entry, fresh);
     shard_publish_begin(s);
     /* Pairs with the acquire of the word in segment_find. */
     atomic_store_explicit(place->word, (word & ~WORD_POINTER) | (uint64_t)(uintptr_t)fresh,

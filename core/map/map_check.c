@@ -23,13 +23,12 @@ static void check_slot(const map_shard *s, segment *seg, const segment_slot *slo
     uint64_t hash = domain_hash(s->root->domain, entry_key(slot->entry));
     probe p = probe_of(hash, s->bits);
     unsigned home = bucket_home(p.lo, seg->buckets), steps = (unsigned)(slot->value >> 48) & 7;
-    _Atomic uint64_t *found;
 
     CHECK(s->bits == 0 || hash >> (64 - s->bits) == s->index, "an entry is in another's shard");
     CHECK(directory_segment(shard_segment_word(s, hash)) == seg, "an entry is in another's segment");
     CHECK(((slot->value ^ p.split) & WORD_SPLIT) == 0, "split bits differ from the hash");
     CHECK(slot->entry->version <= s->version, "an entry is newer than its shard");
-    CHECK(shard_lookup(s, entry_key(slot->entry), hash, &found) == slot->entry,
+    CHECK(shard_lookup(s, entry_key(slot->entry), hash).entry == slot->entry,
           "an entry is not found under its key");
     if (slot->bucket == IN_CHAIN)
         return;

@@ -50,7 +50,7 @@ static uint64_t next_prefix(uint64_t prefix, unsigned depth)
 
 /* ---- one home bucket ---- */
 
-static unsigned gather_home(segment *s, unsigned buckets, unsigned home, const entry *found[])
+static unsigned gather_home(segment *s, unsigned buckets, unsigned home, const entry *seen[])
 {
     unsigned n = 0, index = home;
 
@@ -63,7 +63,7 @@ static unsigned gather_home(segment *s, unsigned buckets, unsigned home, const e
                 tags >> (8 * i) & 0xff ? atomic_load_explicit(&b->words[i], memory_order_acquire) : 0;
 
             if (word_entry(word) && ((word >> 48) & 7) == step)
-                found[n++] = word_entry(word);
+                seen[n++] = word_entry(word);
         }
         if (tags_overflow(tags) == 0)
             break;
@@ -103,7 +103,7 @@ static uint64_t step_on(scan_position at, unsigned depth, unsigned buckets, unsi
 
 uint64_t map_scan(const map *m, uint64_t cursor, map_visit_fn *visit, void *arg)
 {
-    const entry *found[VISIT_MAX];
+    const entry *seen[VISIT_MAX];
     scan_position at = position_of(cursor);
 
     for (;;) {
@@ -115,7 +115,7 @@ uint64_t map_scan(const map *m, uint64_t cursor, map_visit_fn *visit, void *arg)
         unsigned lo = depth < at.depth ? 0 : at.lo;
         unsigned buckets = directory_buckets(word), home = bucket_home((uint8_t)lo, buckets);
         segment *seg = directory_segment(word);
-        unsigned n = seg ? gather_home(seg, buckets, home, found) : 0;
+        unsigned n = seg ? gather_home(seg, buckets, home, seen) : 0;
 
         if (!map_undisturbed(m, root_word, s)) {
             map_wait(m, at.prefix);
@@ -127,7 +127,7 @@ uint64_t map_scan(const map *m, uint64_t cursor, map_visit_fn *visit, void *arg)
             return next ? cursor_of((scan_position){ next, 0, 0 }) : 0;
         }
         for (unsigned i = 0; i < n; i++)
-            visit(arg, found[i]);
+            visit(arg, seen[i]);
         if (word & DIRECTORY_CHAIN)
             visit_chain(m, seg, buckets, home, visit, arg);
         return step_on(at, depth, buckets, home);
@@ -192,7 +192,7 @@ static const entry *random_counted(const map *m, uint64_t *rng)
             continue;
         }
         while ((seg = directory_next((_Atomic uint64_t *)(uintptr_t)(directory & ADDRESS),
-                                     (unsigned)(directory >> 58), &position)) != NULL) {
+                                     directory_pointer_depth(directory), &position)) != NULL) {
             size_t n = count_now(seg);
 
             if (k < n)

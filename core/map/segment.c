@@ -12,9 +12,9 @@
  *    until the segment is rebuilt.
  *
  * Sizes grow by doubling up to 32 buckets, re-hashing the keys (there are few), and from there in smaller
- * steps without looking at any entry; then a segment is split. Small steps keep the fill between two thirds
- * and four fifths, so the index costs about 13 bytes an entry at any size of the map, where doubling alone
- * would swing between 10 and 20.
+ * steps without looking at any entry; then a segment is split. Small steps keep the fill between three and four
+ * fifths, so the index costs 12 to 15 bytes an entry at any size of the map, where doubling alone would
+ * swing between 11 and 23. Smaller steps yet would save half a byte, and copy each entry twice more.
  *
  * The chain takes what finds no place although the segment is far from full, which a random hash does not
  * bring about: many keys of equal hash. It is searched linearly; the map gets slower but stays right.
@@ -27,7 +27,7 @@
 
 #define SPAN_BUCKETS 32u /* from here on a segment is a span, below a slab block */
 
-static const uint8_t sizes[] = { 1, 2, 4, 8, 16, 32, 44, 56, 68, 80, 96 };
+static const uint8_t sizes[] = { 1, 2, 4, 8, 16, 32, 56, 72, 96 };
 #define SIZES (sizeof sizes / sizeof sizes[0])
 
 size_t segment_size(unsigned buckets)
@@ -97,22 +97,51 @@ void segment_free(kv_domain *domain, segment *s)
         span_free(domain, s, s->buckets + 1u);
 }
 
-entry *segment_find_in_chain(segment *s, kv_slice key, probe p, _Atomic uint64_t **ret_word)
+static entry *word_match(uint64_t word, kv_slice key, probe p)
+{
+    entry *e = word_entry(word);
+
+    return (word ^ p.split) >> 51 == 0 && e && kv_slice_equal(entry_key(e), key) ? e : NULL;
+}
+
+static found find_in_chain(segment *s, kv_slice key, probe p)
 {
     /* Pairs with the release in segment_chain. */
     chain *c = atomic_load_explicit(&s->chain, memory_order_acquire);
 
     for (; c; c = atomic_load_explicit(&c->next, memory_order_acquire)) {
         for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
-            uint64_t word = atomic_load_explicit(&c->words[i], memory_order_acquire);
+            entry *e = word_match(atomic_load_explicit(&c->words[i], memory_order_acquire), key, p);
 
-            if ((word ^ p.split) >> 51 || !word_entry(word) || !entry_has_key(word_entry(word), key))
-                continue;
-            *ret_word = &c->words[i];
-            return word_entry(word);
+            if (e)
+                return (found){ e, &c->words[i] };
         }
     }
-    return NULL;
+    return (found){ NULL, NULL };
+}
+
+found segment_find_slowly(uint64_t directory, kv_slice key, probe p)
+{
+    segment *s = directory_segment(directory);
+    unsigned index = bucket_home(p.lo, directory_buckets(directory));
+
+    for (unsigned step = 0; step < SEGMENT_WINDOW; step++) {
+        bucket *b = &s->bucket[index];
+        uint64_t tags = atomic_load_explicit(&b->tags, memory_order_acquire);
+
+        for (tag_match match = tags_match(tags, p.tag); match; match &= match - 1) {
+            _Atomic uint64_t *slot = &b->words[__builtin_ctz(match)];
+            entry *e = word_match(atomic_load_explicit(slot, memory_order_acquire), key, p);
+
+            if (e)
+                return (found){ e, slot };
+        }
+        if (tags_overflow(tags) == 0)
+            break;
+        if (++index == directory_buckets(directory))
+            index = 0;
+    }
+    return directory & DIRECTORY_CHAIN ? find_in_chain(s, key, p) : (found){ NULL, NULL };
 }
 
 /* ---- one entry ---- */
@@ -144,11 +173,17 @@ static void overflow_down(bucket *b)
         tags_store(b, tags - ((uint64_t)1 << 56));
 }
 
-static uint64_t place_word(const segment *s, probe p, unsigned home, unsigned step, const entry *e)
+/* How far lo is from the first one of its home bucket: lo * n mod 256 says how many steps of n went before. */
+static inline unsigned sub_home(uint32_t lo, unsigned buckets)
 {
-    uint64_t sub = s->buckets >= EXACT_BUCKETS ? p.lo - bucket_first_lo(home, s->buckets) : 0;
+    return (lo * buckets & 0xff) / buckets;
+}
 
-    return p.split | (uint64_t)step << 48 | (uint64_t)(uintptr_t)e | sub;
+static uint64_t place_word(const segment *s, probe p, unsigned step, const entry *e)
+{
+    uint64_t sub = s->buckets >= EXACT_BUCKETS ? sub_home(p.lo, s->buckets) : 0;
+
+    return (p.split & WORD_SPLIT) | (uint64_t)step << 48 | (uint64_t)(uintptr_t)e | sub;
 }
 
 bool segment_place(segment *s, probe p, entry *e)
@@ -157,12 +192,13 @@ bool segment_place(segment *s, probe p, entry *e)
 
     for (unsigned step = 0; step < SEGMENT_WINDOW; step++) {
         bucket *b = &s->bucket[index];
-        uint64_t tags = tags_load(b), free_slots = tags_match(tags, 0);
+        uint64_t tags = tags_load(b);
+        tag_match free_slots = ~tags_used(tags) & 0x7f;
 
         if (free_slots) {
-            unsigned slot = (unsigned)__builtin_ctzll(free_slots) >> 3;
+            unsigned slot = (unsigned)__builtin_ctz(free_slots);
 
-            atomic_store_explicit(&b->words[slot], place_word(s, p, home, step, e), memory_order_release);
+            atomic_store_explicit(&b->words[slot], place_word(s, p, step, e), memory_order_release);
             tags_store(b, tags | (uint64_t)p.tag << (8 * slot));
             for (index = home; step > 0; step--) {
                 overflow_up(&s->bucket[index]);
@@ -181,7 +217,7 @@ bool segment_place(segment *s, probe p, entry *e)
 int segment_chain(kv_domain *domain, segment *s, probe p, entry *e)
 {
     chain *first = atomic_load_explicit(&s->chain, memory_order_relaxed), *c;
-    uint64_t word = p.split | (uint64_t)(uintptr_t)e;
+    uint64_t word = (p.split & WORD_SPLIT) | (uint64_t)(uintptr_t)e;
 
     if (s->count == UINT16_MAX)
         return KV_ENOMEM;
@@ -283,54 +319,124 @@ bool segment_walk(segment *s, segment_cursor *cursor, segment_slot *ret_slot)
     return walk_chain(s, cursor, ret_slot);
 }
 
-/* What the hash of a slot's entry looks like to a segment; exact places tell it, others ask the key. */
-static probe slot_probe(segment_context context, const segment *s, const segment_slot *slot)
-{
-    if (s->buckets < EXACT_BUCKETS || slot->bucket == IN_CHAIN)
-        return probe_of(domain_hash(context.domain, entry_key(slot->entry)), context.shard_bits);
-    unsigned steps = (unsigned)(slot->value >> 48) & 7;
-    unsigned home = slot->bucket >= steps ? slot->bucket - steps : slot->bucket + s->buckets - steps;
-    probe p = { slot->value & WORD_SPLIT, slot->tag,
-                (uint8_t)(bucket_first_lo(home, s->buckets) + (slot->value & 7)) };
+/* ---- copying ---- */
 
-    return p;
+static probe key_probe(segment_context context, const entry *e)
+{
+    return probe_of(domain_hash(context.domain, entry_key(e)), context.shard_bits);
 }
 
-/* The bit that decides the side in a split to depth; below the split bits only the key knows it. */
-static int slot_side(segment_context context, const segment_slot *slot, unsigned depth)
+/* Tells lo from an exact place; first_lo is a table of the segment's bucket_first_lo. */
+static uint32_t slot_lo(const segment *s, const uint8_t first_lo[], unsigned bucket_index, uint64_t word)
 {
-    uint64_t bits = slot->value;
+    unsigned steps = (unsigned)(word >> 48) & 7;
+    unsigned home = bucket_index >= steps ? bucket_index - steps : bucket_index + s->buckets - steps;
 
+    return first_lo[home] + (uint32_t)(word & 7);
+}
+
+static void first_lo_table(uint8_t table[], unsigned buckets)
+{
+    unsigned home = 0;
+
+    for (unsigned lo = 0; home < buckets; lo++)
+        if (bucket_home(lo, buckets) == home)
+            table[home++] = (uint8_t)lo;
+}
+
+static int add_copy(segment_context context, segment *to, probe p, entry *e)
+{
+    return segment_place(to, p, e) ? 0 : segment_chain(context.domain, to, p, e);
+}
+
+/* Whether the entry of a word goes to that side of a split to depth; below the split bits only the key knows. */
+static bool on_side(segment_context context, uint64_t word, unsigned depth, int side)
+{
+    uint64_t bits = word;
+
+    if (side < 0)
+        return true;
     if (depth > SPLIT_BITS)
-        bits = domain_hash(context.domain, entry_key(slot->entry)) << context.shard_bits;
-    return (int)(bits >> (64 - depth)) & 1;
+        bits = domain_hash(context.domain, entry_key(word_entry(word))) << context.shard_bits;
+    return ((int)(bits >> (64 - depth)) & 1) == side;
 }
 
-int segment_copy(segment_context context, segment *to, segment *from, int side)
+/* Copies what stands in buckets. The entries themselves are not touched when the places are exact. */
+static int copy_buckets(segment_context context, segment *to, segment *from, int side)
+{
+    uint8_t first_lo[SEGMENT_BUCKETS];
+    bool exact = from->buckets >= EXACT_BUCKETS;
+
+    if (exact)
+        first_lo_table(first_lo, from->buckets);
+    for (unsigned i = 0; i < from->buckets; i++) {
+        bucket *b = &from->bucket[i];
+        uint64_t tags = tags_load(b);
+
+        for (tag_match used = tags_used(tags); used; used &= used - 1) {
+            unsigned slot = (unsigned)__builtin_ctz(used);
+            uint64_t word = atomic_load_explicit(&b->words[slot], memory_order_relaxed);
+
+            if (!on_side(context, word, to->depth, side))
+                continue;
+            probe p = { word, (uint32_t)(tags >> (8 * slot)) & 0xff, 0 };
+
+            if (exact)
+                p.lo = slot_lo(from, first_lo, i, word);
+            else
+                p = key_probe(context, word_entry(word));
+            if (add_copy(context, to, p, word_entry(word)))
+                return KV_ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static int copy_chain(segment_context context, segment *to, segment *from, int side)
+{
+    segment_cursor cursor = { .bucket = from->buckets };
+    segment_slot slot;
+
+    while (segment_walk(from, &cursor, &slot))
+        if (on_side(context, slot.value, to->depth, side) &&
+            add_copy(context, to, key_probe(context, slot.entry), slot.entry))
+            return KV_ENOMEM;
+    return 0;
+}
+
+/* Counts the deadlines anew: only where there are any are the entries looked at. */
+static void copy_deadlines(segment *to, const segment *from)
 {
     segment_cursor cursor = { 0 };
     segment_slot slot;
 
-    while (segment_walk(from, &cursor, &slot)) {
-        if (side >= 0 && slot_side(context, &slot, to->depth) != side)
-            continue;
-        probe p = slot_probe(context, from, &slot);
+    if (!from->with_deadline)
+        return;
+    to->with_deadline = 0;
+    while (segment_walk(to, &cursor, &slot))
+        segment_count_deadline(to, entry_deadline(slot.entry), 1);
+}
 
-        if (!segment_place(to, p, slot.entry) && segment_chain(context.domain, to, p, slot.entry))
-            return KV_ENOMEM;
-        if (from->with_deadline)
-            segment_count_deadline(to, entry_deadline(slot.entry), 1);
-    }
+int segment_copy(segment_context context, segment *to, segment *from, int side)
+{
+    if (copy_buckets(context, to, from, side) || copy_chain(context, to, from, side))
+        return KV_ENOMEM;
+    copy_deadlines(to, from);
     return 0;
 }
 
 unsigned segment_count_side(segment_context context, segment *s, unsigned depth)
 {
-    segment_cursor cursor = { 0 };
+    segment_cursor cursor = { .bucket = s->buckets };
     segment_slot slot;
     unsigned ones = 0;
 
+    for (unsigned i = 0; i < s->buckets; i++)
+        for (tag_match used = tags_used(tags_load(&s->bucket[i])); used; used &= used - 1)
+            ones += on_side(
+                context, atomic_load_explicit(&s->bucket[i].words[__builtin_ctz(used)], memory_order_relaxed),
+                depth, 1);
     while (segment_walk(s, &cursor, &slot))
-        ones += (unsigned)slot_side(context, &slot, depth);
+        ones += on_side(context, slot.value, depth, 1);
     return ones;
 }

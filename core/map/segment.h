@@ -20,6 +20,10 @@
 #ifndef KV_MAP_SEGMENT_H
 #define KV_MAP_SEGMENT_H
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "map.h"
 
 #define BUCKET_SLOTS    7u
@@ -67,16 +71,15 @@ typedef struct segment {
 
 _Static_assert(sizeof(bucket) == 64 && sizeof(segment) == 64, "a line each");
 
-/* A hash taken apart for a segment lookup. */
+/* A hash taken apart for a segment lookup. A tag has its high bit set: 0 is a free slot. */
 typedef struct probe {
-    uint64_t split; /* in place: bits 63..51 */
-    uint8_t tag, lo;
+    uint64_t split; /* the hash from the split bits on: 63..51 are they */
+    uint32_t tag, lo;
 } probe;
 
 static inline probe probe_of(uint64_t hash, unsigned shard_bits)
 {
-    uint8_t tag = (uint8_t)(hash >> 8);
-    probe p = { (hash << shard_bits) & WORD_SPLIT, (uint8_t)(tag + (tag == 0)), (uint8_t)hash };
+    probe p = { hash << shard_bits, (uint32_t)(hash >> 8 & 0x7f) | 0x80, (uint32_t)hash & 0xff };
 
     return p;
 }
@@ -108,15 +111,35 @@ static inline uint64_t directory_word(const segment *s)
 
 /* ---- tags ---- */
 
-#define TAG_BYTES 0x0101010101010101u
+/* A bit per slot. */
+typedef uint32_t tag_match;
 
-/* A bit at 8 * i + 7 for each slot i whose tag matches (SWAR after Mycroft; exact, no false bytes). */
-static inline uint64_t tags_match(uint64_t tags, uint8_t tag)
+/* The slots whose tag is this one. */
+static inline tag_match tags_match(uint64_t tags, uint32_t tag)
 {
-    const uint64_t low = 0x7f7f7f7f7f7f7f7fu;
-    uint64_t x = tags ^ (TAG_BYTES * tag);
+    const uint64_t bytes = 0x0101010101010101u;
+#ifdef __SSE2__
+    __m128i equal =
+        _mm_cmpeq_epi8(_mm_cvtsi64_si128((long long)tags), _mm_cvtsi64_si128((long long)(bytes * tag)));
 
-    return ~(((x & low) + low) | x | low) & 0x0080808080808080u;
+    return (tag_match)_mm_movemask_epi8(equal) & 0x7f;
+#else /* SWAR after Mycroft; the multiplication gathers the high bits of the bytes */
+    const uint64_t low = 0x7f7f7f7f7f7f7f7fu;
+    uint64_t x = tags ^ (bytes * tag);
+
+    x = ~(((x & low) + low) | x | low) & 0x0080808080808080u;
+    return (tag_match)((x >> 7) * 0x0102040810204080u >> 56) & 0x7f;
+#endif
+}
+
+/* The slots that are taken. */
+static inline tag_match tags_used(uint64_t tags)
+{
+#ifdef __SSE2__
+    return (tag_match)_mm_movemask_epi8(_mm_cvtsi64_si128((long long)tags)) & 0x7f;
+#else
+    return (tag_match)((tags >> 7 & 0x0001010101010101u) * 0x0102040810204080u >> 56) & 0x7f;
+#endif
 }
 
 static inline unsigned tags_overflow(uint64_t tags)
@@ -131,30 +154,40 @@ static inline entry *word_entry(uint64_t word)
     return (entry *)(uintptr_t)(word & WORD_POINTER);
 }
 
+#define KEY_SHORT 32u /* bytes; what key_equal can compare */
+
+static inline uint64_t load_u64(const char *p)
+{
+    uint64_t x;
+
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+static inline uint32_t load_u32(const char *p)
+{
+    uint32_t x;
+
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+
+/* Whether two keys of len bytes, at most KEY_SHORT, are equal: a few loads that may overlap, no call. */
 static inline bool key_equal(const char *a, const char *b, size_t len)
 {
-    uint64_t a0, a1, b0, b1;
+    if (__builtin_expect(len >= 8, 1)) {
+        uint64_t differ = (load_u64(a) ^ load_u64(b)) | (load_u64(a + len - 8) ^ load_u64(b + len - 8));
 
-    if (len > 16)
-        return memcmp(a, b, len) == 0;
-    if (len >= 8) {
-        memcpy(&a0, a, 8);
-        memcpy(&b0, b, 8);
-        memcpy(&a1, a + len - 8, 8);
-        memcpy(&b1, b + len - 8, 8);
-        return ((a0 ^ b0) | (a1 ^ b1)) == 0;
+        if (len > 16)
+            differ |= (load_u64(a + 8) ^ load_u64(b + 8)) | (load_u64(a + len - 16) ^ load_u64(b + len - 16));
+        return differ == 0;
     }
-    return len == 0 || memcmp(a, b, len) == 0;
+    if (len >= 4)
+        return ((load_u32(a) ^ load_u32(b)) | (load_u32(a + len - 4) ^ load_u32(b + len - 4))) == 0;
+    return len == 0 || (a[0] == b[0] && a[len / 2] == b[len / 2] && a[len - 1] == b[len - 1]);
 }
 
-static inline bool entry_has_key(const entry *e, kv_slice key)
-{
-    kv_slice own = entry_key(e);
-
-    return own.len == key.len && key_equal(own.data, key.data, key.len);
-}
-
-static inline unsigned bucket_home(uint8_t lo, unsigned buckets)
+static inline unsigned bucket_home(uint32_t lo, unsigned buckets)
 {
     return lo * buckets >> 8;
 }
@@ -165,39 +198,65 @@ static inline unsigned bucket_first_lo(unsigned home, unsigned buckets)
     return (home * 256 + buckets - 1) / buckets;
 }
 
-/* Finds key in the segment of a directory word: NULL, or the entry, its word's address in *ret_word. */
-static inline entry *segment_find(uint64_t directory, kv_slice key, probe p, _Atomic uint64_t **ret_word)
+/* Where an entry was found. */
+typedef struct found {
+    entry *entry; /* NULL: nowhere */
+    _Atomic uint64_t *word;
+} found;
+
+/* Looks for a key of at most KEY_SHORT bytes in one bucket whose tags were loaded. */
+static inline found bucket_find(bucket *b, uint64_t tags, kv_slice key, probe p)
 {
-    segment *s = directory_segment(directory);
-    unsigned buckets = directory_buckets(directory), index = bucket_home(p.lo, buckets);
+    for (tag_match match = tags_match(tags, p.tag); match; match &= match - 1) {
+        _Atomic uint64_t *slot = &b->words[__builtin_ctz(match)];
+        /* Pairs with the release store that published the entry. */
+        uint64_t word = atomic_load_explicit(slot, memory_order_acquire);
+        entry *e = word_entry(word);
 
-    for (unsigned step = 0; step < SEGMENT_WINDOW; step++) {
-        bucket *b = &s->bucket[index];
-        /* Pairs with the release stores in segment_place: a tag seen means its word is seen. */
-        uint64_t tags = atomic_load_explicit(&b->tags, memory_order_acquire);
-
-        for (uint64_t match = tags_match(tags, p.tag); match; match &= match - 1) {
-            _Atomic uint64_t *slot = &b->words[__builtin_ctzll(match) >> 3];
-            /* Pairs with the release store that published the entry. */
-            uint64_t word = atomic_load_explicit(slot, memory_order_acquire);
-
-            if ((word ^ p.split) >> 51 || !word_entry(word))
-                continue;
-            if (__builtin_expect(entry_has_key(word_entry(word), key), 1)) {
-                *ret_word = slot;
-                return word_entry(word);
-            }
-        }
-        if (__builtin_expect(tags_overflow(tags) == 0, 1))
-            break;
-        if (++index == buckets)
-            index = 0;
+        if ((word ^ p.split) >> 51 || !e ||
+            e->key_len != key.len) /* cleared or taken over since, or another */
+            continue;
+        if (__builtin_expect(
+                key_equal((const char *)e->tail + entry_key_offset(entry_meta(e)), key.data, key.len), 1))
+            return (found){ e, slot };
     }
-    return NULL;
+    return (found){ NULL, NULL };
 }
 
-/* The same in the chain, for directory words with DIRECTORY_CHAIN. */
-entry *segment_find_in_chain(segment *s, kv_slice key, probe p, _Atomic uint64_t **ret_word);
+/* The home bucket of a hash; directory is not 0. */
+static inline bucket *directory_bucket(uint64_t directory, uint64_t hash)
+{
+    return &directory_segment(directory)->bucket[bucket_home(hash & 0xff, directory_buckets(directory))];
+}
+
+/* A lookup with everything: long keys, and the chain. */
+found segment_find_slowly(uint64_t directory, kv_slice key, probe p);
+
+/* Finds key in the segment of a directory word. */
+static inline found segment_find(uint64_t directory, kv_slice key, probe p)
+{
+    if (__builtin_expect(directory == 0, 0))
+        return (found){ NULL, NULL };
+    if (__builtin_expect(key.len > KEY_SHORT, 0))
+        return segment_find_slowly(directory, key, p);
+    bucket *b = directory_bucket(directory, p.lo);
+
+    for (unsigned step = 0; step < SEGMENT_WINDOW; step++) {
+        /* Pairs with the release stores in segment_place: a tag seen means its word is seen. */
+        uint64_t tags = atomic_load_explicit(&b->tags, memory_order_acquire);
+        found f = bucket_find(b, tags, key, p);
+
+        if (__builtin_expect(f.entry != NULL, 1))
+            return f;
+        if (__builtin_expect(tags_overflow(tags) == 0, 1))
+            break;
+        if (++b == &directory_segment(directory)->bucket[directory_buckets(directory)])
+            b = directory_segment(directory)->bucket;
+    }
+    if (__builtin_expect((directory & DIRECTORY_CHAIN) != 0, 0))
+        return segment_find_slowly(directory, key, p);
+    return (found){ NULL, NULL };
+}
 
 /* ---- writing: the shard's lock is held, or the segment is not yet published ---- */
 
@@ -225,7 +284,7 @@ typedef struct segment_slot {
     entry *entry;
     uint64_t value;         /* of the word */
     unsigned bucket, index; /* home bucket or IN_CHAIN */
-    uint8_t tag;
+    uint32_t tag;
 } segment_slot;
 
 /* Walks all entries, chain included: start with a zeroed cursor. */

@@ -3,7 +3,7 @@
  *     map -> root word: shards * | log2 of their number in the low bits | swaps in the high bits
  *     root   [ header 128 B ][ shard 0 ][ shard 1 ] ... each 128 B, aligned
  *     shard  [ read by everybody: directory, mark | written by the holder: lock, counters ]
- *     directory word: 63..58 depth | address of 2^depth segment words
+ *     directory pointer: 63..58 63 - depth | address of 2^depth segment words
  *
  * Private to core/map. SPDX-License-Identifier: MIT */
 #ifndef KV_MAP_SHARD_H
@@ -115,18 +115,34 @@ static inline shard_extra *shard_extra_of(const map_shard *s)
 
 /* ---- directories ---- */
 
-static inline _Atomic uint64_t *shard_slot(const map_shard *s, uint64_t hash)
+/* A shard's pointer to its directory: the address, and in the high bits how far to shift a hash. */
+static inline uint64_t directory_pointer(_Atomic uint64_t *words, unsigned depth)
+{
+    return (uint64_t)(uintptr_t)words | (uint64_t)(63 - depth) << 58;
+}
+
+static inline unsigned directory_pointer_depth(uint64_t pointer)
+{
+    return 63 - (unsigned)(pointer >> 58);
+}
+
+/* The directory slot for the part of a hash behind the shard bits. */
+static inline _Atomic uint64_t *shard_slot_of(const map_shard *s, uint64_t split)
 {
     /* Pairs with the release store that published the directory. */
     uint64_t word = atomic_load_explicit(&((map_shard *)s)->directory, memory_order_acquire);
-    unsigned depth = (unsigned)(word >> 58);
 
-    return (_Atomic uint64_t *)(uintptr_t)(word & ADDRESS) + ((hash << s->bits) >> 1 >> (63 - depth));
+    return (_Atomic uint64_t *)(uintptr_t)(word & ADDRESS) + (split >> 1 >> (word >> 58));
+}
+
+static inline _Atomic uint64_t *shard_slot(const map_shard *s, uint64_t hash)
+{
+    return shard_slot_of(s, hash << s->bits);
 }
 
 static inline unsigned shard_depth(const map_shard *s)
 {
-    return (unsigned)(atomic_load_explicit(&((map_shard *)s)->directory, memory_order_relaxed) >> 58);
+    return directory_pointer_depth(atomic_load_explicit(&((map_shard *)s)->directory, memory_order_relaxed));
 }
 
 static inline _Atomic uint64_t *shard_directory(const map_shard *s)
@@ -143,18 +159,9 @@ static inline uint64_t shard_segment_word(const map_shard *s, uint64_t hash)
     return atomic_load_explicit(shard_slot(s, hash), memory_order_acquire);
 }
 
-static inline entry *shard_lookup(const map_shard *s, kv_slice key, uint64_t hash,
-                                  _Atomic uint64_t **ret_word)
+static inline found shard_lookup(const map_shard *s, kv_slice key, uint64_t hash)
 {
-    uint64_t word = shard_segment_word(s, hash);
-    probe p = probe_of(hash, s->bits);
-    entry *e = NULL;
-
-    if (__builtin_expect(word != 0, 1))
-        e = segment_find(word, key, p, ret_word);
-    if (__builtin_expect(!e && (word & DIRECTORY_CHAIN), 0))
-        e = segment_find_in_chain(directory_segment(word), key, p, ret_word);
-    return e;
+    return segment_find(shard_segment_word(s, hash), key, probe_of(hash, s->bits));
 }
 
 /* ---- locking: map.c ---- */
@@ -200,7 +207,13 @@ uint64_t map_lock_all(map *m) KV_ACQUIRES(kv_shard_held);
 void map_unlock_all(uint64_t root_word) KV_RELEASES(kv_shard_held);
 
 /* Whether no change of several keys was under way after what was just read, and the root is still this one. */
-bool map_undisturbed(const map *m, uint64_t root_word, const map_shard *s);
+static inline bool map_undisturbed(const map *m, uint64_t root_word, const map_shard *s)
+{
+    /* Pairs with the release stores of the marks: raised before, lowered after what it covers. */
+    return !(atomic_load_explicit(&((map_shard *)s)->mark, memory_order_acquire) & 1) &&
+           atomic_load_explicit(&((map *)m)->root, memory_order_acquire) == root_word;
+}
+
 void map_wait(const map *m, uint64_t hash) KV_EXCLUDES(kv_shard_held);
 /* shard_remove without shrinking. */
 void shard_unlink(map_shard *s, map_place *place);
