@@ -259,6 +259,7 @@ int config_load(config *c, int argc, char *const argv[], config_error *ret_error
     if (i < argc && strncmp(argv[i], "--", 2) != 0 && strcmp(argv[i], "-") != 0) {
         if (argv[i][0] == '-')
             return config_fail(ret_error, "Unknown option '%.100s'. Try kvserver --help.", argv[i]);
+        free(c->file);
         c->file = realpath(argv[i], NULL);
         if (load_file(c, argv[i], 0, ret_error) != 0)
             return -1;
