@@ -27,12 +27,14 @@
 
 void dispatch_prefetch(kv_store *store, const request requests[], int count)
 {
-    for (int i = 0; i < count; i++)
-        if (requests[i].hashed)
-            store_prefetch_bucket(store, requests[i].hash);
-    for (int i = 0; i < count; i++)
-        if (requests[i].hashed)
-            store_prefetch_entry(store, requests[i].hash);
+    uint64_t hashes[BATCH_REQUESTS];
+    size_t n = 0;
+
+    for (int i = 0; i < count; i++) {
+        hashes[n] = requests[i].hash;
+        n += requests[i].hashed;
+    }
+    store_prefetch(store, n, hashes);
 }
 
 /* ---- checks ---- */

@@ -284,14 +284,6 @@ static void find_all(uint64_t root_word, size_t n, const kv_slice keys[], const 
         ret[i] = shard_lookup(root_word_shard(root_word, hashes[i]), keys[i], hashes[i]).entry;
 }
 
-static void prefetch_all(const map *m, size_t n, const uint64_t hashes[]) KV_REQUIRES(kv_epoch_held)
-{
-    for (size_t i = 0; i < n; i++)
-        map_prefetch_bucket(m, hashes[i]);
-    for (size_t i = 0; i < n; i++)
-        map_prefetch_entry(m, hashes[i]);
-}
-
 KV_UNCHECKED static void lock_involved(const view *v, bool lock)
 {
     root *r = root_of_word(v->root_word);
@@ -336,7 +328,7 @@ void map_find_many(const map *m, size_t n, const kv_slice keys[], const uint64_t
     view v;
 
     for (size_t i = 0; i < n; i += GROUP)
-        prefetch_all(m, n - i < GROUP ? n - i : GROUP, hashes + i);
+        map_prefetch(m, n - i < GROUP ? n - i : GROUP, hashes + i);
     for (int i = 0; i < TRIES; i++) {
         if (!view_open(&v, m, n, hashes))
             continue;

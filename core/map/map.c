@@ -392,34 +392,96 @@ const entry *map_find(const map *m, kv_slice key, uint64_t hash)
     return find_locked(m, key, hash);
 }
 
-void map_prefetch_bucket(const map *m, uint64_t hash)
-{
-    uint64_t word = map_root_word(m);
-    uint64_t directory = atomic_load_explicit(
-        shard_slot_of(root_word_shard(word, hash), hash << root_word_bits(word)), memory_order_acquire);
+/* ---- reading ahead ---- */
 
-    if (directory)
-        __builtin_prefetch(directory_bucket(directory, hash));
+/* A key whose lines are being fetched. */
+typedef struct ahead {
+    bucket *bucket; /* whose line is on its way */
+    uint64_t hash;
+} ahead;
+
+static inline uint64_t directory_of(uint64_t root_word, uint64_t hash)
+{
+    return atomic_load_explicit(
+        shard_slot_of(root_word_shard(root_word, hash), hash << root_word_bits(root_word)),
+        memory_order_acquire);
 }
 
-void map_prefetch_entry(const map *m, uint64_t hash)
+/* The bucket after the key's in its segment; NULL when that has been replaced meanwhile. */
+static bucket *bucket_after(uint64_t root_word, const ahead *key)
 {
-    uint64_t word = map_root_word(m);
-    probe p = probe_of(hash, root_word_bits(word));
-    uint64_t directory =
-        atomic_load_explicit(shard_slot_of(root_word_shard(word, hash), p.split), memory_order_acquire);
+    uint64_t word = directory_of(root_word, key->hash);
+    uintptr_t offset = (uintptr_t)key->bucket - (uintptr_t)directory_segment(word)->bucket;
+    size_t next = offset / sizeof(bucket) + 1;
 
-    if (!directory)
-        return;
-    bucket *b = directory_bucket(directory, hash);
-    uint64_t tags = atomic_load_explicit(&b->tags, memory_order_acquire);
+    if (next > directory_buckets(word))
+        return NULL;
+    return &directory_segment(word)->bucket[next == directory_buckets(word) ? 0 : next];
+}
 
+/* Fetches the entry whose tag and split bits match in the key's bucket; false: there is none. A short entry
+ * lies on one line or on two. */
+static inline bool fetch_entry(const ahead *key, probe p, uint64_t tags)
+{
     for (tag_match match = tags_match(tags, p.tag); match; match &= match - 1) {
-        uint64_t slot = atomic_load_explicit(&b->words[__builtin_ctz(match)], memory_order_relaxed);
+        uint64_t slot = atomic_load_explicit(&key->bucket->words[__builtin_ctz(match)], memory_order_relaxed);
 
-        if ((slot ^ p.split) >> 51 == 0)
+        if ((slot ^ p.split) >> 51 == 0) {
             __builtin_prefetch(word_entry(slot));
+            __builtin_prefetch((const char *)word_entry(slot) + 40);
+            return true;
+        }
     }
+    return false;
+}
+
+/* Fetches the entries of n keys whose buckets have been fetched. Where none matches and others passed by, the
+ * key may stand in the next bucket: that is fetched, and the key stays among keys[], whose new number is
+ * returned. */
+static size_t fetch_entries(uint64_t root_word, ahead keys[], size_t n)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t tags = atomic_load_explicit(&keys[i].bucket->tags, memory_order_acquire);
+
+        if (__builtin_expect(fetch_entry(&keys[i], probe_of(keys[i].hash, root_word_bits(root_word)), tags),
+                             1))
+            continue;
+        bucket *next = tags_overflow(tags) ? bucket_after(root_word, &keys[i]) : NULL;
+
+        if (next) {
+            __builtin_prefetch(next);
+            keys[left++] = (ahead){ next, keys[i].hash };
+        }
+    }
+    return left;
+}
+
+static void prefetch_some(uint64_t root_word, size_t n, const uint64_t hashes[])
+{
+    ahead keys[MAP_PREFETCH_MAX];
+    size_t some = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t directory = directory_of(root_word, hashes[i]);
+
+        if (__builtin_expect(!directory, 0))
+            continue;
+        keys[some] = (ahead){ directory_bucket(directory, hashes[i]), hashes[i] };
+        __builtin_prefetch(keys[some++].bucket);
+    }
+    for (int look = 0; some && look < 3; look++)
+        some = fetch_entries(root_word, keys, some);
+}
+
+void map_prefetch(const map *m, size_t n, const uint64_t hashes[])
+{
+    uint64_t root_word = map_root_word(m);
+
+    for (; n > MAP_PREFETCH_MAX; n -= MAP_PREFETCH_MAX, hashes += MAP_PREFETCH_MAX)
+        prefetch_some(root_word, MAP_PREFETCH_MAX, hashes);
+    prefetch_some(root_word, n, hashes);
 }
 
 /* ---- writing ---- */

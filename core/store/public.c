@@ -331,12 +331,8 @@ KV_REQUIRES(kv_epoch_held) static int get_many_act(act *a)
         hashes = block;
         found = (const entry **)(hashes + m->n);
     }
-    for (size_t i = 0; i < m->n; i++) {
-        hashes[i] = domain_hash(a->store->domain, m->keys[i]);
-        store_prefetch_bucket(a->store, hashes[i]);
-    }
     for (size_t i = 0; i < m->n; i++)
-        store_prefetch_entry(a->store, hashes[i]);
+        hashes[i] = domain_hash(a->store->domain, m->keys[i]);
     store_find_many(a->store, m->n, m->keys, hashes, found, a->now_ms);
     result = get_many_found(m, found);
     if (block)

@@ -178,14 +178,9 @@ void store_find_many(kv_store *store, size_t n, const kv_slice names[], const ui
     }
 }
 
-void store_prefetch_bucket(const kv_store *store, uint64_t hash)
+void store_prefetch(const kv_store *store, size_t n, const uint64_t hashes[])
 {
-    map_prefetch_bucket(store->map, hash);
-}
-
-void store_prefetch_entry(const kv_store *store, uint64_t hash)
-{
-    map_prefetch_entry(store->map, hash);
+    map_prefetch(store->map, n, hashes);
 }
 
 struct live_visit {

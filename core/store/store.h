@@ -38,9 +38,8 @@ const entry *store_find(kv_store *store, store_key key, int64_t now_ms) KV_REQUI
 void store_find_many(kv_store *store, size_t n, const kv_slice names[], const uint64_t hashes[],
                      const entry *ret[], int64_t now_ms) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held);
-/* The two prefetch stages of the map. */
-void store_prefetch_bucket(const kv_store *store, uint64_t hash) KV_REQUIRES(kv_epoch_held);
-void store_prefetch_entry(const kv_store *store, uint64_t hash) KV_REQUIRES(kv_epoch_held);
+/* See map_prefetch. */
+void store_prefetch(const kv_store *store, size_t n, const uint64_t hashes[]) KV_REQUIRES(kv_epoch_held);
 
 static inline bool entry_expired(const entry *e, int64_t now_ms)
 {

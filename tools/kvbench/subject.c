@@ -226,10 +226,8 @@ static void batch_of_map(worker *w) KV_REQUIRES(kv_epoch_held)
     for (unsigned i = 0; i < SUBJECT_BATCH; i++) {
         key_bytes(draw(w), names[i]);
         hashes[i] = domain_hash(s->domain, kv_slice_of(names[i], KEY_SIZE));
-        map_prefetch_bucket(s->map, hashes[i]);
     }
-    for (unsigned i = 0; i < SUBJECT_BATCH; i++)
-        map_prefetch_entry(s->map, hashes[i]);
+    map_prefetch(s->map, SUBJECT_BATCH, hashes);
     for (unsigned i = 0; i < SUBJECT_BATCH; i++) {
         const entry *e = map_find(s->map, kv_slice_of(names[i], KEY_SIZE), hashes[i]);
 
