@@ -78,6 +78,30 @@ static void redis_cli_scans(void **state)
     end(s);
 }
 
+static void redis_cli_inserts_in_bulk(void **state)
+{
+    server *s = begin("--threads", "2");
+    char *output = NULL, *directory = new_directory();
+    const char *const argv[] = {
+        "/bin/sh",
+        "-c",
+        "i=0; while [ $i -lt 5000 ]; do printf 'SET bulk:%d %d\\r\\n' $i $i; i=$((i + 1)); done | "
+        "\"$0\" -s \"$1\" --pipe",
+        tool("redis-cli"),
+        server_socket(s),
+        NULL
+    };
+
+    (void)state;
+    assert_int_equal(run_program(argv, directory, &output), 0);
+    assert_non_null(strstr(output, "errors: 0, replies: 5000"));
+    free(output);
+    remove_directory(directory);
+    expect_output(s, "5000\n", "DBSIZE");
+    expect_output(s, "4999\n", "GET", "bulk:4999");
+    end(s);
+}
+
 static void redis_benchmark_runs_to_its_end(void **state)
 {
     server *s = begin("--threads", "2");
@@ -106,6 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(redis_cli_sees_what_another_redis_cli_wrote),
         cmocka_unit_test(redis_cli_scans),
+        cmocka_unit_test(redis_cli_inserts_in_bulk),
         cmocka_unit_test(redis_benchmark_runs_to_its_end),
     };
 
