@@ -236,7 +236,7 @@ static int split(map_shard *s, uint64_t hash, segment *old)
     if (old->depth == shard_depth(s) && double_directory(s))
         return KV_ENOMEM;
     ones = segment_count_side(context, old, depth);
-    sides[0] = add_segment(s, segment_fitting_size(old->count - ones), depth);
+    sides[0] = add_segment(s, segment_fitting_size(segment_entries(old) - ones), depth);
     sides[1] = add_segment(s, segment_fitting_size(ones), depth);
     if (!sides[0] || !sides[1] || segment_copy(context, sides[0], old, 0) ||
         segment_copy(context, sides[1], old, 1)) {
@@ -268,7 +268,7 @@ int shard_make_room(map_shard *s, uint64_t hash, bool window_full)
     }
     if (!window_full && !segment_is_full(old))
         return 0;
-    if (window_full && !segment_is_full(old) && old->count < old->buckets * BUCKET_SLOTS / 2u)
+    if (window_full && !segment_is_full(old) && segment_entries(old) < old->buckets * BUCKET_SLOTS / 2u)
         return KV_ERANGE; /* more room does not help keys of equal hashes */
     unsigned next = segment_next_size(old->buckets);
 
@@ -282,7 +282,7 @@ static segment *merge(map_shard *s, uint64_t hash, segment *a, segment *b)
 {
     segment_context context = { s->root->domain, s->bits };
     unsigned depth = a->depth;
-    segment *fresh = add_segment(s, segment_fitting_size(a->count + b->count), depth - 1);
+    segment *fresh = add_segment(s, segment_fitting_size(segment_entries(a) + segment_entries(b)), depth - 1);
 
     if (!fresh || segment_copy(context, fresh, a, -1) || segment_copy(context, fresh, b, -1)) {
         drop_segment(s, fresh);
@@ -309,26 +309,26 @@ static segment *buddy_of(map_shard *s, uint64_t hash, const segment *a)
 
 void shard_shrink(map_shard *s, uint64_t hash, segment *old)
 {
-    while (old->count < old->low) {
+    while (segment_entries(old) < old->low) {
         segment *buddy = old->depth > 0 ? buddy_of(s, hash, old) : NULL;
         segment *merged = NULL;
 
-        if (buddy && old->count + buddy->count <= MERGE_MAX)
+        if (buddy && segment_entries(old) + segment_entries(buddy) <= MERGE_MAX)
             merged = merge(s, hash, old, buddy);
         if (merged) {
             old = merged;
             continue;
         }
-        if (old->count == 0 && old->depth == 0) {
+        if (segment_entries(old) == 0 && old->depth == 0) {
             publish(s, hash, 0, 0);
             discard_segment(s, old);
             shard_extra_of(s)->deepest = 0;
             return;
         }
-        unsigned fitting = segment_fitting_size(old->count);
+        unsigned fitting = segment_fitting_size(segment_entries(old));
 
         if (fitting >= old->buckets || resize(s, hash, old, fitting))
-            old->low = (uint16_t)(old->count * 3 / 4);
+            old->low = (uint16_t)(segment_entries(old) * 3 / 4);
         return;
     }
 }

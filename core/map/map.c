@@ -565,6 +565,6 @@ void shard_remove(map_shard *s, map_place *place)
     segment *from = place->segment;
 
     shard_unlink(s, place);
-    if (__builtin_expect(from->count < from->low, 0))
+    if (__builtin_expect(segment_entries(from) < from->low, 0))
         shard_shrink(s, domain_hash(s->root->domain, entry_key(place->entry)), from);
 }

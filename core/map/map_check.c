@@ -85,7 +85,7 @@ void segment_check(const map_shard *s, segment *seg, check_sums *sums)
               "a deadline before the shard's earliest");
     }
     check_overflow(seg);
-    CHECK(own.entries == seg->count, "a segment's count is wrong");
+    CHECK(own.entries == segment_entries(seg), "a segment's count is wrong");
     CHECK(own.in_chain == seg->in_chain, "a segment's count of its chain is wrong");
     CHECK(own.with_deadline == seg->with_deadline, "a segment's count of deadlines is wrong");
     sums->entries += own.entries;

@@ -203,6 +203,20 @@ static const entry *random_counted(const map *m, uint64_t *rng)
     return NULL;
 }
 
+/* Any entry of a segment without a chain: slots are drawn until one is taken. */
+static const entry *draw_slot(segment *s, uint64_t *rng)
+{
+    for (int i = 0; i < DRAWS; i++) {
+        size_t at = draw_below(rng, s->buckets * BUCKET_SLOTS);
+        bucket *b = &s->bucket[at / BUCKET_SLOTS];
+        const entry *e = word_entry(atomic_load_explicit(&b->words[at % BUCKET_SLOTS], memory_order_acquire));
+
+        if (e)
+            return e;
+    }
+    return NULL;
+}
+
 /* Draws a segment by a uniform hash position and accepts it in proportion to its entries per share of the
  * hash space, up to twice the average (a random hash stays well below). */
 static const entry *random_drawn(const map *m, uint64_t *rng)
@@ -215,12 +229,12 @@ static const entry *random_drawn(const map *m, uint64_t *rng)
     if (!word || entries == 0)
         return NULL;
     segment *seg = directory_segment(word);
-    size_t n = count_now(seg);
+    size_t n = segment_entries(seg);
     double density = (double)n * (double)((uint64_t)1 << (s->bits + directory_depth(word)));
 
     if ((double)(draw(rng) >> 11) * 0x1p-53 * 2 * (double)entries > density)
         return NULL;
-    return n ? nth_of(seg, draw_below(rng, n)) : NULL;
+    return word & DIRECTORY_CHAIN ? nth_of(seg, draw_below(rng, n)) : draw_slot(seg, rng);
 }
 
 const entry *map_random(const map *m, uint64_t *rng)

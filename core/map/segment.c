@@ -11,10 +11,11 @@
  *    again, the tag has gone first. A counter that reaches 255 stays: lookups look further than they must
  *    until the segment is rebuilt.
  *
- * Sizes grow by doubling up to 32 buckets, re-hashing the keys (there are few), and from there in smaller
- * steps without looking at any entry; then a segment is split. Small steps keep the fill between three and four
- * fifths, so the index costs 12 to 15 bytes an entry at any size of the map, where doubling alone would
- * swing between 11 and 23. Smaller steps yet would save half a byte, and copy each entry twice more.
+ * Sizes grow by doubling up to 31 buckets, re-hashing the keys (there are few), then by half as much again
+ * without looking at any entry; then a segment is split. That keeps the fill between 55 and 85 %, so the
+ * index costs 11 to 16 bytes an entry at any size of the map, where doubling alone would swing between 11
+ * and 21. Above some 80 % a window may be full first, and the segment grows then. Smaller steps would save
+ * a byte, copy each entry more often, and leave more holes between the spans.
  *
  * The chain takes what finds no place although the segment is far from full, which a random hash does not
  * bring about: many keys of equal hash. It is searched linearly; the map gets slower but stays right.
@@ -25,10 +26,11 @@
 
 #include "span.h"
 
-#define SPAN_BUCKETS 32u /* from here on a segment is a span, below a slab block */
-
-static const uint8_t sizes[] = { 1, 2, 4, 8, 16, 32, 56, 72, 96 };
-#define SIZES (sizeof sizes / sizeof sizes[0])
+/* With the descriptor: 2, 3, 5, 8, 16 and 32 lines are slab blocks without waste; 60 and 90 lines are spans whose
+ * remainders fit each other. */
+static const uint8_t sizes[] = { 1, 2, 4, 7, 15, 31, 59, 89 };
+#define SPAN_BUCKETS 59u
+#define SIZES        (sizeof sizes / sizeof sizes[0])
 
 size_t segment_size(unsigned buckets)
 {
@@ -48,7 +50,7 @@ static unsigned limit_of(unsigned buckets)
 {
     unsigned slots = buckets * BUCKET_SLOTS;
 
-    return buckets <= SEGMENT_WINDOW / 2 ? slots : buckets < EXACT_BUCKETS ? slots * 7 / 8 : slots * 4 / 5;
+    return buckets <= SEGMENT_WINDOW / 2 ? slots : buckets < EXACT_BUCKETS ? slots * 7 / 8 : slots * 17 / 20;
 }
 
 unsigned segment_fitting_size(unsigned count)
@@ -61,7 +63,7 @@ unsigned segment_fitting_size(unsigned count)
 
 bool segment_is_full(const segment *s)
 {
-    return s->count >= limit_of(s->buckets);
+    return segment_entries(s) >= limit_of(s->buckets);
 }
 
 segment *segment_new(kv_domain *domain, unsigned buckets, unsigned depth)
@@ -146,6 +148,13 @@ found segment_find_slowly(uint64_t directory, kv_slice key, probe p)
 
 /* ---- one entry ---- */
 
+static void segment_count(segment *s, int by)
+{
+    unsigned count = atomic_load_explicit(&s->count, memory_order_relaxed);
+
+    atomic_store_explicit(&s->count, (uint16_t)((int)count + by), memory_order_relaxed);
+}
+
 static uint64_t tags_load(bucket *b)
 {
     return atomic_load_explicit(&b->tags, memory_order_relaxed);
@@ -205,7 +214,7 @@ bool segment_place(segment *s, probe p, entry *e)
                 if (++index == s->buckets)
                     index = 0;
             }
-            s->count++;
+            segment_count(s, 1);
             return true;
         }
         if (++index == s->buckets)
@@ -219,7 +228,7 @@ int segment_chain(kv_domain *domain, segment *s, probe p, entry *e)
     chain *first = atomic_load_explicit(&s->chain, memory_order_relaxed), *c;
     uint64_t word = (p.split & WORD_SPLIT) | (uint64_t)(uintptr_t)e;
 
-    if (s->count == UINT16_MAX)
+    if (segment_entries(s) == UINT16_MAX)
         return KV_ENOMEM;
     for (c = first; c; c = atomic_load_explicit(&c->next, memory_order_relaxed)) {
         for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
@@ -237,7 +246,7 @@ int segment_chain(kv_domain *domain, segment *s, probe p, entry *e)
     atomic_init(&c->words[0], word);
     atomic_store_explicit(&s->chain, c, memory_order_release);
 out:
-    s->count++;
+    segment_count(s, 1);
     s->in_chain++;
     return 0;
 }
@@ -246,7 +255,7 @@ void segment_take(segment *s, const map_place *place)
 {
     uint64_t word = atomic_load_explicit(place->word, memory_order_relaxed);
 
-    s->count--;
+    segment_count(s, -1);
     if (place->bucket == IN_CHAIN) {
         s->in_chain--;
         atomic_store_explicit(place->word, 0, memory_order_release);

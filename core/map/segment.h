@@ -27,12 +27,13 @@
 #include "map.h"
 
 #define BUCKET_SLOTS    7u
-#define SEGMENT_WINDOW  8u   /* home bucket and seven neighbours */
-#define SEGMENT_BUCKETS 96u  /* the largest */
-#define MERGE_MAX       179u /* two buddies with so many entries together become one: 40 % of 64 buckets */
-#define EXACT_BUCKETS   32u  /* from here on lo can be told from the place */
-#define SPLIT_BITS      13u
-#define IN_CHAIN        0xffffu /* map_place.bucket of an entry in the chain */
+#define SEGMENT_WINDOW  8u  /* home bucket and seven neighbours */
+#define SEGMENT_BUCKETS 89u /* the largest */
+#define MERGE_MAX \
+    179u /* two buddies with so many entries together become one: half of what 59 buckets hold */
+#define EXACT_BUCKETS 32u /* from here on lo can be told from the place */
+#define SPLIT_BITS    13u
+#define IN_CHAIN      0xffffu /* map_place.bucket of an entry in the chain */
 
 #define WORD_POINTER (((uint64_t)1 << 48) - 8)
 #define WORD_SPLIT   (~(uint64_t)0 << 51)
@@ -62,7 +63,8 @@ typedef struct segment {
     garbage garbage;          /* when it has been replaced */
     _Atomic(chain *) chain;   /* readers look only when the directory word says so */
     _Atomic int64_t earliest; /* no deadline in here is earlier; KV_FOREVER: none at all */
-    uint16_t count, in_chain; /* entries; of these in the chain */
+    _Atomic uint16_t count;   /* entries; map_random reads it without the lock */
+    uint16_t in_chain;        /* of these in the chain */
     uint16_t with_deadline;
     uint16_t low; /* below this count, try to shrink */
     uint8_t buckets, depth;
@@ -70,6 +72,11 @@ typedef struct segment {
 } segment;
 
 _Static_assert(sizeof(bucket) == 64 && sizeof(segment) == 64, "a line each");
+
+static inline unsigned segment_entries(const segment *s)
+{
+    return atomic_load_explicit(&((segment *)s)->count, memory_order_relaxed);
+}
 
 /* A hash taken apart for a segment lookup. A tag has its high bit set: 0 is a free slot. */
 typedef struct probe {
