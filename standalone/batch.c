@@ -61,34 +61,49 @@ static void remember(batch *b, const char *data)
     b->opening.direct = r->direct;
 }
 
-/* Takes a request that begins like the one before; false: it does not, or it is not all there. Its bytes
- * are then for the parsers. */
-static inline bool take_alike(batch *b, const kv_domain *domain, char *data, size_t len, kv_slice *argv)
+/* Takes the request at `at` when it begins like that and is all there: returns the byte behind it, or NULL. */
+static inline char *take_alike(const batch_opening *o, request *r, const kv_domain *domain, char *at,
+                               char *end, kv_slice *argv)
 {
-    const batch_opening *o = &b->opening;
-    request *r = &b->requests[b->count];
     uint64_t first, last;
-    char *end;
+    char *next;
 
-    if (len < o->len)
-        return false;
-    memcpy(&first, data, 8);
-    memcpy(&last, data + o->len - 8, 8);
+    if ((size_t)(end - at) < o->len)
+        return NULL;
+    memcpy(&first, at, 8);
+    memcpy(&last, at + o->len - 8, 8);
     if (first != o->first || last != o->last)
-        return false;
-    end = resp_parse_small_arguments(data + o->len, data + len, argv + 1, o->argc - 1);
-    if (!end)
-        return false;
-    argv[0] = kv_slice_of(data + 8, o->len - 10); /* behind "*2 CRLF $3 CRLF" */
-    b->used += (size_t)(end - data);
+        return NULL;
+    next = resp_parse_small_arguments(at + o->len, end, argv + 1, o->argc - 1);
+    if (!next)
+        return NULL;
+    argv[0] = kv_slice_of(at + 8, o->len - 10); /* behind "*2 CRLF $3 CRLF" */
     r->row = o->row;
     r->argv = argv;
     r->argc = o->argc;
-    r->end = b->used;
     r->direct = o->direct;
     hash_key(r, domain, o->key);
-    b->count++;
-    return true;
+    return next;
+}
+
+/* Takes the requests that begin like the one before, up to one that does not or is not all there. Returns
+ * the first slice not used. A loop of its own, so that all it needs stays in registers. */
+__attribute__((noinline)) static kv_slice *take_run(batch *b, const kv_domain *domain, char *data, size_t len,
+                                                    kv_slice *slices, const kv_slice *slices_end)
+{
+    const batch_opening o = b->opening;
+    request *r = b->requests + b->count, *requests_end = b->requests + BATCH_REQUESTS;
+    char *at = data + b->used, *next;
+
+    for (; r < requests_end && slices <= slices_end; r++, at = next, slices += o.argc) {
+        next = take_alike(&o, r, domain, at, data + len, slices);
+        if (!next)
+            break;
+        r->end = (size_t)(next - data);
+    }
+    b->count = (int)(r - b->requests);
+    b->used = (size_t)(at - data);
+    return slices;
 }
 
 /* One request by the state machine. Its argv stays in the parser, so no other request may follow. */
@@ -120,25 +135,34 @@ batch_end batch_parse(batch *b, resp_parser *parser, const resp_limits *limits, 
 
     b->count = 0;
     b->used = 0;
-    while (b->count < BATCH_REQUESTS && slices <= slices_end) {
-        char *at = data + b->used;
-        size_t left = len - b->used, used;
+    if (fresh) { /* the first by itself: without a pipeline it is the only one */
+        char *next = take_alike(&b->opening, b->requests, domain, data, data + len, slices);
+
+        if (next) {
+            slices += b->opening.argc;
+            b->count = 1;
+            b->used = b->requests[0].end = (size_t)(next - data);
+        }
+    }
+    for (;;) {
+        size_t used;
         int argc = 0;
 
-        if (left == 0)
+        if (b->used == len)
             return BATCH_MORE;
-        if (fresh && take_alike(b, domain, at, left, slices)) {
-            slices += b->opening.argc;
-            continue;
-        }
         if (fresh)
-            argc = resp_parse_small(at, left, slices, &used);
+            slices = take_run(b, domain, data, len, slices, slices_end);
+        if (b->used == len)
+            return BATCH_MORE;
+        if (b->count == BATCH_REQUESTS || slices > slices_end)
+            return BATCH_FULL;
+        if (fresh)
+            argc = resp_parse_small(data + b->used, len - b->used, slices, &used);
         if (argc == 0)
             return parse_any(b, parser, limits, domain, data, len);
         b->used += used;
         prepare(b, domain, slices, argc);
-        remember(b, at);
+        remember(b, data + b->used - used);
         slices += argc;
     }
-    return BATCH_FULL;
 }

@@ -36,58 +36,23 @@
 
 /* ---- the fast form ---- */
 
-/* Reads "ddd CRLF" and "dddd CRLF" at p, which begins with two digits. Returns the byte after it, or NULL:
- * another form. */
-static char *small_length(char *p, size_t *ret_len)
+char *resp_small_header(char *p, size_t *ret_len)
 {
-    size_t value = (size_t)(p[0] - '0') * 10 + (size_t)(p[1] - '0');
-    int digits = 2;
+    unsigned first = (unsigned char)p[1] - '0';
+    size_t value = first;
+    int digits = 1;
 
-    while (p[digits] != '\r') {
-        unsigned digit = (unsigned char)p[digits] - '0';
+    if (p[0] != '$' || first > 9)
+        return NULL;
+    while (p[1 + digits] != '\r') {
+        unsigned digit = (unsigned char)p[1 + digits] - '0';
 
-        if (digit > 9 || p[0] == '0' || ++digits > 4)
+        if (digit > 9 || first == 0 || ++digits > 4)
             return NULL;
         value = value * 10 + digit;
     }
     *ret_len = value;
-    return p + digits + 2;
-}
-
-/* Reads "$d CRLF" to "$dddd CRLF" at p. A header may be read from the slack, but then the end is passed and
- * nothing is taken. */
-static inline char *small_header(char *p, size_t *ret_len)
-{
-    unsigned first = (unsigned char)p[1] - '0', second = (unsigned char)p[2] - '0';
-
-    if (__builtin_expect(p[0] == '$' && p[3] == '\r' && second <= 9 && first - 1 <= 8, 1)) {
-        *ret_len = first * 10 + second;
-        return p + 5;
-    }
-    if (p[0] != '$' || first > 9)
-        return NULL;
-    if (p[2] == '\r') {
-        *ret_len = first;
-        return p + 4;
-    }
-    return second > 9 || first == 0 ? NULL : small_length(p + 1, ret_len);
-}
-
-char *resp_parse_small_arguments(char *p, char *end, kv_slice argv[], int count)
-{
-    for (kv_slice *argument = argv, *last = argv + count; argument < last; argument++) {
-        size_t len;
-
-        if (p >= end)
-            return NULL;
-        p = small_header(p, &len);
-        if (!p || end - p < (ptrdiff_t)len + 2)
-            return NULL;
-        argument->data = p;
-        argument->len = len;
-        p += len + 2;
-    }
-    return p;
+    return p + digits + 3;
 }
 
 int resp_parse_small(char *data, size_t len, kv_slice argv[RESP_SMALL_ARGS], size_t *ret_used)

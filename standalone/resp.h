@@ -65,8 +65,31 @@ resp_status resp_parse(resp_parser *parser, const resp_limits *limits, char *dat
  * sets *ret_used, or 0: let resp_parse look at it. Reads up to RESP_SLACK bytes behind len. Needs no
  * limits, since what it accepts is below all of them but for the arguments before AUTH (10, 16 kB). */
 int resp_parse_small(char *data, size_t len, kv_slice argv[RESP_SMALL_ARGS], size_t *ret_used);
-/* The part of it that reads count bulks at p. Returns the byte after them, or NULL. */
-char *resp_parse_small_arguments(char *p, char *end, kv_slice argv[], int count);
+/* Reads "$d CRLF" to "$dddd CRLF" at p: the byte after it, or NULL. */
+char *resp_small_header(char *p, size_t *ret_len);
+
+/* The part of resp_parse_small that reads count bulks at p. Returns the byte after them, or NULL. A header may be
+ * read from the slack, but then the end is passed and nothing is taken. Here to be inlined. */
+static inline char *resp_parse_small_arguments(char *p, char *end, kv_slice argv[], int count)
+{
+    for (int i = 0; i < count; i++) {
+        unsigned tens = (unsigned char)p[1] - '0', ones = (unsigned char)p[2] - '0';
+        size_t len = tens * 10 + ones;
+
+        if (p >= end)
+            return NULL;
+        if (__builtin_expect(p[0] == '$' && p[3] == '\r' && ones <= 9 && tens - 1 <= 8, 1))
+            p += 5; /* two digits: most keys */
+        else
+            p = resp_small_header(p, &len);
+        if (!p || end - p < (ptrdiff_t)len + 2)
+            return NULL;
+        argv[i].data = p;
+        argv[i].len = len;
+        p += len + 2;
+    }
+    return p;
+}
 
 /* Whether a first argument is that of an HTTP request: a browser that was tricked into speaking to us. */
 bool resp_is_http(kv_slice name);
