@@ -29,7 +29,7 @@
 
 #define SMALL_SHIFT  12
 #define BIG_SHIFT    14
-#define MAGAZINE_MAX 32768u /* bytes that a magazine may hold */
+#define MAGAZINE_MAX 131072u /* bytes that a magazine may hold: what the epochs free at once fits twice */
 
 typedef struct page {
     struct page *next, **link; /* on the list of its class; link is NULL when on none */
