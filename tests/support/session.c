@@ -168,22 +168,32 @@ conn *session_conn(session *s)
     return s->conn;
 }
 
+/* Empties the server, and waits until it has noticed that the clients of the conversation before are gone: so
+ * that they are neither listed nor killed nor counted. */
+static bool server_is_fresh(conn *c)
+{
+    char *text = ask(c, "FLUSHALL");
+    bool fresh = text && strcmp(text, "+OK") == 0, alone = false;
+
+    free(text);
+    for (int i = 0; fresh && !alone && i < 100000; i++) {
+        text = ask(c, "INFO", "clients");
+        alone = text && strstr(text, "connected_clients:1\\x0d");
+        free(text);
+    }
+    return fresh && alone;
+}
+
 int session_begin(void **state)
 {
     session *s = client_new();
 
     if (!s)
         return -1;
-    if (door.process) {
+    if (door.process)
         process_door_clear(door.process);
-    } else {
-        char *text = ask(s->conn, "FLUSHALL");
-        bool flushed = text && strcmp(text, "+OK") == 0;
-
-        free(text);
-        if (!flushed)
-            return -1;
-    }
+    else if (!server_is_fresh(s->conn))
+        return -1;
     *state = s;
     return 0;
 }
