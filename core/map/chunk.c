@@ -1,10 +1,12 @@
 /* chunk.c - where chunks come from, and why the thread that inserts does not pay for them.
  *
  * A chunk is 2 MiB, aligned, and asks for a huge page: at ten million entries the walks of the page table
- * are a third of the cost of a cache miss. The price is the first touch: the kernel clears 2 MiB, and may have to
- * find them first, which takes between a tenth and several tens of milliseconds. So the domain's helper
+ * are a third of the cost of a cache miss. The price is the first touch: the kernel clears 2 MiB, and on a virtual
+ * machine the host may have to find them first, which takes several milliseconds. So the domain's helper
  * thread, when there is one, keeps chunks ready that have been touched already, and makes another as soon
- * as one is taken. Without a helper, or when growth outruns it, the taker touches its own.
+ * as one is taken. When growth outruns it, the taker gets a chunk of small pages, each of which costs some
+ * microseconds when it is reached; the kernel joins them later. Without a helper the taker touches its own
+ * huge page: that is the same work, in one piece.
  *
  * Small domains stay small: they begin with a chunk of 64 KiB, and ask for huge pages only from the fifth
  * big chunk on. Memory comes from mmap when the domain has no allocator of its own, because aligned_alloc
@@ -17,7 +19,7 @@
 #include "domain_private.h"
 
 #define HUGE_FROM  4u /* big chunks that a domain has before it asks for huge pages */
-#define READY_FROM 8u /* and before chunks are made ready ahead */
+#define READY_FROM 4u /* and before chunks are made ready ahead */
 
 static void *map_aligned(size_t size)
 {
@@ -36,7 +38,14 @@ static void *map_aligned(size_t size)
     return base + before;
 }
 
-static void *chunk_new(kv_domain *domain, size_t size)
+/* How the pages of a chunk come to be. */
+typedef enum paging {
+    SMALL_PAGES,
+    SMALL_PAGES_FIRST, /* to be joined by the kernel at its leisure */
+    HUGE_PAGE,
+} paging;
+
+static void *chunk_new(kv_domain *domain, size_t size, paging how)
 {
     if (!domain->default_allocator || size < CHUNK_BIG)
         return domain_alloc(domain, size, size);
@@ -44,7 +53,9 @@ static void *chunk_new(kv_domain *domain, size_t size)
 
     if (!memory)
         return NULL;
-    if (atomic_load_explicit(&domain->big_chunks, memory_order_relaxed) >= HUGE_FROM)
+    if (how == SMALL_PAGES_FIRST)
+        *(volatile char *)memory = 0; /* once one small page is there, the rest will be small, too */
+    if (how != SMALL_PAGES)
         madvise(memory, size, MADV_HUGEPAGE); /* a wish: failing it changes nothing */
     atomic_fetch_add_explicit(&domain->allocated_bytes, size, memory_order_relaxed);
     return memory;
@@ -72,12 +83,19 @@ static void *take_ready(kv_domain *domain)
     return memory;
 }
 
+static paging paging_of(const kv_domain *domain)
+{
+    if (atomic_load_explicit(&domain->big_chunks, memory_order_relaxed) < HUGE_FROM)
+        return SMALL_PAGES;
+    return domain->helper ? SMALL_PAGES_FIRST : HUGE_PAGE;
+}
+
 void *chunk_acquire(kv_domain *domain, size_t size)
 {
     void *memory = size == CHUNK_BIG ? take_ready(domain) : NULL;
 
     if (!memory)
-        memory = chunk_new(domain, size);
+        memory = chunk_new(domain, size, paging_of(domain));
     if (memory && size == CHUNK_BIG) {
         atomic_fetch_add_explicit(&domain->big_chunks, 1, memory_order_relaxed);
         if (domain->helper && chunk_wanted(domain))
@@ -118,7 +136,7 @@ static void touch(char *memory, size_t size)
 
 void chunk_prepare(kv_domain *domain)
 {
-    void *memory = chunk_new(domain, CHUNK_BIG);
+    void *memory = chunk_new(domain, CHUNK_BIG, HUGE_PAGE);
 
     if (!memory)
         return;
