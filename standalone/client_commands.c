@@ -90,14 +90,19 @@ void session_client_id(kv_call *call)
     kv_reply_int(call->reply, (int64_t)session_connection(call)->id);
 }
 
-char *session_describe_client(connection *c)
+char *session_describe_client(connection *c, bool asking)
 {
     const connection_names *names = c->names;
     const kv_command *row = c->last_command;
     char address[CONNECTION_ADDRESS_MAX], local[CONNECTION_ADDRESS_MAX], *line = NULL;
     int64_t now_ms = c->owner->now_ms;
     size_t waiting = c->pending ? output_unsent(c->pending) : 0, query = c->input ? c->input->len : 0;
+    size_t room = c->input ? c->input->capacity - query : 0;
 
+    if (asking) {
+        query += c->owner->batch.used;
+        room = WORKER_INPUT_BYTES - c->owner->batch.used;
+    }
     connection_address(c, address);
     connection_local_address(c, local);
     if (asprintf(
@@ -112,10 +117,9 @@ char *session_describe_client(connection *c)
             : c->flags & CONNECTION_NO_TOUCH    ? "T"
             : c->flags & CONNECTION_CLOSE_AFTER ? "c"
                                                 : "N",
-            c->db, query, c->input ? c->input->capacity - query : 0, waiting, waiting, connection_memory(c),
-            c->pending ? "w" : "r", row && row->container ? row->container : "",
-            row && row->container ? "|" : "", row ? row->name : "NULL", c->protocol,
-            names && names->library ? names->library : "",
+            c->db, query, room, waiting, waiting, connection_memory(c), c->pending ? "w" : "r",
+            row && row->container ? row->container : "", row && row->container ? "|" : "",
+            row ? row->name : "NULL", c->protocol, names && names->library ? names->library : "",
             names && names->library_version ? names->library_version : "") < 0)
         return NULL;
     return line;
@@ -124,7 +128,7 @@ char *session_describe_client(connection *c)
 /* CLIENT INFO */
 void session_client_info(kv_call *call)
 {
-    char *line = session_describe_client(session_connection(call)), *text = NULL;
+    char *line = session_describe_client(session_connection(call), true), *text = NULL;
 
     if (line && asprintf(&text, "%s\n", line) >= 0)
         call->reply->ops->verbatim(call->reply, kv_str(text), "txt");

@@ -90,7 +90,7 @@ static bool matches(const client_filter *f, const connection *c)
 
 static void note_line(findings *f, connection *c)
 {
-    char *text = session_describe_client(c);
+    char *text = session_describe_client(c, c == f->survey->asker);
 
     if (f->count == f->capacity) {
         size_t capacity = f->capacity ? f->capacity * 2 : 64;

@@ -304,6 +304,8 @@ void connection_flush(connection *c)
         status = output_send(out, c->fd, &sent);
         stats_add(&w->stats.output_bytes, sent);
         stats_add(&w->stats.writes, 1);
+        if (sent)
+            c->active_ms = w->now_ms;
     }
     if (status == OUTPUT_BLOCKED && out == &w->out && !keep_pending(c))
         status = OUTPUT_BROKEN;

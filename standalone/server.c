@@ -203,14 +203,19 @@ static void watch_listeners(worker *w)
     listener_watch(w->server);
 }
 
-static int apply_listeners(server *s, config_error *error)
+static int apply_listeners(server *s, enum config_id id, config_error *error)
 {
     if (atomic_load(&s->stopping)) {
         snprintf(error->text, sizeof error->text, "the server is stopping");
         return -1;
     }
-    if (listener_open(s, error) != 0)
+    if (listener_open(s, error) != 0) {
+        log_write(&s->log, CONFIG_LOG_WARNING, "Warning: %s", error->text);
+        snprintf(error->text, sizeof error->text, "%s",
+                 id == CONFIG_ID_port ? "Unable to listen on this port. Check server logs."
+                                      : "Failed to bind to specified addresses.");
         return -1;
+    }
     if (post_errand(&s->workers[0], watch_listeners) != 0) {
         snprintf(error->text, sizeof error->text, "out of memory");
         return -1;
@@ -234,7 +239,7 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
     switch (id) {
     case CONFIG_ID_port:
     case CONFIG_ID_bind:
-        return apply_listeners(s, ret_error);
+        return apply_listeners(s, id, ret_error);
     case CONFIG_ID_requirepass:
         atomic_store(&s->password_set, !config_text_empty(s->config, CONFIG_ID_requirepass));
         return 0;

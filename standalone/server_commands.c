@@ -70,7 +70,14 @@ static int draw_segment(char *text, size_t size, uint64_t random)
 void session_lolwut(kv_call *call)
 {
     char text[512];
-    int len = draw_segment(text, sizeof text - 128, (*call->rng += 0x9e3779b97f4a7c15u));
+    int64_t version;
+    int len;
+
+    if (call->argc >= 3 && kv_word_is(call->argv[1], "version") && !kv_parse_int(call->argv[2], &version)) {
+        kv_reply_error(call->reply, KV_ENOTINT);
+        return;
+    }
+    len = draw_segment(text, sizeof text - 128, (*call->rng += 0x9e3779b97f4a7c15u));
 
     len +=
         snprintf(text + len, sizeof text - (size_t)len,

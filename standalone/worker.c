@@ -30,6 +30,9 @@
 #include "dispatch.h"
 #include "server.h"
 
+#define EXPIRE_SLICE_MS 1
+#define EXPIRE_SEGMENTS 64 /* of the index, in one step */
+
 /* ---- the mailbox ---- */
 
 static void wake(worker *w)
@@ -102,15 +105,23 @@ static void sweep_connections(worker *w)
     }
 }
 
-/* Removes keys that are due, in some of the databases, for at most a few milliseconds. */
+/* Goes round this worker's databases for EXPIRE_SLICE_MS, and again in the next turn as long as there are
+ * many keys due, up to a quarter of the time. */
 static void expire_keys(worker *w)
 {
     server *s = w->server;
-    int64_t until_ms = w->now_ms + 2;
+    int64_t until_ms = w->now_ms + EXPIRE_SLICE_MS;
+    size_t removed, most = 0;
 
-    for (int db = w->index; db < s->databases.count; db += s->worker_count)
-        while (kv_store_expire_cycle(s->databases.stores[db], w->now_ms, 64) > 32 && clock_ms() < until_ms)
-            ;
+    do {
+        most = 0;
+        for (int db = w->index; db < s->databases.count; db += s->worker_count) {
+            removed = kv_store_expire_cycle(s->databases.stores[db], w->now_ms, EXPIRE_SEGMENTS);
+            most = removed > most ? removed : most;
+        }
+    } while (most >= EXPIRE_SEGMENTS / 2 && clock_ms() < until_ms);
+    w->expire_budget_ms -= EXPIRE_SLICE_MS;
+    w->expiring = most >= EXPIRE_SEGMENTS / 2 && w->expire_budget_ms > 0;
 }
 
 static void close_all(worker *w)
@@ -126,6 +137,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     worker_begin(w);
+    w->expire_budget_ms = 250 / (w->hz ? w->hz : 1);
     expire_keys(w);
     sweep_connections(w);
     actor_batch_retry(w);
@@ -213,8 +225,12 @@ void worker_run(worker *w)
 {
     kv_thread_offline(w->server->domain);
     while (!is_finished(w)) {
-        event_base_loop(w->base, EVLOOP_ONCE | (w->runnable ? EVLOOP_NONBLOCK : 0));
+        event_base_loop(w->base, EVLOOP_ONCE | (w->runnable || w->expiring ? EVLOOP_NONBLOCK : 0));
         run_runnable(w);
+        if (w->expiring) {
+            worker_begin(w);
+            expire_keys(w);
+        }
         end_turn(w);
     }
     kv_thread_online(w->server->domain);
@@ -250,6 +266,7 @@ void worker_set_tick(worker *w)
     struct timeval period = { 0 };
 
     hz = hz < 1 ? 1 : hz > 500 ? 500 : hz;
+    w->hz = (int)hz;
     period.tv_sec = hz == 1;
     period.tv_usec = hz == 1 ? 0 : 1000000 / hz;
     event_add(&w->tick, &period);

@@ -46,7 +46,10 @@ struct worker {
     worker_message *mailbox, **mailbox_tail;
     int wakeup_fd;
     struct event wakeup, tick;
-    worker_message stop; /* server_stop's */
+    int hz;               /* ticks a second */
+    bool expiring;        /* there are more keys due than one slice removes */
+    int expire_budget_ms; /* what is left for it until the next tick */
+    worker_message stop;  /* server_stop's */
 
     /* Connections: all, oldest first; those with input left to run; those to be freed after the turn. */
     struct connection *connections, **connections_tail;
