@@ -53,10 +53,11 @@ static void count_error(void *arg, kv_slice text)
 static void run_requests(actor_batch *b, kv_call *call) KV_REQUIRES(kv_epoch_held)
 {
     stats *s = &server_of(b)->actor_stats;
+    map_hint hints[BATCH_REQUESTS];
 
     b->call = call;
     if (b->count > 1)
-        dispatch_prefetch(call->store, b->requests, b->count);
+        dispatch_prefetch(call->store, b->requests, b->count, hints);
     for (int i = 0; i < b->count && !b->out.failed; i++) {
         const request *r = &b->requests[i];
 
@@ -65,6 +66,7 @@ static void run_requests(actor_batch *b, kv_call *call) KV_REQUIRES(kv_epoch_hel
         call->argc = r->argc;
         call->key_hash = r->hash;
         call->key_hashed = r->hashed;
+        call->key_hint = b->count > 1 ? &hints[i] : NULL;
         r->row->run(call);
         stats_add(&s->calls[r->row->id], 1);
     }

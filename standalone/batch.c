@@ -18,8 +18,7 @@ void batch_init(batch *b, const bool direct[KV_COMMAND_COUNT])
 static inline void hash_key(request *r, const kv_domain *domain, int key)
 {
     r->hashed = key > 0;
-    if (key > 0)
-        r->hash = domain_hash(domain, r->argv[key]);
+    r->hash = key > 0 ? domain_hash(domain, r->argv[key]) : 0;
 }
 
 static inline int first_key(const kv_command *row, int argc)

@@ -25,16 +25,17 @@
 #define SPECIAL \
     (CONNECTION_AUTHENTICATED | CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT)
 
-void dispatch_prefetch(kv_store *store, const request requests[], int count)
+void dispatch_prefetch(kv_store *store, const request requests[], int count, map_hint ret_hints[])
 {
     uint64_t hashes[BATCH_REQUESTS];
-    size_t n = 0;
+    int hashed = 0;
 
     for (int i = 0; i < count; i++) {
-        hashes[n] = requests[i].hash;
-        n += requests[i].hashed;
+        hashes[i] = requests[i].hash;
+        hashed += requests[i].hashed;
     }
-    store_prefetch(store, n, hashes);
+    if (hashed)
+        store_prefetch(store, (size_t)count, hashes, ret_hints);
 }
 
 /* ---- checks ---- */
@@ -136,8 +137,8 @@ static void run_timed(worker *w, const kv_command *row) KV_REQUIRES(kv_epoch_hel
 }
 
 /* Inlined into the loop over a batch: its set-up costs as much as its work. */
-__attribute__((always_inline)) static inline void run_request(connection *c, const request *r)
-    KV_REQUIRES(kv_epoch_held)
+__attribute__((always_inline)) static inline void run_request(connection *c, const request *r,
+                                                              const map_hint *hint) KV_REQUIRES(kv_epoch_held)
 {
     worker *w = c->owner;
     kv_call *call = &w->call;
@@ -153,6 +154,7 @@ __attribute__((always_inline)) static inline void run_request(connection *c, con
     call->argc = r->argc;
     call->key_hash = r->hash;
     call->key_hashed = r->hashed;
+    call->key_hint = hint;
     c->last_command = row;
     stats_add(&w->stats.calls[row->id], 1);
     if (__builtin_expect(++w->sample == STATS_SAMPLE, 0))
@@ -162,7 +164,7 @@ __attribute__((always_inline)) static inline void run_request(connection *c, con
 }
 
 /* Runs a request whose reply, or the one after, the client does not want (CLIENT REPLY). */
-static void run_muted(connection *c, const request *r) KV_REQUIRES(kv_epoch_held)
+static void run_muted(connection *c, const request *r, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
 {
     output *out = connection_output(c);
     output_mark_at mark = output_mark(out);
@@ -171,7 +173,7 @@ static void run_muted(connection *c, const request *r) KV_REQUIRES(kv_epoch_held
         c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP_NEXT;
         c->flags |= CONNECTION_REPLY_SKIP;
     }
-    run_request(c, r);
+    run_request(c, r, hint);
     if (c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT))
         output_rewind(out, mark);
     if (!(c->flags & CONNECTION_PARKED))
@@ -226,14 +228,17 @@ int dispatch_batch(connection *c, const batch *b)
         return actor_batch_dispatch(c, b);
     if (epoch_enter(w->server->domain) == 0) {
         const output *out = w->reply.out;
+        map_hint hints[BATCH_REQUESTS];
 
         if (b->count > 1)
-            dispatch_prefetch(w->call.store, b->requests, b->count);
+            dispatch_prefetch(w->call.store, b->requests, b->count, hints);
         do {
+            const map_hint *hint = b->count > 1 ? &hints[ran] : NULL;
+
             if (__builtin_expect((c->flags & SPECIAL) == CONNECTION_AUTHENTICATED, 1))
-                run_request(c, &b->requests[ran++]);
+                run_request(c, &b->requests[ran++], hint);
             else
-                run_muted(c, &b->requests[ran++]);
+                run_muted(c, &b->requests[ran++], hint);
         } while (ran < b->count && !must_stop(c, out));
     } else
         connection_close(c);
@@ -245,7 +250,7 @@ int dispatch_batch(connection *c, const batch *b)
 void dispatch_session(connection *c, const request *r)
 {
     if (epoch_enter(c->owner->server->domain) == 0)
-        run_muted(c, r);
+        run_muted(c, r, NULL);
     else
         connection_close(c);
     epoch_leave(c->owner->server->domain);

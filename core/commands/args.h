@@ -45,7 +45,7 @@ bool kv_arg_db(kv_call *call, int index, int *ret_db);
 static inline store_key kv_arg_key(const kv_call *call, int index)
 {
     if (call->key_hashed && index == call->command->keys.first)
-        return (store_key){ call->argv[index], call->key_hash };
+        return (store_key){ call->argv[index], call->key_hash, call->key_hint };
     return store_key_of(call->store, call->argv[index]);
 }
 

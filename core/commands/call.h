@@ -105,6 +105,7 @@ typedef struct kv_call {
     uint32_t access; /* the access clock to leave on what is read, or KV_NO_TOUCH */
     bool key_hashed; /* key_hash holds domain_hash of argv[command->keys.first] */
     uint64_t key_hash;
+    const map_hint *key_hint; /* what the host learned of that key by reading ahead, or NULL */
     kv_reply *reply;
     kv_counters *counters;
     uint64_t *rng;    /* a random state of the thread's own */

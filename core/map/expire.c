@@ -46,7 +46,7 @@ static bool sweep_segment(sweep *w, map_shard *s, segment *seg)
             earliest = min_deadline(earliest, deadline_ms);
             continue;
         }
-        map_place place = { slot.entry, slot.word, seg, slot.bucket, slot.index };
+        map_place place = { slot.entry, slot.word, seg };
 
         shard_unlink(s, &place);
         w->due(w->arg, s, slot.entry);

@@ -328,7 +328,7 @@ void map_find_many(const map *m, size_t n, const kv_slice keys[], const uint64_t
     view v;
 
     for (size_t i = 0; i < n; i += GROUP)
-        map_prefetch(m, n - i < GROUP ? n - i : GROUP, hashes + i);
+        map_prefetch(m, n - i < GROUP ? n - i : GROUP, hashes + i, NULL);
     for (int i = 0; i < TRIES; i++) {
         if (!view_open(&v, m, n, hashes))
             continue;

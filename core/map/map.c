@@ -394,12 +394,6 @@ const entry *map_find(const map *m, kv_slice key, uint64_t hash)
 
 /* ---- reading ahead ---- */
 
-/* A key whose lines are being fetched. */
-typedef struct ahead {
-    bucket *bucket; /* whose line is on its way */
-    uint64_t hash;
-} ahead;
-
 static inline uint64_t directory_of(uint64_t root_word, uint64_t hash)
 {
     return atomic_load_explicit(
@@ -407,81 +401,110 @@ static inline uint64_t directory_of(uint64_t root_word, uint64_t hash)
         memory_order_acquire);
 }
 
-/* The bucket after the key's in its segment; NULL when that has been replaced meanwhile. */
-static bucket *bucket_after(uint64_t root_word, const ahead *key)
+/* The bucket after that one, in the segment of a directory word. */
+static inline bucket *bucket_after(uint64_t directory, bucket *b)
 {
-    uint64_t word = directory_of(root_word, key->hash);
-    uintptr_t offset = (uintptr_t)key->bucket - (uintptr_t)directory_segment(word)->bucket;
-    size_t next = offset / sizeof(bucket) + 1;
+    segment *s = directory_segment(directory);
 
-    if (next > directory_buckets(word))
-        return NULL;
-    return &directory_segment(word)->bucket[next == directory_buckets(word) ? 0 : next];
+    return b + 1 == &s->bucket[directory_buckets(directory)] ? s->bucket : b + 1;
 }
 
-/* Fetches the entry whose tag and split bits match in the key's bucket; false: there is none. A short entry
- * lies on one line or on two. */
-static inline bool fetch_entry(const ahead *key, probe p, uint64_t tags)
+/* Fetches the entry whose tag and split bits match in bucket b, and notes where; false: there is none. A short
+ * entry lies on one line or on two. */
+static inline bool fetch_entry(bucket *b, probe p, uint64_t tags, map_hint *hint)
 {
     for (tag_match match = tags_match(tags, p.tag); match; match &= match - 1) {
-        uint64_t slot = atomic_load_explicit(&key->bucket->words[__builtin_ctz(match)], memory_order_relaxed);
+        _Atomic uint64_t *slot = &b->words[__builtin_ctz(match)];
+        /* Pairs with the release store that published the entry. */
+        uint64_t word = atomic_load_explicit(slot, memory_order_acquire);
 
-        if ((slot ^ p.split) >> 51 == 0) {
-            __builtin_prefetch(word_entry(slot));
-            __builtin_prefetch((const char *)word_entry(slot) + 40);
+        if ((word ^ p.split) >> 51 == 0) {
+            __builtin_prefetch(word_entry(word));
+            __builtin_prefetch((const char *)word_entry(word) + 40);
+            hint->slot = slot;
+            hint->word = word;
             return true;
         }
     }
     return false;
 }
 
-/* Fetches the entries of n keys whose buckets have been fetched. Where none matches and others passed by, the
- * key may stand in the next bucket: that is fetched, and the key stays among keys[], whose new number is
- * returned. */
-static size_t fetch_entries(uint64_t root_word, ahead keys[], size_t n)
+/* One look at the buckets that were fetched for n keys, numbered in which[]. Where none matches and others passed
+ * by, the key may stand in the next bucket: that is fetched, and the key stays in which[], whose new number
+ * is returned. */
+static size_t fetch_entries(unsigned bits, size_t n, uint8_t which[], bucket *buckets[],
+                            const uint64_t hashes[], map_hint hints[])
 {
     size_t left = 0;
 
     for (size_t i = 0; i < n; i++) {
-        uint64_t tags = atomic_load_explicit(&keys[i].bucket->tags, memory_order_acquire);
+        uint8_t key = which[i];
+        uint64_t tags = atomic_load_explicit(&buckets[key]->tags, memory_order_acquire);
 
-        if (__builtin_expect(fetch_entry(&keys[i], probe_of(keys[i].hash, root_word_bits(root_word)), tags),
-                             1))
+        if (__builtin_expect(fetch_entry(buckets[key], probe_of(hashes[key], bits), tags, &hints[key]), 1) ||
+            tags_overflow(tags) == 0)
             continue;
-        bucket *next = tags_overflow(tags) ? bucket_after(root_word, &keys[i]) : NULL;
-
-        if (next) {
-            __builtin_prefetch(next);
-            keys[left++] = (ahead){ next, keys[i].hash };
-        }
+        buckets[key] = bucket_after(hints[key].directory, buckets[key]);
+        __builtin_prefetch(buckets[key]);
+        which[left++] = key;
     }
     return left;
 }
 
-static void prefetch_some(uint64_t root_word, size_t n, const uint64_t hashes[])
+static void prefetch_some(uint64_t root_word, size_t n, const uint64_t hashes[], map_hint hints[])
 {
-    ahead keys[MAP_PREFETCH_MAX];
+    bucket *buckets[MAP_PREFETCH_MAX];
+    uint8_t which[MAP_PREFETCH_MAX];
     size_t some = 0;
 
     for (size_t i = 0; i < n; i++) {
         uint64_t directory = directory_of(root_word, hashes[i]);
 
+        hints[i].directory = directory;
+        hints[i].slot = NULL;
         if (__builtin_expect(!directory, 0))
             continue;
-        keys[some] = (ahead){ directory_bucket(directory, hashes[i]), hashes[i] };
-        __builtin_prefetch(keys[some++].bucket);
+        buckets[i] = directory_bucket(directory, hashes[i]);
+        __builtin_prefetch(buckets[i]);
+        which[some++] = (uint8_t)i;
     }
     for (int look = 0; some && look < 3; look++)
-        some = fetch_entries(root_word, keys, some);
+        some = fetch_entries(root_word_bits(root_word), some, which, buckets, hashes, hints);
 }
 
-void map_prefetch(const map *m, size_t n, const uint64_t hashes[])
+void map_prefetch(const map *m, size_t n, const uint64_t hashes[], map_hint ret_hints[])
 {
     uint64_t root_word = map_root_word(m);
+    map_hint unwanted[MAP_PREFETCH_MAX];
 
-    for (; n > MAP_PREFETCH_MAX; n -= MAP_PREFETCH_MAX, hashes += MAP_PREFETCH_MAX)
-        prefetch_some(root_word, MAP_PREFETCH_MAX, hashes);
-    prefetch_some(root_word, n, hashes);
+    for (size_t some; n > 0; n -= some, hashes += some) {
+        some = n < MAP_PREFETCH_MAX ? n : MAP_PREFETCH_MAX;
+        prefetch_some(root_word, some, hashes, ret_hints ? ret_hints : unwanted);
+        ret_hints = ret_hints ? ret_hints + some : NULL;
+    }
+}
+
+/* The entry that a hint points at, if it is still there and has that key. The segment is the one that the map
+ * uses as long as the directory word is the same, and the entry the one of now as long as its slot's word is:
+ * neither can be freed and used again within the epoch. */
+static inline entry *hint_entry(const map_hint *hint, uint64_t directory, kv_slice key)
+{
+    entry *e = word_entry(hint->word);
+
+    if (hint->directory != directory || !hint->slot || key.len > KEY_SHORT ||
+        atomic_load_explicit(hint->slot, memory_order_acquire) != hint->word)
+        return NULL;
+    return e && entry_has_short_key(e, key) ? e : NULL;
+}
+
+const entry *map_find_hinted(const map *m, kv_slice key, uint64_t hash, const map_hint *hint)
+{
+    uint64_t root_word = map_root_word(m);
+    const entry *e = hint_entry(hint, directory_of(root_word, hash), key);
+
+    if (__builtin_expect(e && map_undisturbed(m, root_word, root_word_shard(root_word, hash)), 1))
+        return e;
+    return map_find(m, key, hash);
 }
 
 /* ---- writing ---- */
@@ -490,17 +513,18 @@ map_place shard_find(map_shard *s, kv_slice key, uint64_t hash)
 {
     uint64_t directory = shard_segment_word(s, hash);
     found f = segment_find(directory, key, probe_of(hash, s->bits));
-    map_place place = { .entry = f.entry, .word = f.word };
 
-    if (place.entry) {
-        segment *in = directory_segment(directory);
-        size_t offset = (size_t)((char *)place.word - (char *)in->bucket);
+    return (map_place){ f.entry, f.word, directory_segment(directory) };
+}
 
-        place.segment = in;
-        place.bucket = offset < in->buckets * sizeof(bucket) ? (unsigned)(offset / 64) : IN_CHAIN;
-        place.index = (unsigned)(offset % 64 / 8) - 1;
-    }
-    return place;
+map_place shard_find_hinted(map_shard *s, kv_slice key, uint64_t hash, const map_hint *hint)
+{
+    uint64_t directory = shard_segment_word(s, hash);
+    entry *e = hint_entry(hint, directory, key);
+
+    if (__builtin_expect(e != NULL, 1))
+        return (map_place){ e, hint->slot, directory_segment(directory) };
+    return shard_find(s, key, hash);
 }
 
 static void stamp(map_shard *s, entry *e)
@@ -554,7 +578,7 @@ void shard_replace(map_shard *s, map_place *place, entry *fresh)
 void shard_unlink(map_shard *s, map_place *place)
 {
     shard_publish_begin(s);
-    segment_take(place->segment, place);
+    segment_take(place->segment, place->word);
     shard_publish_end(s);
     segment_count_deadline(place->segment, entry_deadline(place->entry), -1);
     count_entry(s, place->entry, -1);

@@ -251,21 +251,22 @@ out:
     return 0;
 }
 
-void segment_take(segment *s, const map_place *place)
+void segment_take(segment *s, _Atomic uint64_t *slot)
 {
-    uint64_t word = atomic_load_explicit(place->word, memory_order_relaxed);
+    uint64_t word = atomic_load_explicit(slot, memory_order_relaxed);
+    uintptr_t offset = (uintptr_t)slot - (uintptr_t)s->bucket; /* wraps for a slot in the chain before s */
 
     segment_count(s, -1);
-    if (place->bucket == IN_CHAIN) {
+    if (offset >= s->buckets * sizeof(bucket)) {
         s->in_chain--;
-        atomic_store_explicit(place->word, 0, memory_order_release);
+        atomic_store_explicit(slot, 0, memory_order_release);
         return;
     }
-    unsigned steps = (unsigned)(word >> 48) & 7, index = place->bucket;
+    unsigned steps = (unsigned)(word >> 48) & 7, index = (unsigned)(offset / sizeof(bucket));
     bucket *b = &s->bucket[index];
 
-    tags_store(b, tags_load(b) & ~((uint64_t)0xff << (8 * place->index)));
-    atomic_store_explicit(place->word, 0, memory_order_release);
+    tags_store(b, tags_load(b) & ~((uint64_t)0xff << (8 * (slot - b->words))));
+    atomic_store_explicit(slot, 0, memory_order_release);
     for (; steps > 0; steps--) {
         index = index == 0 ? s->buckets - 1u : index - 1;
         overflow_down(&s->bucket[index]);

@@ -211,6 +211,13 @@ typedef struct found {
     _Atomic uint64_t *word;
 } found;
 
+/* key: at most KEY_SHORT bytes. */
+static inline bool entry_has_short_key(const entry *e, kv_slice key)
+{
+    return e->key_len == key.len &&
+           key_equal((const char *)e->tail + entry_key_offset(entry_meta(e)), key.data, key.len);
+}
+
 /* Looks for a key of at most KEY_SHORT bytes in one bucket whose tags were loaded. */
 static inline found bucket_find(bucket *b, uint64_t tags, kv_slice key, probe p)
 {
@@ -220,11 +227,9 @@ static inline found bucket_find(bucket *b, uint64_t tags, kv_slice key, probe p)
         uint64_t word = atomic_load_explicit(slot, memory_order_acquire);
         entry *e = word_entry(word);
 
-        if ((word ^ p.split) >> 51 || !e ||
-            e->key_len != key.len) /* cleared or taken over since, or another */
+        if ((word ^ p.split) >> 51 || !e) /* cleared or taken over since, or another */
             continue;
-        if (__builtin_expect(
-                key_equal((const char *)e->tail + entry_key_offset(entry_meta(e)), key.data, key.len), 1))
+        if (__builtin_expect(entry_has_short_key(e, key), 1))
             return (found){ e, slot };
     }
     return (found){ NULL, NULL };
@@ -281,7 +286,7 @@ bool segment_place(segment *s, probe p, entry *e);
 /* Puts it into the chain. KV_ENOMEM. */
 int segment_chain(kv_domain *domain, segment *s, probe p, entry *e);
 /* Takes the entry of a place out (place->bucket is its home, or IN_CHAIN). */
-void segment_take(segment *s, const map_place *place);
+void segment_take(segment *s, _Atomic uint64_t *slot);
 /* Counts an entry with a deadline in or out. */
 void segment_count_deadline(segment *s, int64_t deadline_ms, int by);
 

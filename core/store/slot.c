@@ -211,7 +211,7 @@ void kv_slot_remove(kv_slot *slot)
 
 KV_UNDER_LOCK static void slot_load(kv_slot *slot)
 {
-    slot->place = shard_find(slot->shard, slot->key.name, slot->key.hash);
+    slot->place = shard_look_up(slot->shard, slot->key);
     slot->live = place_live(&slot->place, slot->now_ms);
     slot->deadline_ms = kv_slot_deadline(slot);
 }
@@ -360,7 +360,7 @@ int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t 
     if (!fresh)
         return KV_ENOMEM;
     shard = map_lock(store->map, key.hash);
-    place = shard_find(shard, key.name, key.hash);
+    place = shard_look_up(shard, key);
     entry *before = place.entry;
     if (before)
         shard_replace(shard, &place, fresh);

@@ -147,7 +147,7 @@ void store_tell_expired(kv_store *store, const entry *e)
 
 store_key store_key_of(const kv_store *store, kv_slice name)
 {
-    return (store_key){ name, domain_hash(store->domain, name) };
+    return (store_key){ name, domain_hash(store->domain, name), NULL };
 }
 
 /* KV_SHARING_MUTEX: a read takes the lock too. The entry outlives it by the epoch. */
@@ -162,9 +162,14 @@ static const entry *find_locked(kv_store *store, store_key key)
 
 const entry *store_find(kv_store *store, store_key key, int64_t now_ms)
 {
-    const entry *e = store->sharing == KV_SHARING_MUTEX ? find_locked(store, key)
-                                                        : map_find(store->map, key.name, key.hash);
+    const entry *e;
 
+    if (__builtin_expect(store->sharing == KV_SHARING_MUTEX, 0))
+        e = find_locked(store, key);
+    else if (key.hint)
+        e = map_find_hinted(store->map, key.name, key.hash, key.hint);
+    else
+        e = map_find(store->map, key.name, key.hash);
     return e && !entry_expired(e, now_ms) ? e : NULL;
 }
 
@@ -178,9 +183,9 @@ void store_find_many(kv_store *store, size_t n, const kv_slice names[], const ui
     }
 }
 
-void store_prefetch(const kv_store *store, size_t n, const uint64_t hashes[])
+void store_prefetch(const kv_store *store, size_t n, const uint64_t hashes[], map_hint ret_hints[])
 {
-    map_prefetch(store->map, n, hashes);
+    map_prefetch(store->map, n, hashes, ret_hints);
 }
 
 struct live_visit {

@@ -21,10 +21,11 @@
 
 #include "map.h"
 
-/* A key with its hash, which is the same in all stores of a domain. */
+/* A key with its hash, which is the same in all stores of a domain, and what reading ahead learned of it. */
 typedef struct store_key {
     kv_slice name;
     uint64_t hash;
+    const map_hint *hint; /* or NULL */
 } store_key;
 
 store_key store_key_of(const kv_store *store, kv_slice name);
@@ -39,7 +40,8 @@ void store_find_many(kv_store *store, size_t n, const kv_slice names[], const ui
                      const entry *ret[], int64_t now_ms) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held);
 /* See map_prefetch. */
-void store_prefetch(const kv_store *store, size_t n, const uint64_t hashes[]) KV_REQUIRES(kv_epoch_held);
+void store_prefetch(const kv_store *store, size_t n, const uint64_t hashes[], map_hint ret_hints[])
+    KV_REQUIRES(kv_epoch_held);
 
 static inline bool entry_expired(const entry *e, int64_t now_ms)
 {

@@ -26,6 +26,13 @@ void store_tell_set(const kv_store *store, const entry *e) KV_UNDER_LOCK;
 void store_tell_gone(const kv_store *store, kv_change_kind kind, kv_slice key) KV_UNDER_LOCK;
 void store_tell_expired(kv_store *store, const entry *e) KV_UNDER_LOCK;
 
+/* Where a key stands. */
+KV_UNDER_LOCK static inline map_place shard_look_up(map_shard *shard, store_key key)
+{
+    return key.hint ? shard_find_hinted(shard, key.name, key.hash, key.hint)
+                    : shard_find(shard, key.name, key.hash);
+}
+
 /* The live entry of a place, or NULL. */
 static inline entry *place_live(const map_place *place, int64_t now_ms)
 {

@@ -222,14 +222,15 @@ static void batch_of_map(worker *w) KV_REQUIRES(kv_epoch_held)
     subject *s = w->subject;
     char names[SUBJECT_BATCH][KEY_SIZE], out[SUBJECT_VALUE_MAX];
     uint64_t hashes[SUBJECT_BATCH];
+    map_hint hints[SUBJECT_BATCH];
 
     for (unsigned i = 0; i < SUBJECT_BATCH; i++) {
         key_bytes(draw(w), names[i]);
         hashes[i] = domain_hash(s->domain, kv_slice_of(names[i], KEY_SIZE));
     }
-    map_prefetch(s->map, SUBJECT_BATCH, hashes);
+    map_prefetch(s->map, SUBJECT_BATCH, hashes, hints);
     for (unsigned i = 0; i < SUBJECT_BATCH; i++) {
-        const entry *e = map_find(s->map, kv_slice_of(names[i], KEY_SIZE), hashes[i]);
+        const entry *e = map_find_hinted(s->map, kv_slice_of(names[i], KEY_SIZE), hashes[i], &hints[i]);
 
         if (!e || entry_deadline(e) <= SUBJECT_NOW_MS) {
             w->misses++;
