@@ -4,7 +4,7 @@
  * are a third of the cost of a cache miss. The price is the first touch: the kernel clears 2 MiB, and on a virtual
  * machine the host may have to find them first, which takes several milliseconds. So the domain's helper
  * thread, when there is one, keeps chunks ready that have been touched already, and makes another as soon
- * as one is taken. When growth outruns it, the taker gets a chunk of small pages, each of which costs some
+ * as one is taken; what nobody takes for a second goes back. When growth outruns it, the taker gets a chunk of small pages, each of which costs some
  * microseconds when it is reached; the kernel joins them later. Without a helper the taker touches its own
  * huge page: that is the same work, in one piece.
  *
@@ -151,10 +151,24 @@ void chunk_prepare(kv_domain *domain)
         chunk_delete(domain, memory, CHUNK_BIG);
 }
 
+bool chunk_ready(kv_domain *domain)
+{
+    lock_acquire(&domain->ready_lock);
+    bool ready = domain->ready_count > 0;
+    lock_release(&domain->ready_lock);
+    return ready;
+}
+
+void chunk_give_back(kv_domain *domain)
+{
+    void *memory = take_ready(domain);
+
+    if (memory)
+        chunk_delete(domain, memory, CHUNK_BIG);
+}
+
 void chunk_done(kv_domain *domain)
 {
-    void *memory;
-
-    while ((memory = take_ready(domain)) != NULL)
-        chunk_delete(domain, memory, CHUNK_BIG);
+    while (chunk_ready(domain))
+        chunk_give_back(domain);
 }

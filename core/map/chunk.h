@@ -15,6 +15,9 @@ void chunk_release(kv_domain *domain, void *memory, size_t size_bytes);
 /* For the helper thread: whether a chunk should be made ready ahead of need, and making one. */
 bool chunk_wanted(kv_domain *domain);
 void chunk_prepare(kv_domain *domain);
+/* Whether there is one that was made ready, and giving one back that nobody took. */
+bool chunk_ready(kv_domain *domain);
+void chunk_give_back(kv_domain *domain);
 /* At the end of the domain: gives back what was made ready and never used. */
 void chunk_done(kv_domain *domain);
 

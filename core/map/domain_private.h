@@ -10,7 +10,7 @@
 
 #define SECRET_SIZE 192u /* XXH3's default secret has this size */
 
-#define READY_CHUNKS     2u /* touched ahead of need by the helper */
+#define READY_CHUNKS     1u /* touched ahead of need by the helper */
 #define SPARE_CHUNK_FROM 4u /* who has more chunks keeps one empty */
 
 struct slab;

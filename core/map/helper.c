@@ -3,7 +3,9 @@
  * It touches memory ahead of need (chunk.c), and has one queue of jobs, run in order. A domain that is freed first finishes its jobs. Without a helper, or
  * when a job cannot be queued, the caller runs it at once: later is an optimisation, never a promise.
  * SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <signal.h>
+#include <time.h>
 
 #include "chunk.h"
 #include "domain_private.h"
@@ -32,6 +34,25 @@ static void prepare_chunks(kv_domain *domain, struct helper *helper)
     pthread_mutex_lock(&helper->mutex);
 }
 
+/* Waits for a second; then what was made ready and is not wanted goes back, one chunk at a time. Called and
+ * returns with the mutex held. */
+static void wait_for_work(kv_domain *domain, struct helper *helper)
+{
+    struct timespec until;
+
+    if (!chunk_ready(domain)) {
+        pthread_cond_wait(&helper->wake, &helper->mutex);
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec++;
+    if (pthread_cond_timedwait(&helper->wake, &helper->mutex, &until) != ETIMEDOUT)
+        return;
+    pthread_mutex_unlock(&helper->mutex);
+    chunk_give_back(domain);
+    pthread_mutex_lock(&helper->mutex);
+}
+
 static void *helper_main(void *arg)
 {
     kv_domain *domain = arg;
@@ -40,7 +61,7 @@ static void *helper_main(void *arg)
     pthread_mutex_lock(&helper->mutex);
     for (;;) {
         while (!helper->first && !helper->stop && !helper->prepare)
-            pthread_cond_wait(&helper->wake, &helper->mutex);
+            wait_for_work(domain, helper);
         if (helper->prepare && !helper->stop) {
             prepare_chunks(domain, helper);
             continue;
@@ -65,6 +86,7 @@ static void *helper_main(void *arg)
 int helper_start(kv_domain *domain)
 {
     struct helper *helper = domain_alloc(domain, sizeof *helper, 8);
+    pthread_condattr_t monotonic;
     sigset_t all, before;
 
     if (!helper)
@@ -72,7 +94,10 @@ int helper_start(kv_domain *domain)
     memset(helper, 0, sizeof *helper);
     helper->last = &helper->first;
     pthread_mutex_init(&helper->mutex, NULL);
-    pthread_cond_init(&helper->wake, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&helper->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     domain->helper = helper;
     /* Signals are for the threads of the host. */
     sigfillset(&all);
