@@ -418,7 +418,7 @@ static inline bool fetch_entry(bucket *b, probe p, uint64_t tags, map_hint *hint
         /* Pairs with the release store that published the entry. */
         uint64_t word = atomic_load_explicit(slot, memory_order_acquire);
 
-        if ((word ^ p.split) >> 51 == 0) {
+        if (!split_differs(word, p)) {
             __builtin_prefetch(word_entry(word));
             __builtin_prefetch((const char *)word_entry(word) + 40);
             hint->slot = slot;

@@ -22,7 +22,7 @@ static void check_slot(const map_shard *s, segment *seg, const segment_slot *slo
 {
     uint64_t hash = domain_hash(s->root->domain, entry_key(slot->entry));
     probe p = probe_of(hash, s->bits);
-    unsigned home = bucket_home(p.lo, seg->buckets), steps = (unsigned)(slot->value >> 48) & 7;
+    unsigned home = bucket_home(p.lo, seg->buckets), steps = word_steps(slot->value);
 
     CHECK(s->bits == 0 || hash >> (64 - s->bits) == s->index, "an entry is in another's shard");
     CHECK(directory_segment(shard_segment_word(s, hash)) == seg, "an entry is in another's segment");
@@ -46,7 +46,7 @@ static void check_overflow(segment *seg)
     segment_slot slot;
 
     while (segment_walk(seg, &cursor, &slot)) {
-        unsigned steps = (unsigned)(slot.value >> 48) & 7;
+        unsigned steps = word_steps(slot.value);
 
         for (unsigned i = 1; slot.bucket != IN_CHAIN && i <= steps; i++)
             passed[(slot.bucket + seg->buckets - i) % seg->buckets]++;

@@ -5,7 +5,7 @@
  * The segments of all shards, in order, tile the hash space by prefix; within a segment home buckets are
  * ordered by lo. Neither order changes when a segment grows, splits or merges, or when one shard becomes 64,
  * which Redis obtains for its tables by incrementing reversed bits. One call visits one home bucket: the
- * entries whose home it is, up to seven buckets further on. depth (shard bits and directory bits) says how
+ * entries whose home it is, up to 15 buckets further on. depth (shard bits and directory bits) says how
  * large the segment was when the cursor was made:
  *
  * - Segments as large or smaller now: go on at lo in the first of them; those after it start at 0.
@@ -62,7 +62,7 @@ static unsigned gather_home(segment *s, unsigned buckets, unsigned home, const e
             uint64_t word =
                 tags >> (8 * i) & 0xff ? atomic_load_explicit(&b->words[i], memory_order_acquire) : 0;
 
-            if (word_entry(word) && ((word >> 48) & 7) == step)
+            if (word_entry(word) && word_steps(word) == step)
                 seen[n++] = word_entry(word);
         }
         if (tags_overflow(tags) == 0)

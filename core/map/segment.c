@@ -50,7 +50,7 @@ static unsigned limit_of(unsigned buckets)
 {
     unsigned slots = buckets * BUCKET_SLOTS;
 
-    return buckets <= SEGMENT_WINDOW / 2 ? slots : buckets < EXACT_BUCKETS ? slots * 7 / 8 : slots * 17 / 20;
+    return buckets <= 4 ? slots : buckets < EXACT_BUCKETS ? slots * 7 / 8 : slots * 17 / 20;
 }
 
 unsigned segment_fitting_size(unsigned count)
@@ -103,7 +103,7 @@ static entry *word_match(uint64_t word, kv_slice key, probe p)
 {
     entry *e = word_entry(word);
 
-    return (word ^ p.split) >> 51 == 0 && e && kv_slice_equal(entry_key(e), key) ? e : NULL;
+    return !split_differs(word, p) && e && kv_slice_equal(entry_key(e), key) ? e : NULL;
 }
 
 static found find_in_chain(segment *s, kv_slice key, probe p)
@@ -262,7 +262,7 @@ void segment_take(segment *s, _Atomic uint64_t *slot)
         atomic_store_explicit(slot, 0, memory_order_release);
         return;
     }
-    unsigned steps = (unsigned)(word >> 48) & 7, index = (unsigned)(offset / sizeof(bucket));
+    unsigned steps = word_steps(word), index = (unsigned)(offset / sizeof(bucket));
     bucket *b = &s->bucket[index];
 
     tags_store(b, tags_load(b) & ~((uint64_t)0xff << (8 * (slot - b->words))));
@@ -339,7 +339,7 @@ static probe key_probe(segment_context context, const entry *e)
 /* Tells lo from an exact place; first_lo is a table of the segment's bucket_first_lo. */
 static uint32_t slot_lo(const segment *s, const uint8_t first_lo[], unsigned bucket_index, uint64_t word)
 {
-    unsigned steps = (unsigned)(word >> 48) & 7;
+    unsigned steps = word_steps(word);
     unsigned home = bucket_index >= steps ? bucket_index - steps : bucket_index + s->buckets - steps;
 
     return first_lo[home] + (uint32_t)(word & 7);

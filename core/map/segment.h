@@ -2,10 +2,10 @@
  *
  *     segment  [ descriptor 64 B | bucket 0 | bucket 1 | ... | bucket n-1 ]
  *     bucket   [ 7 tags, overflow counter : 8 B | 7 slot words : 56 B ]
- *     word     63..51 split bits | 50..48 displacement | 47..3 entry pointer | 2..0 sub-home bits
+ *     word     63..52 split bits | 51..48 displacement | 47..3 entry pointer | 2..0 sub-home bits
  *     hash     [shard bits] [split and directory bits, from there on down] ... [tag 15..8] [lo 7..0]
  *
- * lo picks the home bucket: lo * n / 256. An entry stands in its home bucket or in one of the seven that
+ * lo picks the home bucket: lo * n / 256. An entry stands in its home bucket or in one of the 15 that
  * follow (wrapping); the displacement says how far. A bucket that an entry had to pass counts it in its
  * overflow counter, so a lookup goes on to the next bucket only when that counter is not 0. What finds no
  * place in its window stands in the segment's chain (only with pathological hashes).
@@ -27,16 +27,16 @@
 #include "map.h"
 
 #define BUCKET_SLOTS    7u
-#define SEGMENT_WINDOW  8u  /* home bucket and seven neighbours */
+#define SEGMENT_WINDOW  16u /* home bucket and 15 neighbours */
 #define SEGMENT_BUCKETS 89u /* the largest */
 #define MERGE_MAX \
     179u /* two buddies with so many entries together become one: half of what 59 buckets hold */
 #define EXACT_BUCKETS 32u /* from here on lo can be told from the place */
-#define SPLIT_BITS    13u
+#define SPLIT_BITS    12u
 #define IN_CHAIN      0xffffu /* map_place.bucket of an entry in the chain */
 
 #define WORD_POINTER (((uint64_t)1 << 48) - 8)
-#define WORD_SPLIT   (~(uint64_t)0 << 51)
+#define WORD_SPLIT   (~(uint64_t)0 << (64 - SPLIT_BITS))
 
 /* Something unlinked that waits for the shard's lock to be released, and then for the readers. */
 typedef struct garbage {
@@ -80,7 +80,7 @@ static inline unsigned segment_entries(const segment *s)
 
 /* A hash taken apart for a segment lookup. A tag has its high bit set: 0 is a free slot. */
 typedef struct probe {
-    uint64_t split; /* the hash from the split bits on: 63..51 are they */
+    uint64_t split; /* the hash from the split bits on: 63..52 are they */
     uint32_t tag, lo;
 } probe;
 
@@ -218,6 +218,18 @@ static inline bool entry_has_short_key(const entry *e, kv_slice key)
            key_equal((const char *)e->tail + entry_key_offset(entry_meta(e)), key.data, key.len);
 }
 
+/* Whether a word is of another part of the hash space, as far as it knows. */
+static inline bool split_differs(uint64_t word, probe p)
+{
+    return (word ^ p.split) >> (64 - SPLIT_BITS) != 0;
+}
+
+/* How many buckets behind its home the entry of a word stands. */
+static inline unsigned word_steps(uint64_t word)
+{
+    return (unsigned)(word >> 48) & (SEGMENT_WINDOW - 1);
+}
+
 /* Looks for a key of at most KEY_SHORT bytes in one bucket whose tags were loaded. */
 static inline found bucket_find(bucket *b, uint64_t tags, kv_slice key, probe p)
 {
@@ -227,7 +239,7 @@ static inline found bucket_find(bucket *b, uint64_t tags, kv_slice key, probe p)
         uint64_t word = atomic_load_explicit(slot, memory_order_acquire);
         entry *e = word_entry(word);
 
-        if ((word ^ p.split) >> 51 || !e) /* cleared or taken over since, or another */
+        if (split_differs(word, p) || !e) /* cleared or taken over since, or another */
             continue;
         if (__builtin_expect(entry_has_short_key(e, key), 1))
             return (found){ e, slot };
