@@ -7,31 +7,9 @@
 
 #include <assert.h>
 
-#define SMALL_ENTRY 256u /* bytes of a block that entry_new builds the quick way */
-
 static void *block_new(kv_domain *domain, size_t size)
 {
     return size <= SLAB_MAX ? slab_alloc(domain, size) : domain_alloc(domain, size, 8);
-}
-
-static uint32_t meta_of(const entry_parts *parts)
-{
-    return (parts->encoding & (ENTRY_RAW | ENTRY_TEXT)) | parts->access << 8 |
-           (parts->deadline_ms != KV_FOREVER ? ENTRY_DEADLINE : 0);
-}
-
-/* Copies; the usual short lengths without a call. */
-static inline void copy(unsigned char *to, const char *from, size_t len)
-{
-    if (len - 8 <= 8) { /* 8..16: two words that may overlap */
-        memcpy(to, from, 8);
-        memcpy(to + len - 8, from + len - 8, 8);
-    } else if (len - 16 <= 16) { /* 17..32 */
-        memcpy(to, from, 16);
-        memcpy(to + len - 16, from + len - 16, 16);
-    } else if (len) {
-        memcpy(to, from, len);
-    }
 }
 
 static void put_u64(unsigned char **p, uint64_t x)
@@ -41,7 +19,7 @@ static void put_u64(unsigned char **p, uint64_t x)
 }
 
 /* Entries with a long key or a value beside them. */
-__attribute__((noinline)) static entry *entry_new_large(kv_domain *domain, const entry_parts *parts)
+entry *entry_new_large(kv_domain *domain, const entry_parts *parts)
 {
     bool outline = parts->bytes || parts->value.len > ENTRY_INLINE_MAX;
     bool long_key = parts->key.len >= ENTRY_LONG_LEN;
@@ -65,7 +43,7 @@ __attribute__((noinline)) static entry *entry_new_large(kv_domain *domain, const
             kv_bytes_unref(bytes);
         return NULL;
     }
-    uint32_t meta = meta_of(parts) | (long_key ? ENTRY_LONG_KEY : 0) | (outline ? ENTRY_OUTLINE : 0);
+    uint32_t meta = entry_parts_meta(parts) | (long_key ? ENTRY_LONG_KEY : 0) | (outline ? ENTRY_OUTLINE : 0);
     unsigned char *p = e->tail;
 
     if (deadline)
@@ -81,36 +59,9 @@ __attribute__((noinline)) static entry *entry_new_large(kv_domain *domain, const
     e->key_len = long_key ? (uint16_t)ENTRY_LONG_LEN : (uint16_t)parts->key.len;
     e->value_len = (uint16_t)value_len;
     atomic_init(&e->meta, meta);
-    copy(p, parts->key.data, parts->key.len);
+    entry_copy(p, parts->key.data, parts->key.len);
     if (parts->value.data)
-        copy(p + parts->key.len, parts->value.data, value_len);
-    return e;
-}
-
-/* What a server builds a million times a second: short key, short value. */
-entry *entry_new(kv_domain *domain, const entry_parts *parts)
-{
-    size_t deadline = parts->deadline_ms != KV_FOREVER ? 8 : 0, key_len = parts->key.len;
-    size_t value_len = parts->value.len, size = sizeof(entry) + deadline + key_len + value_len;
-
-    if (__builtin_expect(
-            parts->bytes || key_len > SMALL_ENTRY || value_len > SMALL_ENTRY || size > SMALL_ENTRY, 0))
-        return entry_new_large(domain, parts);
-    entry *e = slab_alloc(domain, size);
-
-    if (__builtin_expect(!e, 0))
-        return NULL;
-    unsigned char *p = e->tail;
-
-    e->version = 0;
-    e->key_len = (uint16_t)key_len;
-    e->value_len = (uint16_t)value_len;
-    atomic_init(&e->meta, meta_of(parts));
-    if (deadline)
-        put_u64(&p, (uint64_t)parts->deadline_ms);
-    copy(p, parts->key.data, key_len);
-    if (parts->value.data)
-        copy(p + key_len, parts->value.data, value_len);
+        entry_copy(p + parts->key.len, parts->value.data, value_len);
     return e;
 }
 
@@ -142,7 +93,7 @@ void entry_free(kv_domain *domain, entry *e)
         return;
     size_t size = entry_block_size(e);
 
-    if (__builtin_expect(size > SMALL_ENTRY || (entry_meta(e) & ENTRY_OUTLINE), 0))
+    if (__builtin_expect(size > ENTRY_SMALL || (entry_meta(e) & ENTRY_OUTLINE), 0))
         entry_free_large(domain, e);
     else
         slab_free(domain, e, size);

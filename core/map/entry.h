@@ -58,7 +58,7 @@ typedef struct entry_parts {
 
 /* A new entry, not yet in any map; NULL when memory is out (then bytes is still the caller's). With a
  * value of NULL data, room for value.len bytes is reserved for the caller to fill (entry_value_room). */
-entry *entry_new(kv_domain *domain, const entry_parts *parts);
+static inline entry *entry_new(kv_domain *domain, const entry_parts *parts);
 /* The inline value's bytes, writable until the entry is published. NULL for an outline value. */
 unsigned char *entry_value_room(entry *e);
 /* Frees an entry that no thread can read any more, and its reference to the value. NULL is nothing. */
@@ -159,6 +159,16 @@ static inline void entry_touch(const entry *e, uint32_t access)
         atomic_store_explicit(&((entry *)e)->meta, (meta & 0xff) | access << 8, memory_order_relaxed);
 }
 
+/* Whether two entries of one key are alike in size, without deadline and parts elsewhere: one comparison of
+ * lengths, type and flags. */
+static inline bool entry_alike(const entry *a, const entry *b)
+{
+    uint32_t meta = entry_meta(a);
+
+    return a->value_len == b->value_len && ((meta ^ entry_meta(b)) & 0xff) == 0 &&
+           !(meta & (ENTRY_DEADLINE | ENTRY_LONG_KEY | ENTRY_OUTLINE));
+}
+
 size_t entry_size_slow(const entry *e);
 
 static inline size_t entry_size(const entry *e)
@@ -168,6 +178,61 @@ static inline size_t entry_size(const entry *e)
     if (__builtin_expect(size > 256 || (entry_meta(e) & ENTRY_OUTLINE), 0))
         return entry_size_slow(e);
     return slab_block_size(size);
+}
+
+/* ---- building ---- */
+
+#define ENTRY_SMALL 256u /* bytes of a block that entry_new builds here, inlined */
+
+/* Any entry. */
+entry *entry_new_large(kv_domain *domain, const entry_parts *parts);
+
+static inline uint32_t entry_parts_meta(const entry_parts *parts)
+{
+    return (parts->encoding & (ENTRY_RAW | ENTRY_TEXT)) | parts->access << 8 |
+           (parts->deadline_ms != KV_FOREVER ? ENTRY_DEADLINE : 0);
+}
+
+/* Copies; the usual short lengths without a call. */
+static inline void entry_copy(unsigned char *to, const char *from, size_t len)
+{
+    if (len - 8 <= 8) { /* 8..16: two words that may overlap */
+        memcpy(to, from, 8);
+        memcpy(to + len - 8, from + len - 8, 8);
+    } else if (len - 16 <= 16) { /* 17..32 */
+        memcpy(to, from, 16);
+        memcpy(to + len - 16, from + len - 16, 16);
+    } else if (len) {
+        memcpy(to, from, len);
+    }
+}
+
+/* What a server builds a million times a second: short key, short value. */
+static inline entry *entry_new(kv_domain *domain, const entry_parts *parts)
+{
+    size_t deadline = parts->deadline_ms != KV_FOREVER ? 8 : 0, key_len = parts->key.len;
+    size_t value_len = parts->value.len, size = sizeof(entry) + deadline + key_len + value_len;
+
+    if (__builtin_expect(
+            parts->bytes || key_len > ENTRY_SMALL || value_len > ENTRY_SMALL || size > ENTRY_SMALL, 0))
+        return entry_new_large(domain, parts);
+    entry *e = slab_alloc(domain, size);
+
+    if (__builtin_expect(!e, 0))
+        return NULL;
+    unsigned char *p = e->tail;
+
+    e->version = 0;
+    e->key_len = (uint16_t)key_len;
+    e->value_len = (uint16_t)value_len;
+    atomic_init(&e->meta, entry_parts_meta(parts));
+    if (deadline)
+        memcpy(p, &parts->deadline_ms, 8);
+    p += deadline;
+    entry_copy(p, parts->key.data, key_len);
+    if (parts->value.data)
+        entry_copy(p + key_len, parts->value.data, value_len);
+    return e;
 }
 
 #endif

@@ -264,13 +264,6 @@ static void enter_anonymous(kv_domain *domain)
     atomic_fetch_add_explicit(&domain->anonymous, 1, memory_order_seq_cst);
 }
 
-bool epoch_is_held(kv_domain *domain)
-{
-    domain_thread *t = domain_thread_self(domain);
-
-    return t && t->nest > 0;
-}
-
 domain_thread *epoch_hold(kv_domain *domain)
 {
     domain_thread *t = domain_thread_self(domain);
@@ -332,17 +325,31 @@ static bag *bag_with_room(domain_thread *t)
     return b;
 }
 
+/* The bag to put a block in, or NULL: it is leaked, and counted. */
+__attribute__((noinline)) static bag *bag_for(kv_domain *domain, domain_thread *t, size_t size_bytes)
+{
+    bag *b = t ? bag_with_room(t) : NULL;
+
+    if (!b)
+        atomic_fetch_add_explicit(&domain->leaked_bytes, size_bytes, memory_order_relaxed);
+    return b;
+}
+
+__attribute__((noinline)) static void seal_and_try(domain_thread *t)
+{
+    seal(t);
+    try_now(t);
+}
+
 void epoch_retire(kv_domain *domain, void *memory, size_t size_bytes, epoch_release_fn *release)
 {
     domain_thread *t = domain_thread_self(domain);
     bag *b = t ? t->bag : NULL;
 
     if (__builtin_expect(!b || b->count == BAG_ITEMS, 0)) {
-        b = t ? bag_with_room(t) : NULL;
-        if (!b) {
-            atomic_fetch_add_explicit(&domain->leaked_bytes, size_bytes, memory_order_relaxed);
+        b = bag_for(domain, t, size_bytes);
+        if (!b)
             return;
-        }
     }
     b->items[b->count].memory = memory;
     b->items[b->count].release = release;
@@ -352,10 +359,8 @@ void epoch_retire(kv_domain *domain, void *memory, size_t size_bytes, epoch_rele
                           atomic_load_explicit(&t->retired_bytes, memory_order_relaxed) + size_bytes,
                           memory_order_relaxed);
     t->budget += size_bytes;
-    if (__builtin_expect(t->budget > BYTES_PER_TRY && b->bytes > BYTES_PER_TRY / 2, 0)) {
-        seal(t);
-        try_now(t);
-    }
+    if (__builtin_expect(t->budget > BYTES_PER_TRY && b->bytes > BYTES_PER_TRY / 2, 0))
+        seal_and_try(t);
 }
 
 void epoch_leave_behind(kv_domain *domain, garbage *g)

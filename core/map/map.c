@@ -42,11 +42,26 @@ KV_UNCHECKED garbage *shard_unlock(map_shard *s)
     return g;
 }
 
-/* Waits inside an epoch, so that the root it waits in is not freed. */
-KV_UNCHECKED static map_shard *lock_outside(map *m, uint64_t hash)
+/* The caller is inside an epoch, so that the root it waits in is not freed. */
+KV_UNCHECKED static map_shard *lock_in_epoch(map *m, uint64_t hash)
+{
+    for (;;) {
+        uint64_t word = map_root_word(m);
+        map_shard *s = root_word_shard(word, hash);
+
+        lock_acquire(s->lock);
+        if (atomic_load_explicit(&m->root, memory_order_relaxed) == word)
+            return s;
+        lock_release(s->lock);
+    }
+}
+
+/* Not at the first attempt: another thread has the lock, the map is growing from one shard to many, or this
+ * thread is in no epoch yet. */
+KV_UNCHECKED __attribute__((noinline)) static map_shard *lock_slowly(map *m, uint64_t hash)
 {
     domain_thread *held = epoch_hold(m->domain);
-    map_shard *s = map_lock(m, hash);
+    map_shard *s = lock_in_epoch(m, hash);
 
     epoch_let_go(m->domain, held);
     return s;
@@ -54,19 +69,16 @@ KV_UNCHECKED static map_shard *lock_outside(map *m, uint64_t hash)
 
 KV_UNCHECKED map_shard *map_lock(map *m, uint64_t hash)
 {
-    domain_thread *t = domain_self;
+    const domain_thread *t = domain_self;
+    uint64_t word = map_root_word(m);
+    map_shard *s = root_word_shard(word, hash);
 
-    if (__builtin_expect(t->domain != m->domain || t->nest == 0, 0) && !epoch_is_held(m->domain))
-        return lock_outside(m, hash);
-    for (;;) {
-        uint64_t word = map_root_word(m);
-        map_shard *s = root_word_shard(word, hash);
-
-        lock_acquire(s->lock);
-        if (__builtin_expect(atomic_load_explicit(&m->root, memory_order_relaxed) == word, 1))
-            return s;
-        lock_release(s->lock);
-    }
+    if (__builtin_expect(t->domain != m->domain || t->nest == 0 || !lock_try(s->lock), 0))
+        return lock_slowly(m, hash);
+    if (__builtin_expect(atomic_load_explicit(&m->root, memory_order_relaxed) == word, 1))
+        return s;
+    lock_release(s->lock);
+    return lock_slowly(m, hash);
 }
 
 void garbage_retire(kv_domain *domain, garbage *g)
@@ -178,7 +190,8 @@ static void count_entry(map_shard *s, const entry *e, int by)
 }
 
 /* The same for one that takes the place of another. */
-static void count_replacement(map_shard *s, segment *in, const entry *old, const entry *fresh)
+__attribute__((noinline)) static void count_replacement(map_shard *s, segment *in, const entry *old,
+                                                        const entry *fresh)
 {
     size_t old_size = entry_size(old), fresh_size = entry_size(fresh);
 
@@ -280,7 +293,7 @@ static void promote(map_shard *old)
 }
 
 /* With something in the garbage: a segment was replaced, so the shard may have grown enough. */
-static void unlock_slowly(map_shard *s) KV_RELEASES(s)
+__attribute__((noinline)) static void unlock_slowly(map_shard *s) KV_RELEASES(s)
 {
     kv_domain *domain = s->root->domain;
 
@@ -567,7 +580,8 @@ void shard_replace(map_shard *s, map_place *place, entry *fresh)
     uint64_t word = atomic_load_explicit(place->word, memory_order_relaxed);
 
     stamp(s, fresh);
-    count_replacement(s, place->segment, place->entry, fresh);
+    if (__builtin_expect(!entry_alike(place->entry, fresh), 0))
+        count_replacement(s, place->segment, place->entry, fresh);
     shard_publish_begin(s);
     /* Pairs with the acquire of the word in segment_find. */
     atomic_store_explicit(place->word, (word & ~WORD_POINTER) | (uint64_t)(uintptr_t)fresh,

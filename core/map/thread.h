@@ -115,7 +115,6 @@ static inline void domain_thread_leave(domain_thread *t)
 /* Enters an epoch for as long as a lock is waited for, so that what it stands in is not freed; nests, and works
  * without a record, too. */
 domain_thread *epoch_hold(kv_domain *domain);
-bool epoch_is_held(kv_domain *domain);
 void epoch_let_go(kv_domain *domain, domain_thread *held);
 
 /* ---- size classes ---- */
