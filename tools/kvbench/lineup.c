@@ -4,9 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#define MAX_CLIENTS 20000 /* room for the idle connections */
+#define OTHER_FILES 600 /* that a server, or the tool it runs under, has open besides its connections */
 
 static const char *const STRATEGIES[] = { "sharded", "mutex", "actor" };
 
@@ -62,6 +63,24 @@ static bool find_program(const char *name, const char *given, char out[], size_t
     return false;
 }
 
+unsigned lineup_connections_max(const options *o)
+{
+    uint64_t wanted = o->idle_connections > o->connections ? o->idle_connections : o->connections;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit))
+        return 100;
+    if (limit.rlim_max < wanted + OTHER_FILES + 100)
+        wanted = limit.rlim_max > OTHER_FILES + 200 ? limit.rlim_max - OTHER_FILES - 100 : 100;
+    return (unsigned)wanted;
+}
+
+/* What servers are told to accept: all of those, and the few that ask whether they live. */
+static unsigned max_clients(const options *o)
+{
+    return lineup_connections_max(o) + 100;
+}
+
 /* The place of the next contestant. There is always one: 3 strategies, 3 others and 4 of the user's. */
 static contestant *next(lineup *l)
 {
@@ -77,8 +96,8 @@ static int add_kvserver(lineup *l, const options *o, const char *sharing, const 
     if (sharing)
         snprintf(how, sizeof how, "--sharing %s", sharing);
     return contestant_init(next(l), name, PROTOCOL_RESP, f,
-                           "%s --port {port} --bind 127.0.0.1 --threads %llu --maxclients %d %s %s", path,
-                           (unsigned long long)o->threads, MAX_CLIENTS, how,
+                           "%s --port {port} --bind 127.0.0.1 --threads %llu --maxclients %u %s %s", path,
+                           (unsigned long long)o->threads, max_clients(o), how,
                            o->kvserver_args ? o->kvserver_args : "");
 }
 
@@ -107,15 +126,15 @@ static int add_redis(lineup *l, const options *o, const char *path, fault *f)
         snprintf(threads, sizeof threads, "--io-threads %llu", (unsigned long long)o->threads);
     return contestant_init(next(l), "redis-server", PROTOCOL_RESP, f,
                            "%s --port {port} --bind 127.0.0.1 --save '' --appendonly no --dir {dir} "
-                           "--maxclients %d %s",
-                           path, MAX_CLIENTS, threads);
+                           "--maxclients %u %s",
+                           path, max_clients(o), threads);
 }
 
 static int add_memcached(lineup *l, const options *o, const char *path, fault *f)
 {
     return contestant_init(next(l), "memcached", PROTOCOL_MEMCACHED, f,
-                           "%s -p {port} -U 0 -l 127.0.0.1 -t %llu -m 65536 -c %d %s", path,
-                           (unsigned long long)o->threads, MAX_CLIENTS, geteuid() == 0 ? "-u root" : "");
+                           "%s -p {port} -U 0 -l 127.0.0.1 -t %llu -m 65536 -c %u %s", path,
+                           (unsigned long long)o->threads, max_clients(o), geteuid() == 0 ? "-u root" : "");
 }
 
 static int add_installed(lineup *l, const options *o, const char *name, const char *given,

@@ -17,6 +17,9 @@ typedef struct lineup {
 /* kvserver (or its three strategies), redis-server, memcached, the user's own, the floor. What is not
  * installed is left out with a note on stderr, unless --only names it. */
 int lineup_init(lineup *l, const options *o, fault *f);
+/* How many connections may be opened to one server: those the options ask for, as far as the limit of open
+ * files goes. */
+unsigned lineup_connections_max(const options *o);
 /* The contestant of that name, or -1. */
 int lineup_find(const lineup *l, const char *name);
 

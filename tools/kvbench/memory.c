@@ -64,18 +64,17 @@ static int per_connection(const contestant *c, const char *dir, int fds[], unsig
     return err;
 }
 
-/* As many as asked for, as far as the limit of open files goes here and in the servers. */
+/* As many as asked for, as far as the limit of open files goes, which is raised for us and the servers. */
 static unsigned idle_count(const options *o)
 {
+    unsigned most = lineup_connections_max(o);
     struct rlimit limit;
-    rlim_t most = 500;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
-        most = limit.rlim_max > 200 ? limit.rlim_max - 100 : 100;
     }
-    return o->idle_connections < most ? (unsigned)o->idle_connections : (unsigned)most;
+    return o->idle_connections < most ? (unsigned)o->idle_connections : most;
 }
 
 int memory_run(const lineup *l, const options *o, const char *dir, report *r, fault *f)
