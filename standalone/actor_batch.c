@@ -53,11 +53,12 @@ static void count_error(void *arg, kv_slice text)
 static void run_requests(actor_batch *b, kv_call *call) KV_REQUIRES(kv_epoch_held)
 {
     stats *s = &server_of(b)->actor_stats;
+    uint64_t hashes[BATCH_REQUESTS];
     map_hint hints[BATCH_REQUESTS];
 
     b->call = call;
     if (b->count > 1)
-        dispatch_prefetch(call->store, b->requests, b->count, hints);
+        dispatch_prefetch(call->store, b->requests, b->count, hashes, hints);
     for (int i = 0; i < b->count && !b->out.failed; i++) {
         const request *r = &b->requests[i];
 

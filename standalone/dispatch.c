@@ -30,17 +30,17 @@
 #define SPECIAL \
     (CONNECTION_AUTHENTICATED | CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT)
 
-void dispatch_prefetch(kv_store *store, const request requests[], int count, map_hint ret_hints[])
+void dispatch_prefetch(kv_store *store, const request requests[], int count, uint64_t ret_hashes[],
+                       map_hint ret_hints[])
 {
-    uint64_t hashes[BATCH_REQUESTS];
     int hashed = 0;
 
     for (int i = 0; i < count; i++) {
-        hashes[i] = requests[i].hash;
+        ret_hashes[i] = requests[i].hash;
         hashed += requests[i].hashed;
     }
     if (hashed)
-        store_prefetch(store, (size_t)count, hashes, ret_hints);
+        store_prefetch(store, (size_t)count, ret_hashes, ret_hints);
 }
 
 /* ---- checks ---- */
@@ -185,6 +185,42 @@ static void run_muted(connection *c, const request *r, const map_hint *hint) KV_
         c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
 }
 
+/* How many requests from r on are alike, and may run as one: same row, same number of arguments, one after the
+ * other in memory. */
+static int alike(const request *r, const request *end)
+{
+    const request *next = r + 1;
+
+    while (next < end && next->row == r->row && next->argc == r->argc &&
+           next->argv == next[-1].argv + r->argc)
+        next++;
+    return (int)(next - r);
+}
+
+/* Runs n requests that are alike, by the form of their command for many calls. */
+static void run_many(connection *c, const request *r, int n, const uint64_t hashes[], const map_hint hints[])
+    KV_REQUIRES(kv_epoch_held)
+{
+    worker *w = c->owner;
+    kv_call *call = &w->call;
+    uint64_t start = 0;
+
+    call->command = r->row;
+    call->argv = r->argv;
+    call->argc = r->argc;
+    call->key_hashed = true;
+    c->last_command = r->row;
+    stats_add(&w->stats.calls[r->row->id], (uint64_t)n);
+    w->sample += (unsigned)n;
+    if (w->sample >= STATS_SAMPLE)
+        start = clock_ns();
+    r->row->run_many(call, (size_t)n, hashes, hints);
+    if (w->sample >= STATS_SAMPLE) { /* for all since the last that were timed */
+        stats_add(&w->stats.nanoseconds[r->row->id], (clock_ns() - start) * w->sample / (unsigned)n);
+        w->sample = 0;
+    }
+}
+
 /* ---- running a batch ---- */
 
 static bool must_stop(const connection *c, const output *out)
@@ -233,14 +269,23 @@ int dispatch_batch(connection *c, const batch *b)
         return actor_batch_dispatch(c, b);
     if (epoch_enter(w->server->domain) == 0) {
         const output *out = w->reply.out;
+        uint64_t hashes[BATCH_REQUESTS];
         map_hint hints[BATCH_REQUESTS];
 
         if (b->count > 1)
-            dispatch_prefetch(w->call.store, b->requests, b->count, hints);
+            dispatch_prefetch(w->call.store, b->requests, b->count, hashes, hints);
         do {
+            const request *r = &b->requests[ran];
             const map_hint *hint = b->count > 1 ? &hints[ran] : NULL;
+            bool plain = (c->flags & SPECIAL) == CONNECTION_AUTHENTICATED;
+            int many = 1;
 
-            if (__builtin_expect((c->flags & SPECIAL) == CONNECTION_AUTHENTICATED, 1))
+            if (hint && plain && r->direct && r->row->run_many && !w->refuse_memory)
+                many = alike(r, b->requests + b->count);
+            if (many > 1) {
+                run_many(c, r, many, &hashes[ran], hint);
+                ran += many;
+            } else if (__builtin_expect(plain, 1))
                 run_request(c, &b->requests[ran++], hint);
             else
                 run_muted(c, &b->requests[ran++], hint);

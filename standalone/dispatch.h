@@ -16,9 +16,10 @@ int dispatch_batch(connection *c, const batch *b);
 /* Brings what requests need to know of clock and configuration up to date, for all of this turn. */
 void dispatch_begin_turn(worker *w);
 
-/* Prefetches what the first keys of the requests will touch; ret_hints gets what was learned of them. */
-void dispatch_prefetch(kv_store *store, const request requests[], int count, map_hint ret_hints[])
-    KV_REQUIRES(kv_epoch_held);
+/* Prefetches what the first keys of the requests will touch: ret_hashes gets their hashes, ret_hints what was learned
+ * of them. */
+void dispatch_prefetch(kv_store *store, const request requests[], int count, uint64_t ret_hashes[],
+                       map_hint ret_hints[]) KV_REQUIRES(kv_epoch_held);
 
 /* The row that a request runs, or NULL after replying why not: unknown, wrong arguments, not authenticated, out of
  * memory. */

@@ -98,12 +98,18 @@ typedef struct kv_arg {
 
 enum kv_arg_flag { KV_ARG_OPTIONAL = 1, KV_ARG_MULTIPLE = 2, KV_ARG_MULTIPLE_TOKEN = 4 };
 
+/* Runs n calls of one command, in order, each replying once. call is set up for the first; the arguments of the
+ * next ones follow in argv, argc each; hashes and hints are those of their first keys. The same as n times
+ * run, without what those have in common. */
+typedef void kv_command_run_fn(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[]);
+
 typedef struct kv_command {
-    const char *name;      /* lower case; of a subcommand its own word: "encoding" */
-    const char *container; /* "object" for OBJECT ENCODING, else NULL */
-    kv_command_fn *run;    /* NULL: a session command or a container */
-    int id;                /* enum kv_command_id */
-    int arity;             /* argc, or -(at least); of a subcommand counted with the container's name */
+    const char *name;            /* lower case; of a subcommand its own word: "encoding" */
+    const char *container;       /* "object" for OBJECT ENCODING, else NULL */
+    kv_command_fn *run;          /* NULL: a session command or a container */
+    kv_command_run_fn *run_many; /* NULL: has no such form */
+    int id;                      /* enum kv_command_id */
+    int arity;                   /* argc, or -(at least); of a subcommand counted with the container's name */
     unsigned flags;
     kv_key_spec keys;
     kv_key_spec keys2; /* a second key spec (RENAME, COPY), or first 0 */
@@ -132,6 +138,13 @@ enum kv_command_id {
 #define SUBCOMMAND(container, id, name, ...) KV_COMMAND_FN(kv_cmd_##container##_##id)
 #define SESSION_SUBCOMMAND(container, id, name, ...)
 #include "commands.def"
+
+/* Their forms for many calls. */
+#define KV_COMMAND_RUN_FN(name)                                                         \
+    void name(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[]) \
+        KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held)
+KV_COMMAND_RUN_FN(kv_run_get);
+KV_COMMAND_RUN_FN(kv_run_set);
 
 /* All rows, by id. */
 extern const kv_command kv_command_table[KV_COMMAND_COUNT];

@@ -25,6 +25,21 @@ void kv_cmd_get(kv_call *call)
     reply_string(call, kv_read(call, 1));
 }
 
+/* GET, many times: the lookups and the replies, and nothing else. */
+void kv_run_get(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[])
+{
+    kv_store *store = call->store;
+    int64_t now_ms = call->now_ms;
+
+    for (size_t i = 0; i < n; i++) {
+        store_key key = { call->argv[2 * i + 1], hashes[i], &hints[i] };
+        const entry *e = store_find(store, key, now_ms);
+
+        kv_note_read(call, e);
+        reply_string(call, e);
+    }
+}
+
 /* STRLEN key */
 void kv_cmd_strlen(kv_call *call)
 {
@@ -170,6 +185,16 @@ void kv_cmd_set(kv_call *call)
         reply_put(call, put(call, call->argv[2], KV_FOREVER));
     else
         set_with_options(call);
+}
+
+/* SET, many times. */
+void kv_run_set(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[])
+{
+    for (size_t i = 0; i < n; i++, call->argv += call->argc) {
+        call->key_hash = hashes[i];
+        call->key_hint = &hints[i];
+        kv_cmd_set(call);
+    }
 }
 
 /* SETEX and PSETEX key time value */

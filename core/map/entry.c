@@ -106,8 +106,14 @@ static void release_entry(kv_domain *domain, void *memory)
 
 void entry_retire(kv_domain *domain, entry *e)
 {
-    if (e)
-        epoch_retire(domain, e, entry_size(e), release_entry);
+    if (!e)
+        return;
+    /* The size decides when to try to reclaim: of a short entry it may be rough. */
+    size_t size = sizeof(entry) + 8 + e->key_len + e->value_len;
+
+    if (__builtin_expect(entry_meta(e) & (ENTRY_OUTLINE | ENTRY_LONG_KEY), 0))
+        size = entry_size(e);
+    epoch_retire(domain, e, size, release_entry);
 }
 
 size_t entry_size_slow(const entry *e)
