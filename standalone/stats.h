@@ -11,10 +11,12 @@
 #include "command.h"
 
 /* The first words of errors that are counted by name; others count as ERR. */
-#define STATS_ERRORS(X)                                                                                \
-    X(ERR)                                                                                             \
-    X(WRONGTYPE) X(NOAUTH) X(WRONGPASS) X(NOPROTO) X(OOM) X(NOPERM) X(EXECABORT) X(LOADING) X(MISCONF) \
-        X(READONLY) X(BUSY) X(NOSCRIPT) X(DENIED)
+#define STATS_ERRORS(X) \
+    X(ERR)              \
+    X(WRONGTYPE)        \
+    X(NOAUTH)           \
+    X(WRONGPASS)        \
+    X(NOPROTO) X(OOM) X(NOPERM) X(EXECABORT) X(LOADING) X(MISCONF) X(READONLY) X(BUSY) X(NOSCRIPT) X(DENIED)
 
 enum stats_error {
 #define STATS_ERROR_ENUM(word) STATS_##word,
@@ -24,11 +26,13 @@ enum stats_error {
 };
 extern const char *const stats_error_names[STATS_ERROR_COUNT];
 
-#define STATS_COUNTERS(X)                                                                              \
-    X(commands)                                                                                        \
-    X(connections_received) X(connections_rejected) X(input_bytes) X(output_bytes) X(error_replies)    \
-        X(auth_failures) X(output_limit_disconnections) X(query_limit_disconnections) X(keyspace_hits) \
-            X(keyspace_misses) X(reads) X(writes)
+#define STATS_COUNTERS(X)                                                            \
+    X(commands)                                                                      \
+    X(connections_received)                                                          \
+    X(connections_rejected)                                                          \
+    X(input_bytes)                                                                   \
+    X(output_bytes) X(error_replies) X(auth_failures) X(output_limit_disconnections) \
+        X(query_limit_disconnections) X(keyspace_hits) X(keyspace_misses) X(reads) X(writes)
 
 /* Plain numbers: a sum, or the difference of two. */
 typedef struct stats_sums {

@@ -18,13 +18,13 @@
 #define KV_ATTRIBUTE(x)
 #endif
 
-#define KV_CAPABILITY(name)     KV_ATTRIBUTE(capability(name))
-#define KV_ACQUIRES(...)        KV_ATTRIBUTE(acquire_capability(__VA_ARGS__))
-#define KV_RELEASES(...)        KV_ATTRIBUTE(release_capability(__VA_ARGS__))
-#define KV_REQUIRES(...)        KV_ATTRIBUTE(requires_capability(__VA_ARGS__))
-#define KV_EXCLUDES(...)        KV_ATTRIBUTE(locks_excluded(__VA_ARGS__))
-#define KV_ASSERTS(...)         KV_ATTRIBUTE(assert_capability(__VA_ARGS__))
-#define KV_UNCHECKED            KV_ATTRIBUTE(no_thread_safety_analysis)
+#define KV_CAPABILITY(name) KV_ATTRIBUTE(capability(name))
+#define KV_ACQUIRES(...)    KV_ATTRIBUTE(acquire_capability(__VA_ARGS__))
+#define KV_RELEASES(...)    KV_ATTRIBUTE(release_capability(__VA_ARGS__))
+#define KV_REQUIRES(...)    KV_ATTRIBUTE(requires_capability(__VA_ARGS__))
+#define KV_EXCLUDES(...)    KV_ATTRIBUTE(locks_excluded(__VA_ARGS__))
+#define KV_ASSERTS(...)     KV_ATTRIBUTE(assert_capability(__VA_ARGS__))
+#define KV_UNCHECKED        KV_ATTRIBUTE(no_thread_safety_analysis)
 
 struct KV_CAPABILITY("role") kv_role {
     char unused;

@@ -79,23 +79,23 @@ KV_API kv_slice kv_bytes_slice(const kv_bytes *bytes);
 /* ---- errors ----------------------------------------------------------------------------- */
 
 /* Every error of the store: its number and the text a RESP client sees. */
-#define KV_ERRORS(X)                                                                                         \
-    X(KV_ENOMEM, -1, "OOM out of memory")                                                                    \
-    X(KV_ENOKEY, -2, "ERR no such key")                                                                      \
-    X(KV_ETYPE, -3, "WRONGTYPE Operation against a key holding the wrong kind of value")                     \
-    X(KV_ENOTINT, -4, "ERR value is not an integer or out of range")                                         \
-    X(KV_ERANGE, -5, "ERR increment or decrement would overflow")                                            \
-    X(KV_ENOTFLOAT, -6, "ERR value is not a valid float")                                                    \
-    X(KV_ENAN, -7, "ERR increment would produce NaN or Infinity")                                            \
-    X(KV_ESYNTAX, -8, "ERR syntax error")                                                                    \
-    X(KV_ETOOBIG, -9, "ERR string exceeds maximum allowed size (proto-max-bulk-len)")                        \
-    X(KV_EOFFSET, -10, "ERR offset is out of range")                                                         \
-    X(KV_ECOND, -11, "ERR condition not met")                                                                \
-    X(KV_EINVAL, -12, "ERR invalid argument")                                                                \
-    X(KV_EDB, -13, "ERR DB index is out of range")                                                           \
-    X(KV_ECOMMAND, -14, "ERR unknown command")                                                               \
-    X(KV_EARITY, -15, "ERR wrong number of arguments")                                                       \
-    X(KV_EDEADLINE, -16, "ERR invalid expire time")                                                          \
+#define KV_ERRORS(X)                                                                     \
+    X(KV_ENOMEM, -1, "OOM out of memory")                                                \
+    X(KV_ENOKEY, -2, "ERR no such key")                                                  \
+    X(KV_ETYPE, -3, "WRONGTYPE Operation against a key holding the wrong kind of value") \
+    X(KV_ENOTINT, -4, "ERR value is not an integer or out of range")                     \
+    X(KV_ERANGE, -5, "ERR increment or decrement would overflow")                        \
+    X(KV_ENOTFLOAT, -6, "ERR value is not a valid float")                                \
+    X(KV_ENAN, -7, "ERR increment would produce NaN or Infinity")                        \
+    X(KV_ESYNTAX, -8, "ERR syntax error")                                                \
+    X(KV_ETOOBIG, -9, "ERR string exceeds maximum allowed size (proto-max-bulk-len)")    \
+    X(KV_EOFFSET, -10, "ERR offset is out of range")                                     \
+    X(KV_ECOND, -11, "ERR condition not met")                                            \
+    X(KV_EINVAL, -12, "ERR invalid argument")                                            \
+    X(KV_EDB, -13, "ERR DB index is out of range")                                       \
+    X(KV_ECOMMAND, -14, "ERR unknown command")                                           \
+    X(KV_EARITY, -15, "ERR wrong number of arguments")                                   \
+    X(KV_EDEADLINE, -16, "ERR invalid expire time")                                      \
     X(KV_ESAMEKEY, -17, "ERR source and destination objects are the same")
 
 enum kv_error {
@@ -110,7 +110,7 @@ KV_API const char *kv_error_text(int error);
 
 /* ---- the store -------------------------------------------------------------------------- */
 
-#define KV_FOREVER INT64_MAX          /* no deadline */
+#define KV_FOREVER   INT64_MAX            /* no deadline */
 #define KV_VALUE_MAX (512u * 1024 * 1024) /* the longest key or value, in bytes */
 
 typedef struct kv_store kv_store;
@@ -147,14 +147,14 @@ KV_API kv_domain *kv_domain_ref(kv_domain *domain);
 KV_API void kv_domain_unref(kv_domain *domain);
 
 typedef struct kv_store_options {
-    kv_domain *domain;       /* shared with other stores; NULL: one of its own */
+    kv_domain *domain; /* shared with other stores; NULL: one of its own */
     kv_sharing sharing;
-    size_t shards;           /* a power of two up to 1024; 0: one while small, then 64 */
-    size_t expected_keys;    /* a hint: room is made for them at the start */
-    uint64_t version_start;  /* versions begin above this ... */
-    uint64_t version_step;   /* ... and grow by this (0: 1); a step of 16 lets 16 stores, starting
+    size_t shards;          /* a power of two up to 1024; 0: one while small, then 64 */
+    size_t expected_keys;   /* a hint: room is made for them at the start */
+    uint64_t version_start; /* versions begin above this ... */
+    uint64_t version_step;  /* ... and grow by this (0: 1); a step of 16 lets 16 stores, starting
                                 at 0..15, never give out the same version */
-    size_t actor_queue;      /* KV_SHARING_ACTOR: how many calls may wait; 0: 1024 */
+    size_t actor_queue;     /* KV_SHARING_ACTOR: how many calls may wait; 0: 1024 */
 } kv_store_options;
 
 /* One reference, or NULL when memory is out or an option is out of range. */
@@ -164,12 +164,12 @@ KV_API kv_store *kv_store_ref(kv_store *store);
 KV_API void kv_store_unref(kv_store *store) KV_EXCLUDES(kv_shard_held);
 
 typedef struct kv_stats {
-    size_t keys;             /* expired ones not yet removed included */
+    size_t keys; /* expired ones not yet removed included */
     size_t keys_with_deadline;
-    int64_t average_ttl_ms;  /* an estimate over keys with a deadline */
-    size_t entry_bytes;      /* keys, values and their headers, as allocated */
-    size_t index_bytes;      /* buckets, directories, shards */
-    uint64_t expired;        /* keys removed because their deadline passed */
+    int64_t average_ttl_ms; /* an estimate over keys with a deadline */
+    size_t entry_bytes;     /* keys, values and their headers, as allocated */
+    size_t index_bytes;     /* buckets, directories, shards */
+    uint64_t expired;       /* keys removed because their deadline passed */
     size_t shards;
 } kv_stats;
 
@@ -186,9 +186,9 @@ KV_API size_t kv_store_expire_cycle(kv_store *store, int64_t now_ms, size_t max_
 
 /* What is known of a key besides its value. */
 typedef struct kv_meta {
-    size_t len;           /* of the value, in bytes */
-    int64_t deadline_ms;  /* or KV_FOREVER */
-    uint64_t version;     /* changes with every write of the key and never repeats, even after
+    size_t len;          /* of the value, in bytes */
+    int64_t deadline_ms; /* or KV_FOREVER */
+    uint64_t version;    /* changes with every write of the key and never repeats, even after
                              the key was deleted; versions of two keys cannot be compared */
 } kv_meta;
 
@@ -284,16 +284,24 @@ KV_API void kv_slot_remove(kv_slot *slot);
 
 /* A reply of any shape, as RESP3 knows them. */
 typedef enum kv_reply_type {
-    KV_REPLY_NULL, KV_REPLY_INT, KV_REPLY_DOUBLE, KV_REPLY_BOOL, KV_REPLY_SIMPLE, KV_REPLY_ERROR,
-    KV_REPLY_BULK, KV_REPLY_ARRAY, KV_REPLY_MAP, KV_REPLY_SET,
+    KV_REPLY_NULL,
+    KV_REPLY_INT,
+    KV_REPLY_DOUBLE,
+    KV_REPLY_BOOL,
+    KV_REPLY_SIMPLE,
+    KV_REPLY_ERROR,
+    KV_REPLY_BULK,
+    KV_REPLY_ARRAY,
+    KV_REPLY_MAP,
+    KV_REPLY_SET,
 } kv_reply_type;
 
 typedef struct kv_value {
     kv_reply_type type;
-    int64_t integer;           /* INT, BOOL */
-    double number;             /* DOUBLE */
-    kv_slice text;             /* SIMPLE, ERROR, BULK: followed by a NUL that len does not count */
-    size_t count;              /* ARRAY, SET: elements; MAP: keys and values, alternating */
+    int64_t integer; /* INT, BOOL */
+    double number;   /* DOUBLE */
+    kv_slice text;   /* SIMPLE, ERROR, BULK: followed by a NUL that len does not count */
+    size_t count;    /* ARRAY, SET: elements; MAP: keys and values, alternating */
     struct kv_value *elements;
 } kv_value;
 
@@ -306,13 +314,13 @@ KV_API void kv_value_free(kv_value *value);
 /* ---- changes ---------------------------------------------------------------------------- */
 
 typedef enum kv_change_kind {
-    KV_CHANGE_SET,     /* the key now holds value, deadline_ms, version */
-    KV_CHANGE_APPEND,  /* value was added to the end of what base_version held */
-    KV_CHANGE_DEADLINE,/* only the deadline (and the version) changed */
-    KV_CHANGE_DELETE,  /* the key is gone */
-    KV_CHANGE_EXPIRE,  /* the key is gone: its deadline had passed */
-    KV_CHANGE_CLEAR,   /* every key is gone */
-    KV_CHANGE_SWAP,    /* the contents of the stores tagged tag and other_tag were exchanged */
+    KV_CHANGE_SET,      /* the key now holds value, deadline_ms, version */
+    KV_CHANGE_APPEND,   /* value was added to the end of what base_version held */
+    KV_CHANGE_DEADLINE, /* only the deadline (and the version) changed */
+    KV_CHANGE_DELETE,   /* the key is gone */
+    KV_CHANGE_EXPIRE,   /* the key is gone: its deadline had passed */
+    KV_CHANGE_CLEAR,    /* every key is gone */
+    KV_CHANGE_SWAP,     /* the contents of the stores tagged tag and other_tag were exchanged */
 } kv_change_kind;
 
 /* A write, as the state it reached: absolute and deterministic, so that applying the records of a
@@ -322,7 +330,7 @@ typedef struct kv_change {
     const void *tag;       /* what kv_store_on_change was given for the store */
     const void *other_tag; /* SWAP */
     kv_slice key;
-    kv_slice value;        /* SET: the whole; APPEND: the added bytes */
+    kv_slice value; /* SET: the whole; APPEND: the added bytes */
     int64_t deadline_ms;
     uint64_t version;
     uint64_t base_version; /* APPEND: the version that value is added to; 0: none */
@@ -341,7 +349,7 @@ KV_API void kv_store_on_change(kv_store *store, kv_change_fn *fn, void *arg, con
  * loop can spare that cost: it registers once, calls kv_thread_quiesce once per turn (nothing it looked
  * up before may be used after), and goes offline while it waits. A registered, online thread that never
  * quiesces keeps all freed memory of the domain from being reused. */
-KV_API int kv_thread_register(kv_domain *domain);   /* KV_ENOMEM; nests */
+KV_API int kv_thread_register(kv_domain *domain); /* KV_ENOMEM; nests */
 KV_API void kv_thread_unregister(kv_domain *domain);
 KV_API void kv_thread_quiesce(kv_domain *domain) KV_EXCLUDES(kv_shard_held);
 KV_API void kv_thread_offline(kv_domain *domain) KV_EXCLUDES(kv_shard_held);
