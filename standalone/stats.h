@@ -26,13 +26,16 @@ enum stats_error {
 };
 extern const char *const stats_error_names[STATS_ERROR_COUNT];
 
-#define STATS_COUNTERS(X)                                                            \
-    X(commands)                                                                      \
-    X(connections_received)                                                          \
-    X(connections_rejected)                                                          \
-    X(input_bytes)                                                                   \
-    X(output_bytes) X(error_replies) X(auth_failures) X(output_limit_disconnections) \
-        X(query_limit_disconnections) X(keyspace_hits) X(keyspace_misses) X(reads) X(writes)
+#define STATS_COUNTERS(X)          \
+    X(commands)                    \
+    X(connections_received)        \
+    X(connections_rejected)        \
+    X(input_bytes)                 \
+    X(output_bytes)                \
+    X(error_replies)               \
+    X(auth_failures)               \
+    X(output_limit_disconnections) \
+    X(query_limit_disconnections) X(keyspace_hits) X(keyspace_misses) X(reads) X(writes)
 
 /* Plain numbers: a sum, or the difference of two. */
 typedef struct stats_sums {
