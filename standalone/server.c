@@ -335,9 +335,15 @@ static int fail(server *s, const char *reason)
     return -1;
 }
 
+/* With --sharing actor the databases are one state: one thread owns them all, over stores that are shared by
+ * shards. Versions go on from the clock, so that a client which kept one over a restart does not meet it again, and
+ * no two databases give out the same one, whatever SWAPDB does. As numbers they stay below 2^53 until the year
+ * 3084: some clients know only doubles. */
 static int open_databases(server *s)
 {
     int count = (int)config_number(s->config, CONFIG_ID_databases);
+    kv_sharing sharing = (kv_sharing)config_number(s->config, CONFIG_ID_sharing);
+    uint64_t versions = ((uint64_t)s->started_ms << 8) / (uint64_t)count * (uint64_t)count;
     kv_domain_options domain = { .siphash = config_number(s->config, CONFIG_ID_siphash) != 0,
                                  .helper = true };
 
@@ -348,18 +354,18 @@ static int open_databases(server *s)
     for (; s->databases.count < count; s->databases.count++) {
         kv_store_options options = {
             .domain = s->domain,
-            .sharing = (kv_sharing)config_number(s->config, CONFIG_ID_sharing),
-            .version_start = (uint64_t)s->databases.count,
+            .sharing = sharing == KV_SHARING_ACTOR ? KV_SHARING_SHARDED : sharing,
+            .version_start = versions + (uint64_t)s->databases.count,
             .version_step = (uint64_t)count,
-            .actor_queue = ACTOR_CAPACITY,
         };
 
         s->databases.stores[s->databases.count] = kv_store_new(&options);
         if (!s->databases.stores[s->databases.count])
             return -1;
     }
-    s->actor = store_actor(s->databases.stores[0]);
-    return 0;
+    if (sharing == KV_SHARING_ACTOR)
+        s->actor = actor_new(s->domain, ACTOR_CAPACITY);
+    return sharing == KV_SHARING_ACTOR && !s->actor ? -1 : 0;
 }
 
 /* As many as asked for, or as there are cores. */
@@ -483,6 +489,7 @@ void server_done(server *s)
     for (int i = 0; i < s->worker_count; i++)
         worker_done(&s->workers[i]);
     free(s->workers);
+    actor_free(s->actor);
     for (int i = 0; i < s->databases.count; i++)
         kv_store_unref(s->databases.stores[i]);
     free(s->databases.stores);

@@ -105,6 +105,31 @@ static void sweep_connections(worker *w)
     }
 }
 
+/* An expire cycle as a message to the thread that owns the state. */
+typedef struct expire_message {
+    actor_message message;
+    kv_store *store;
+    int64_t now_ms;
+    size_t removed;
+} expire_message;
+
+static void run_expire(actor_message *message)
+{
+    expire_message *m = (expire_message *)message;
+
+    m->removed = kv_store_expire_cycle(m->store, m->now_ms, EXPIRE_SEGMENTS);
+}
+
+static size_t expire_some(worker *w, kv_store *store)
+{
+    expire_message m = { .message.run = run_expire, .store = store, .now_ms = w->now_ms };
+
+    if (!w->server->actor)
+        return kv_store_expire_cycle(store, w->now_ms, EXPIRE_SEGMENTS);
+    actor_call(w->server->actor, &m.message);
+    return m.removed;
+}
+
 /* Goes round this worker's databases for EXPIRE_SLICE_MS, and again in the next turn as long as there are
  * many keys due, up to a quarter of the time. */
 static void expire_keys(worker *w)
@@ -116,7 +141,7 @@ static void expire_keys(worker *w)
     do {
         most = 0;
         for (int db = w->index; db < s->databases.count; db += s->worker_count) {
-            removed = kv_store_expire_cycle(s->databases.stores[db], w->now_ms, EXPIRE_SEGMENTS);
+            removed = expire_some(w, s->databases.stores[db]);
             most = removed > most ? removed : most;
         }
     } while (most >= EXPIRE_SEGMENTS / 2 && clock_ms() < until_ms);
