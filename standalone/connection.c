@@ -13,7 +13,9 @@
  * the parser's knowledge of it.
  *
  * Invariants
- *   1. While pending is not NULL, c waits for WRITE and none of its requests run.
+ *   1. While pending is not NULL, none of its requests run. What arrives meanwhile is kept in c->input, as long as
+ *      it and pending together stay below the soft limit of client-output-buffer-limit; then c waits for WRITE
+ *      alone, and TCP tells the client to stop.
  *   2. Outside of dispatch_batch the worker's output is empty.
  *   3. READY is set while c->input may begin with a whole request: when its requests were stopped by full
  *      output, by parking, or by the end of c's share of the turn. Without it more bytes are needed first.
@@ -43,6 +45,7 @@
 #define OUTPUT_KEEP    (64 * 1024)   /* the buffer that a worker's output keeps */
 #define UNKNOWN_OUTPUT (16 * 1024)   /* what a client that is not authenticated may leave unread */
 #define TURN_MS        5
+#define AHEAD_BYTES    (64 * 1024) /* of one read while replies are pending */
 
 /* What makes a flush more than sending. */
 #define UNCOMMON                                                                          \
@@ -63,7 +66,9 @@ static void set_wait(connection *c, connection_wait wait)
     if (wait == CONNECTION_NOTHING)
         return;
     event_assign(&c->event, c->owner->base, c->fd,
-                 (wait == CONNECTION_READ ? EV_READ : EV_WRITE) | EV_PERSIST, on_event, c);
+                 EV_PERSIST | (wait == CONNECTION_WRITE ? 0 : EV_READ) |
+                     (wait == CONNECTION_READ ? 0 : EV_WRITE),
+                 on_event, c);
     if (event_add(&c->event, NULL) != 0) {
         c->wait = CONNECTION_NOTHING;
         connection_close(c);
@@ -236,6 +241,18 @@ static bool keep_pending(connection *c)
     return !c->pending->failed;
 }
 
+/* Whether requests may be kept that come before the replies to earlier ones were taken. */
+static bool may_read_ahead(const connection *c)
+{
+    config_output_limit limit = config_client_limit(c->owner->server->config, CONFIG_NORMAL);
+    size_t kept = output_buffered(c->pending) + (c->input ? c->input->len : 0);
+
+    if (c->owner->draining || (c->flags & (CONNECTION_PARKED | CONNECTION_ACTOR_WAITING |
+                                           CONNECTION_CLOSE_AFTER | CONNECTION_HALF_CLOSED)))
+        return false;
+    return (c->flags & CONNECTION_AUTHENTICATED) && (!limit.soft_bytes || kept < (size_t)limit.soft_bytes);
+}
+
 /* What c waits for, now that its output was sent as far as possible. */
 static void wait_for_next(connection *c)
 {
@@ -243,10 +260,10 @@ static void wait_for_next(connection *c)
     bool busy = c->flags & (CONNECTION_PARKED | CONNECTION_ACTOR_WAITING);
 
     if (c->pending) {
-        set_wait(c, CONNECTION_WRITE);
+        set_wait(c, may_read_ahead(c) ? CONNECTION_BOTH : CONNECTION_WRITE);
     } else if (busy) {
         /* A readable event, if there is one, ends the waiting for it: see on_event. */
-        if (c->wait == CONNECTION_WRITE)
+        if (c->wait == CONNECTION_WRITE || c->wait == CONNECTION_BOTH)
             set_wait(c, CONNECTION_NOTHING);
     } else if (c->flags & CONNECTION_READY) {
         connection_run_later(c);
@@ -536,6 +553,33 @@ static void read_shared(connection *c)
         run_shared(c, kept + n);
 }
 
+/* Keeps what arrives while the client has replies to take. The end of the stream is left for later: its replies
+ * are sent first. */
+static void read_ahead(connection *c)
+{
+    ssize_t n;
+
+    if (!c->input)
+        c->input = calloc(1, sizeof *c->input);
+    if (!c->input || !grow_input(c->input, AHEAD_BYTES)) {
+        close_for_memory(c);
+        return;
+    }
+    n = socket_receive(c->fd, c->input->data + c->input->start + c->input->len, AHEAD_BYTES);
+    if (n == 0)
+        c->flags |= CONNECTION_HALF_CLOSED;
+    else
+        n = (ssize_t)received(c, n);
+    if (c->flags & CONNECTION_CLOSING)
+        return;
+    c->input->len += (size_t)n;
+    if (c->input->len > 0)
+        c->flags |= CONNECTION_READY;
+    else
+        drop_input(c);
+    wait_for_next(c);
+}
+
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
     connection *c = arg;
@@ -544,6 +588,8 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     worker_begin(c->owner);
     if (what & EV_WRITE)
         connection_flush(c);
+    else if (c->pending)
+        read_ahead(c);
     else if (c->flags & (CONNECTION_PARKED | CONNECTION_RUNNABLE | CONNECTION_ACTOR_WAITING))
         set_wait(c, CONNECTION_NOTHING);
     else if (c->input && c->input->len > TAIL_SHORT)

@@ -6,7 +6,9 @@
  *
  * A connection waits for one thing at a time:
  *     READ      for requests
- *     WRITE     for its client to take replies; meanwhile nothing is read from it: that is the back-pressure
+ *     WRITE     for its client to take replies; meanwhile none of its requests run: that is the back-pressure
+ *     BOTH      the same, and its further requests are kept, up to a limit: a client that writes a long pipeline
+ *               before it reads a reply must get to its end
  *     NOTHING   parked: an answer of another thread is under way, or it stands in the worker's runnable list
  *
  * SPDX-License-Identifier: MIT */
@@ -29,10 +31,16 @@ enum connection_flag {
     CONNECTION_NO_EVICT = 1 << 10,
     CONNECTION_READY = 1 << 11,         /* its input may begin with a whole request */
     CONNECTION_DRAINING = 1 << 13,      /* the server stops: closed when its replies are sent */
+    CONNECTION_HALF_CLOSED = 1 << 14,   /* the client has said that no more will come */
     CONNECTION_ACTOR_WAITING = 1 << 12, /* in the list for a place in the actor's queue */
 };
 
-typedef enum connection_wait { CONNECTION_READ, CONNECTION_WRITE, CONNECTION_NOTHING } connection_wait;
+typedef enum connection_wait {
+    CONNECTION_READ,
+    CONNECTION_WRITE,
+    CONNECTION_BOTH,
+    CONNECTION_NOTHING,
+} connection_wait;
 
 /* Input that is not yet run: bytes start .. start + len of data. */
 typedef struct connection_input {
