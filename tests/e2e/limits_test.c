@@ -198,6 +198,39 @@ static void a_slow_reader_costs_bounded_memory(void **state)
     end(s);
 }
 
+/* As client libraries do: all requests first, then all replies. The replies are more than sockets hold, so
+ * the requests behind them must be taken in. */
+static void a_long_pipeline_is_taken_before_a_reply_is_read(void **state)
+{
+    enum { REQUESTS = 100000 };
+    static const char request[] = "GET k\r\n";
+    server *s = begin("--threads", "1");
+    conn *c = connect_to(s);
+    char value[201];
+    char *pipeline = malloc(REQUESTS * (sizeof request - 1));
+    reply *r;
+
+    (void)state;
+    assert_non_null(pipeline);
+    memset(value, 'v', 200);
+    value[200] = 0;
+    says(c, "+OK", "SET", "k", value);
+    for (int i = 0; i < REQUESTS; i++)
+        memcpy(pipeline + (size_t)i * (sizeof request - 1), request, sizeof request - 1);
+    assert_true(conn_send(c, kv_slice_of(pipeline, REQUESTS * (sizeof request - 1))));
+    shutdown(conn_fd(c), SHUT_WR);
+    for (int i = 0; i < REQUESTS; i++) {
+        r = conn_read(c);
+        assert_non_null(r);
+        assert_int_equal(r->len, 200);
+        reply_free(r);
+    }
+    assert_null(conn_read(c));
+    free(pipeline);
+    conn_close(c);
+    end(s);
+}
+
 static void output_past_its_limit_ends_the_connection(void **state)
 {
     enum { keys = 60000 }; /* of 1000 bytes each */
@@ -366,6 +399,7 @@ int main(void)
         cmocka_unit_test(ten_thousand_connections_cost_little),
         cmocka_unit_test(an_idle_client_is_sent_away),
         cmocka_unit_test(a_slow_reader_costs_bounded_memory),
+        cmocka_unit_test(a_long_pipeline_is_taken_before_a_reply_is_read),
         cmocka_unit_test(output_past_its_limit_ends_the_connection),
         cmocka_unit_test(a_request_past_the_query_buffer_limit_ends_the_connection),
         cmocka_unit_test(many_small_arguments_are_bounded_too),
