@@ -2,6 +2,9 @@
  *
  *     prefetch buckets of all -> prefetch entries of all -> run each: row -> checks -> function -> reply
  *
+ * What the prefetch learned of a key goes with its request as a hint, which saves the lookup most of its way.
+ * Neighbours that are alike (GET, GET, GET) run as one where their row has a form for many calls.
+ *
  * The checks of the common case are one comparison of flags: a client that is authenticated and wants its
  * replies, a row with a function, a fitting number of arguments. Everything else goes the long way
  * through dispatch_resolve, which says what is wrong.
@@ -14,9 +17,9 @@
  * commands stay here and wait for their turn, since the connection is parked meanwhile.
  *
  * Cost (kvbench server --callgrind, 16-byte keys and values, instructions in user space): a GET in a pipeline of
- * 64 takes about 560, of which this folder 200: parsing 80, finding and running 60, the reply 45, and its
- * share of the read and the write. Without a pipeline it takes 1030, half of them libevent's and the system
- * calls'. One recv and one send a batch (strace: 1000 batches, 1003 and 1001).
+ * 64 takes about 455: parsing 90, the hash 37, reading ahead 85, the lookup 75 to 95, the command 63, the reply 42,
+ * this file 23. A SET takes about 770. Without a pipeline a GET takes 1090, of which libevent's dispatch is
+ * about 300. One recv and one send a batch (strace: 1000 batches, 1003 and 1001).
  *
  * SPDX-License-Identifier: MIT */
 #include "dispatch.h"

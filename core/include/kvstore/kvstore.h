@@ -93,7 +93,6 @@ KV_API kv_slice kv_bytes_slice(const kv_bytes *bytes);
     X(KV_ECOND, -11, "ERR condition not met")                                            \
     X(KV_EINVAL, -12, "ERR invalid argument")                                            \
     X(KV_EDB, -13, "ERR DB index is out of range")                                       \
-    X(KV_ECOMMAND, -14, "ERR unknown command")                                           \
     X(KV_EARITY, -15, "ERR wrong number of arguments")                                   \
     X(KV_EDEADLINE, -16, "ERR invalid expire time")                                      \
     X(KV_ESAMEKEY, -17, "ERR source and destination objects are the same")
@@ -262,7 +261,8 @@ typedef struct kv_slot kv_slot;
 typedef int kv_step(kv_slot *slot, void *arg);
 
 /* Runs step on key as one atomic act and returns what step returned (or KV_ENOMEM). The shard is
- * locked meanwhile: step may compute, but not wait, do I/O or call back into the store. */
+ * locked meanwhile: step may compute, but not wait, do I/O or call back into the store. With
+ * KV_SHARING_ACTOR it runs on the state's thread, as kv_scan_fn does. */
 KV_API int kv_store_update(kv_store *store, kv_slice key, kv_step *step, void *arg, int64_t now_ms)
     KV_EXCLUDES(kv_shard_held);
 
