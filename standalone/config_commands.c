@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "glob.h"
+#include "pattern.h"
 #include "session.h"
 
 /* ---- GET ---- */
@@ -21,8 +21,8 @@ static void choose(chosen *c, kv_slice pattern)
     for (int id = 0; id < CONFIG_COUNT; id++) {
         const config_directive *row = &config_directives[id];
 
-        c->name[id] |= glob_match(pattern, kv_str(row->name), true);
-        c->alias[id] |= row->alias && glob_match(pattern, kv_str(row->alias), true);
+        c->name[id] |= pattern_match(pattern, kv_str(row->name), true);
+        c->alias[id] |= row->alias && pattern_match(pattern, kv_str(row->alias), true);
     }
 }
 
@@ -47,7 +47,7 @@ void session_config_get(kv_call *call)
     size_t count = 0;
 
     for (int i = 2; i < call->argc; i++) {
-        if (call->argv[i].len > GLOB_PATTERN_MAX) {
+        if (call->argv[i].len > PATTERN_MAX) {
             kv_reply_errorf(call->reply, "ERR the pattern is too long");
             return;
         }

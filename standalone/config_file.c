@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "config_internal.h"
-#include "glob.h"
+#include "pattern.h"
 #include "resp.h"
 
 #define WORDS_MAX    128
@@ -64,7 +64,7 @@ static int include_matching(config *c, const place *at, const char *directory, c
         char path[PATH_MAX];
         bool hidden = names[i]->d_name[0] == '.' && pattern[0] != '.';
 
-        if (result == 0 && !hidden && glob_match(kv_str(pattern), kv_str(names[i]->d_name), false)) {
+        if (result == 0 && !hidden && pattern_match(kv_str(pattern), kv_str(names[i]->d_name), false)) {
             if (snprintf(path, sizeof path, "%s%s", directory, names[i]->d_name) >= (int)sizeof path)
                 result = config_fail(error, "the path is too long");
             else

@@ -4,7 +4,7 @@
  * strings, a key spec is a map. Everything is derived from the row; nothing here names a command.
  *
  * SPDX-License-Identifier: MIT */
-#include "glob.h"
+#include "pattern.h"
 #include "read.h"
 
 /* ---- sets of words ---- */
@@ -432,7 +432,7 @@ static bool list_wants(const kv_command *row, list_filter filter, unsigned categ
     case LIST_CATEGORY:
         return (row_categories(row) & category) != 0;
     case LIST_PATTERN:
-        return glob_match(pattern, kv_command_name(row, name), true);
+        return pattern_match(pattern, kv_command_name(row, name), true);
     }
     return false;
 }
@@ -472,7 +472,7 @@ void kv_cmd_command_list(kv_call *call)
     } else if (kv_word_is(call->argv[3], "aclcat")) {
         reply_list(call, LIST_CATEGORY, category_of(call->argv[4]), none);
     } else if (kv_word_is(call->argv[3], "pattern")) {
-        if (call->argv[4].len > GLOB_PATTERN_MAX)
+        if (call->argv[4].len > PATTERN_MAX)
             kv_reply_errorf(call->reply, "ERR pattern is too long");
         else
             reply_list(call, LIST_PATTERN, 0, call->argv[4]);

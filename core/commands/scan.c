@@ -7,7 +7,7 @@
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
 
-#include "glob.h"
+#include "pattern.h"
 #include "read.h"
 
 #define SCAN_COUNT_DEFAULT 10
@@ -64,7 +64,7 @@ static bool harvest_wants(const struct harvest *h, const entry *e)
             if (kv_lower(h->type.data[i]) != type.data[i])
                 return false;
     }
-    return !h->pattern.data || glob_match(h->pattern, entry_key(e), false);
+    return !h->pattern.data || pattern_match(h->pattern, entry_key(e), false);
 }
 
 static void harvest_visit(void *arg, const entry *e)
@@ -91,7 +91,7 @@ static void harvest_reply(kv_call *call, const struct harvest *h)
 /* Takes the pattern, unless it is "*"; false: it is too long, and an error was replied. */
 static bool harvest_pattern(struct harvest *h, kv_call *call, kv_slice pattern)
 {
-    if (pattern.len > GLOB_PATTERN_MAX) {
+    if (pattern.len > PATTERN_MAX) {
         kv_reply_errorf(call->reply, "ERR pattern is too long");
         return false;
     }

@@ -1,4 +1,4 @@
-/* glob.c - see glob.h.
+/* pattern.c - see pattern.h.
  *
  * Two positions walk side by side. At a '*' both are remembered and the star takes nothing; on a mismatch the
  * last star takes one byte more and the walk resumes behind it. An earlier star never needs to be tried
@@ -6,7 +6,7 @@
  * case is the product of the lengths.
  *
  * SPDX-License-Identifier: MIT */
-#include "glob.h"
+#include "pattern.h"
 
 static unsigned char fold(char c, bool ignore_case)
 {
@@ -63,7 +63,7 @@ static bool element_match(const char **p, const char *end, char c, bool ignore_c
     }
 }
 
-bool glob_match(kv_slice pattern, kv_slice text, bool ignore_case)
+bool pattern_match(kv_slice pattern, kv_slice text, bool ignore_case)
 {
     const char *p = pattern.data, *p_end = p + pattern.len;
     const char *t = text.data, *t_end = t + text.len;

@@ -1,10 +1,10 @@
-/* glob_fuzz.c - the glob matcher against another one that is easier to believe.
+/* pattern_fuzz.c - the pattern matcher against another one that is easier to believe.
  *
  * Input: a byte for the case, a byte for the length of the pattern, the pattern, the text. The other matcher is
  * the textbook's table: row i, column j says whether the first i tokens of the pattern match the first j bytes.
  *
  * SPDX-License-Identifier: MIT */
-#include "glob.h"
+#include "pattern.h"
 
 #include <string.h>
 
@@ -132,7 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     len = size - 2 - pattern_len;
     if (len > text_max)
         len = text_max;
-    must(glob_match(kv_slice_of(data + 2, pattern_len), kv_slice_of(text, len), ignore_case) ==
+    must(pattern_match(kv_slice_of(data + 2, pattern_len), kv_slice_of(text, len), ignore_case) ==
          matches(data + 2, pattern_len, text, len, ignore_case));
     return 0;
 }

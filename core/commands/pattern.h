@@ -1,4 +1,4 @@
-/* glob.h - the patterns of KEYS, SCAN MATCH and COMMAND LIST.
+/* pattern.h - the patterns of KEYS, SCAN MATCH and COMMAND LIST.
  *
  *     *        any bytes, also none
  *     ?        any one byte
@@ -8,14 +8,14 @@
  * A bracket that is not closed ends with the pattern; a '\' at the very end stands for itself.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef KV_COMMANDS_GLOB_H
-#define KV_COMMANDS_GLOB_H
+#ifndef KV_COMMANDS_PATTERN_H
+#define KV_COMMANDS_PATTERN_H
 
 #include "kvstore/kvstore.h"
 
-#define GLOB_PATTERN_MAX (64 * 1024) /* longer patterns are for the caller to refuse */
+#define PATTERN_MAX (64 * 1024) /* longer patterns are for the caller to refuse */
 
 /* Whether the whole of text matches. Iterative: no memory, at most pattern.len * text.len steps. */
-bool glob_match(kv_slice pattern, kv_slice text, bool ignore_case);
+bool pattern_match(kv_slice pattern, kv_slice text, bool ignore_case);
 
 #endif
