@@ -67,6 +67,14 @@ static const work_row MAP_ROWS[] = {
     { "one hot key, 2 threads, M/s", WORK_HOT, 2, true, true },
 };
 
+/* What the machine allows: beside these the rows above are to be read. */
+static const work_row BASE_ROWS[] = {
+    { "floor: two misses, one after the other, ns", WORK_BASE_MISS, 1, true, false },
+    { "floor: make a key, copy one hot line, ns", WORK_BASE_HOT, 1, true, false },
+    { "floor: one hot line, 1 thread, M/s", WORK_BASE_HOT, 1, true, true },
+    { "floor: one hot line, 2 threads, M/s", WORK_BASE_HOT, 2, true, true },
+};
+
 static const work_row STORE_ROWS[] = {
     { "get, 1 thread, M/s", WORK_GET, 1, true, true },
     { "get, 2 threads, M/s", WORK_GET, 2, true, true },
@@ -130,6 +138,22 @@ static int measure_rows(const options *o, subject *s, uint64_t keys, const work_
     return 0;
 }
 
+static int measure_base(const options *o, subject *s, uint64_t keys, figures *ret, fault *f)
+{
+    const size_t rows = sizeof BASE_ROWS / sizeof *BASE_ROWS;
+    int err;
+
+    if (!any_wanted(o, BASE_ROWS, rows))
+        return 0;
+    s->base = baseline_new(keys, f);
+    if (!s->base)
+        return -1;
+    err = measure_rows(o, s, keys, BASE_ROWS, rows, ret, f);
+    baseline_free(s->base);
+    s->base = NULL;
+    return err;
+}
+
 static int measure_map(const options *o, uint64_t keys, kv_sharing sharing, figures *ret, fault *f)
 {
     subject s;
@@ -155,6 +179,8 @@ static int measure_map(const options *o, uint64_t keys, kv_sharing sharing, figu
             figure(o, ret, "resident memory after / before", 3, c.grown);
         }
     }
+    if (!err)
+        err = measure_base(o, &s, keys, ret, f);
     if (!err)
         subject_done(&s);
     return err;

@@ -17,18 +17,19 @@
 
 #define TURN 64u
 
+/* Each on lines of its own, or threads would write to each other's. */
 typedef struct worker {
     subject *subject;
     const work *work;
     pthread_t thread;
     pthread_barrier_t *start;
     uint64_t random;
-    uint64_t done, misses; /* operations, and those that found nothing */
-    double seconds, cpu;   /* wall time, and the thread's own */
-    unsigned char sink;    /* so that the copies are not optimised away */
-    bool online;           /* registered with the domain */
-    int err;               /* KV_E... */
-} worker;
+    uint64_t done, misses;              /* operations, and those that found nothing */
+    double seconds, cpu;                /* wall time, and the thread's own */
+    unsigned char sink;                 /* so that the copies are not optimised away */
+    bool online;                        /* registered with the domain */
+    int err;                            /* KV_E... */
+} __attribute__((aligned(128))) worker; /* or two threads would write the same line */
 
 int subject_init(subject *s, bool store, kv_sharing sharing, size_t value_size, bool ttl, fault *f)
 {
@@ -278,6 +279,20 @@ static void turn_batch(worker *w)
     }
 }
 
+/* The loop of turn_get, and nothing of a map. */
+static void turn_base_hot(worker *w)
+{
+    const char *line = baseline_hot_line(w->subject->base);
+    char name[KEY_SIZE], out[SUBJECT_VALUE_MAX];
+
+    for (unsigned i = 0; i < TURN; i++) {
+        key_bytes(0, name);
+        __asm__ volatile("" : : "r"(name) : "memory"); /* the key was made, the line is read again */
+        memcpy(out, line, w->subject->value_size < 64 ? w->subject->value_size : 64);
+        w->sink ^= (unsigned char)out[0];
+    }
+}
+
 static void turn(worker *w)
 {
     switch (w->work->kind) {
@@ -292,6 +307,12 @@ static void turn(worker *w)
         break;
     case WORK_GET_BATCH:
         turn_batch(w);
+        break;
+    case WORK_BASE_HOT:
+        turn_base_hot(w);
+        break;
+    case WORK_BASE_MISS:
+        w->random = baseline_lookups(w->subject->base, w->random, TURN);
         break;
     }
     w->done += TURN;
@@ -358,7 +379,7 @@ static int gather(const worker workers[], const work *w, work_result *ret_result
 
 int subject_run(subject *s, const work *w, work_result *ret_result, fault *f)
 {
-    worker *workers = calloc(w->threads, sizeof *workers);
+    worker *workers = aligned_alloc(_Alignof(worker), w->threads * sizeof *workers);
     pthread_barrier_t start;
     unsigned started = 0;
     int err = 0;

@@ -11,6 +11,7 @@
 #ifndef KVBENCH_SUBJECT_H
 #define KVBENCH_SUBJECT_H
 
+#include "baseline.h"
 #include "fault.h"
 #include "map.h"
 
@@ -22,6 +23,7 @@ typedef struct subject {
     kv_domain *domain;
     map *map; /* one of these two */
     kv_store *store;
+    baseline *base;      /* for the last two kinds of work */
     size_t value_size;   /* bytes */
     int64_t deadline_ms; /* of every key */
 } subject;
@@ -41,6 +43,8 @@ typedef enum work_kind {
     WORK_GET_BATCH, /* the same, SUBJECT_BATCH at a time through the prefetch stages */
     WORK_MIX,       /* half GET, half SET of existing keys */
     WORK_HOT,       /* GET of one key, the same for all threads */
+    WORK_BASE_HOT,  /* what WORK_HOT does besides: makes a key, copies a value out of one line */
+    WORK_BASE_MISS, /* baseline_lookups */
 } work_kind;
 
 typedef struct work {
