@@ -11,8 +11,6 @@
  * A lane is always in one of two states: waiting for the replies of a batch, or finished. A batch is
  * written at once; what the socket does not take is written when it is writable again.
  *
- * Latency is kept in a histogram of 16 steps per power of two: 6 % wide, no allocation, no sorting.
- *
  * SPDX-License-Identifier: MIT */
 #include "load.h"
 
@@ -29,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HISTOGRAM_STEPS (64 * 16)
+#include "histogram.h"
 
 typedef struct lane {
     int fd;
@@ -54,7 +52,7 @@ typedef struct worker {
     uint64_t to_send;           /* requests left; UINT64_MAX: no limit */
     double deadline;            /* send nothing after this; 0: no limit */
     load_result result;
-    uint32_t histogram[HISTOGRAM_STEPS];
+    histogram latency; /* of batches */
     fault fault;
     int failed;
 } worker;
@@ -225,14 +223,6 @@ static int lane_begin(worker *w, lane *l, double now)
     return lane_write(w, l);
 }
 
-static void count_latency(worker *w, double seconds)
-{
-    uint64_t ns = seconds > 0 ? (uint64_t)(seconds * 1e9) : 0;
-    unsigned power = ns < 16 ? 0 : 63 - (unsigned)__builtin_clzll(ns) - 3;
-
-    w->histogram[ns < 16 ? ns : power * 16 + ((ns >> (power - 1)) & 15)]++;
-}
-
 static int nonsense(worker *w, const lane *l, size_t at)
 {
     char shown[81];
@@ -273,7 +263,7 @@ static int lane_parse(worker *w, lane *l)
     double now = load_clock();
 
     w->result.requests += l->asked;
-    count_latency(w, now - l->sent_at);
+    histogram_count(&w->latency, now > l->sent_at ? (uint64_t)((now - l->sent_at) * 1e9) : 0);
     return lane_begin(w, l, now);
 }
 
@@ -360,29 +350,9 @@ static void *worker_main(void *arg)
 
 /* ---- the run ---------------------------------------------------------------------------- */
 
-/* The middle of histogram step i, in microseconds. */
-static double step_us(unsigned i)
-{
-    unsigned power = i / 16;
-
-    return power == 0 ? i * 1e-3 : ((double)(16 + i % 16) + 0.5) * (double)(1ull << (power - 1)) * 1e-3;
-}
-
-static double percentile(const uint64_t histogram[], uint64_t total, double part)
-{
-    uint64_t rank = (uint64_t)((double)total * part), seen = 0;
-
-    for (unsigned i = 0; i < HISTOGRAM_STEPS; i++) {
-        seen += histogram[i];
-        if (seen > rank)
-            return step_us(i);
-    }
-    return 0;
-}
-
 static int gather(worker workers[], unsigned n, load_result *ret_result, fault *f)
 {
-    uint64_t histogram[HISTOGRAM_STEPS] = { 0 }, batches = 0;
+    histogram latency = { 0 };
     load_result sum = { 0 };
 
     for (unsigned i = 0; i < n; i++) {
@@ -394,13 +364,10 @@ static int gather(worker workers[], unsigned n, load_result *ret_result, fault *
         sum.misses += workers[i].result.misses;
         if (workers[i].result.seconds > sum.seconds)
             sum.seconds = workers[i].result.seconds;
-        for (unsigned step = 0; step < HISTOGRAM_STEPS; step++) {
-            histogram[step] += workers[i].histogram[step];
-            batches += workers[i].histogram[step];
-        }
+        histogram_add(&latency, &workers[i].latency);
     }
-    sum.p50_us = percentile(histogram, batches, 0.5);
-    sum.p99_us = percentile(histogram, batches, 0.99);
+    sum.p50_us = histogram_percentile(&latency, 0.5) * 1e-3;
+    sum.p99_us = histogram_percentile(&latency, 0.99) * 1e-3;
     *ret_result = sum;
     return 0;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "report.h"
 
+#include "json.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,9 +84,9 @@ void report_print(const report *r, int argc, char **argv, bool json, FILE *out)
         return;
     }
     fprintf(out, "{\n  \"command\": ");
-    table_print_json_string(command, out);
+    json_string(command, out);
     fprintf(out, ",\n  \"machine\": ");
-    table_print_json_string(where, out);
+    json_string(where, out);
     fprintf(out, ",\n  \"tables\": [\n");
     for (unsigned i = 0; i < r->count; i++) {
         table_print_json(r->tables[i], out);

@@ -135,7 +135,7 @@ int server_bench(options *o, report *r, fault *f)
     int err;
 
     set_defaults(o);
-    if (lineup_init(&l, o, f) || process_make_dir(dir, sizeof dir, f))
+    if (lineup_init(&l, o, f) || process_make_dir("kvbench", dir, sizeof dir, f))
         return -1;
     if (o->callgrind) {
         err = instructions(&l, o, dir, r, f);

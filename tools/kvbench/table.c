@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "table.h"
 
+#include "json.h"
+
 #include <assert.h>
 #include <math.h>
 #include <stdarg.h>
@@ -90,31 +92,17 @@ void table_print(const table *t, FILE *out)
     fputc('\n', out);
 }
 
-void table_print_json_string(const char *text, FILE *out)
-{
-    fputc('"', out);
-    for (const char *at = text; *at; at++) {
-        if (*at == '"' || *at == '\\')
-            fprintf(out, "\\%c", *at);
-        else if ((unsigned char)*at < ' ')
-            fprintf(out, "\\u%04x", (unsigned)*at);
-        else
-            fputc(*at, out);
-    }
-    fputc('"', out);
-}
-
 void table_print_json(const table *t, FILE *out)
 {
     fprintf(out, "    {\"title\": ");
-    table_print_json_string(t->title, out);
+    json_string(t->title, out);
     fprintf(out, ", \"rows\": [");
     for (unsigned r = 0; r < t->row_count; r++) {
         fprintf(out, "%s\n      {\"name\": ", r ? "," : "");
-        table_print_json_string(t->rows[r], out);
+        json_string(t->rows[r], out);
         for (unsigned c = 0; c < t->column_count; c++) {
             fprintf(out, ", ");
-            table_print_json_string(t->columns[c], out);
+            json_string(t->columns[c], out);
             if (t->cells[r][c].set && isfinite(t->cells[r][c].value))
                 fprintf(out, ": %.6g", t->cells[r][c].value);
             else

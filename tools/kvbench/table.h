@@ -43,7 +43,5 @@ void table_set(table *t, unsigned row, unsigned column, double value, const char
 void table_print(const table *t, FILE *out);
 /* One JSON object: {"title": ..., "rows": [{"name": ..., "<column>": number, ...}, ...]}. */
 void table_print_json(const table *t, FILE *out);
-/* A JSON string with its quotes. */
-void table_print_json_string(const char *text, FILE *out);
 
 #endif

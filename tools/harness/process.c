@@ -206,10 +206,10 @@ int process_free_port(void)
     return port;
 }
 
-int process_make_dir(char path[], size_t size, fault *f)
+int process_make_dir(const char *name, char path[], size_t size, fault *f)
 {
     const char *root = getenv("TMPDIR");
-    int len = snprintf(path, size, "%s/kvbench.XXXXXX", root && *root ? root : "/tmp");
+    int len = snprintf(path, size, "%s/%s.XXXXXX", root && *root ? root : "/tmp", name);
 
     if (len < 0 || (size_t)len >= size)
         return fault_set(f, "TMPDIR is too long");

@@ -6,11 +6,11 @@
  *     process_stop(&p, 5);
  *
  * What the child prints goes to a file in dir, which process_explain quotes when it died. The child dies
- * with kvbench, however that ends.
+ * with the tool that started it, however that ends.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef KVBENCH_PROCESS_H
-#define KVBENCH_PROCESS_H
+#ifndef HARNESS_PROCESS_H
+#define HARNESS_PROCESS_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,8 +46,9 @@ int process_explain(const process *p, fault *f);
 
 /* A port that nobody listens on at this moment, or -1. */
 int process_free_port(void);
-/* A new empty directory for servers to run in; process_remove_dir deletes it and the files in it. */
-int process_make_dir(char path[], size_t size, fault *f);
+/* A new empty directory for servers to run in, called after the tool; process_remove_dir deletes it and the
+ * files in it. */
+int process_make_dir(const char *name, char path[], size_t size, fault *f);
 void process_remove_dir(const char *path);
 
 #endif

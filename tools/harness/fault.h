@@ -1,13 +1,13 @@
-/* fault.h - why a measurement could not be taken: one sentence, carried up to main.
+/* fault.h - why a tool could not do its work: one sentence, carried up to main.
  *
  *     if (connect(fd, ...))
  *         return fault_set(fault, "cannot connect to port %d: %s", port, strerror(errno));
  *
- * Every function of kvbench that can fail takes a fault and returns 0, or -1 with the sentence filled in.
+ * Every function of the tools that can fail takes a fault and returns 0, or -1 with the sentence filled in.
  *
  * SPDX-License-Identifier: MIT */
-#ifndef KVBENCH_FAULT_H
-#define KVBENCH_FAULT_H
+#ifndef HARNESS_FAULT_H
+#define HARNESS_FAULT_H
 
 #include <stdbool.h>
 
