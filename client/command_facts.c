@@ -1,8 +1,8 @@
 /* command_facts.c - see command_facts.h.
  *
- * Three sorted lists, searched in turn: the rows that the build took from the command table (command_rows.h), Redis's
- * commands that the table lacks and whose first key is not argv[1], and the commands that change their
- * connection. A name is at most NAME_MAX bytes; a longer one is in no list.
+ * Two sorted lists, searched in turn: the rows that the build took from the command table (command_rows.h), and Redis's
+ * commands that the table lacks and whose first key is not argv[1]. A name is at most NAME_SIZE bytes; a longer one
+ * is in no list.
  *
  * SPDX-License-Identifier: MIT */
 #include "command_facts.h"
@@ -48,8 +48,11 @@ static const command_row redis_rows[] = {
     { "memory|usage", 2, 0, KVC_FACT_READONLY },
     { "migrate", 3, 0, KVC_FACT_WRITE },
     { "module", 0, 0, 0 },
+    { "psubscribe", 0, 0, 0 },
+    { "psync", 0, 0, 0 },
     { "publish", 0, 0, 0 },
     { "pubsub", 0, 0, KVC_FACT_READONLY },
+    { "punsubscribe", 0, 0, 0 },
     { "replicaof", 0, 0, 0 },
     { "role", 0, 0, KVC_FACT_READONLY },
     { "save", 0, 0, 0 },
@@ -57,6 +60,8 @@ static const command_row redis_rows[] = {
     { "sintercard", 2, 1, KVC_FACT_READONLY },
     { "slaveof", 0, 0, 0 },
     { "slowlog", 0, 0, 0 },
+    { "subscribe", 0, 0, 0 },
+    { "unsubscribe", 0, 0, 0 },
     { "wait", 0, 0, KVC_FACT_BLOCKING },
     { "waitaof", 0, 0, KVC_FACT_BLOCKING },
     { "xgroup", 2, 0, KVC_FACT_WRITE },
@@ -68,38 +73,6 @@ static const command_row redis_rows[] = {
     { "zintercard", 2, 1, KVC_FACT_READONLY },
     { "zmpop", 2, 1, KVC_FACT_WRITE },
     { "zunion", 2, 1, KVC_FACT_READONLY },
-};
-
-/* What a pooled connection must not be used for. */
-static const command_row connection_rows[] = {
-    { "asking", 0, 0, KVC_FACT_CONNECTION },
-    { "auth", 0, 0, KVC_FACT_CONNECTION },
-    { "client|caching", 0, 0, KVC_FACT_CONNECTION },
-    { "client|no-evict", 0, 0, KVC_FACT_CONNECTION },
-    { "client|no-touch", 0, 0, KVC_FACT_CONNECTION },
-    { "client|reply", 0, 0, KVC_FACT_CONNECTION },
-    { "client|setname", 0, 0, KVC_FACT_CONNECTION },
-    { "client|tracking", 0, 0, KVC_FACT_CONNECTION },
-    { "discard", 0, 0, KVC_FACT_CONNECTION },
-    { "exec", 0, 0, KVC_FACT_CONNECTION },
-    { "hello", 0, 0, KVC_FACT_CONNECTION },
-    { "monitor", 0, 0, KVC_FACT_CONNECTION },
-    { "multi", 0, 0, KVC_FACT_CONNECTION },
-    { "psubscribe", 0, 0, KVC_FACT_CONNECTION | KVC_FACT_SUBSCRIBE },
-    { "psync", 0, 0, KVC_FACT_CONNECTION },
-    { "punsubscribe", 0, 0, KVC_FACT_CONNECTION | KVC_FACT_SUBSCRIBE },
-    { "quit", 0, 0, KVC_FACT_CONNECTION },
-    { "readonly", 0, 0, KVC_FACT_CONNECTION },
-    { "readwrite", 0, 0, KVC_FACT_CONNECTION },
-    { "reset", 0, 0, KVC_FACT_CONNECTION },
-    { "select", 0, 0, KVC_FACT_CONNECTION },
-    { "ssubscribe", 1, 0, KVC_FACT_CONNECTION | KVC_FACT_SUBSCRIBE },
-    { "subscribe", 0, 0, KVC_FACT_CONNECTION | KVC_FACT_SUBSCRIBE },
-    { "sunsubscribe", 1, 0, KVC_FACT_CONNECTION | KVC_FACT_SUBSCRIBE },
-    { "sync", 0, 0, KVC_FACT_CONNECTION },
-    { "unsubscribe", 0, 0, KVC_FACT_CONNECTION | KVC_FACT_SUBSCRIBE },
-    { "unwatch", 0, 0, KVC_FACT_CONNECTION },
-    { "watch", 1, 0, KVC_FACT_CONNECTION },
 };
 
 static int compare_row(const void *name, const void *row)
@@ -173,8 +146,7 @@ static bool is_module_command(kvc_slice name)
 kvc_command_facts kvc_command_facts_of(size_t argc, const kvc_slice *argv)
 {
     kvc_command_facts facts = { 0 };
-    const command_row *row = NULL, *connection = NULL;
-    char name[NAME_SIZE];
+    const command_row *row;
 
     if (argc == 0)
         return facts;
@@ -187,17 +159,11 @@ kvc_command_facts kvc_command_facts_of(size_t argc, const kvc_slice *argv)
         return facts;
     }
     row = find_row(argc, argv);
-    if (name_text(name, 1, argv))
-        connection = FIND(connection_rows, name);
-    if (!connection && argc > 1 && name_text(name, 2, argv))
-        connection = FIND(connection_rows, name);
-    if (connection)
-        facts.flags = connection->flags;
-    if (row)
-        facts.flags |= row->flags;
-    if (row || connection)
-        facts.first_key = row_first_key(row ? row : connection, argc, argv);
-    else
+    if (row) {
+        facts.flags = row->flags & ~(unsigned)KVC_FACT_CONTAINER;
+        facts.first_key = row_first_key(row, argc, argv);
+    } else {
         facts.first_key = argc > 1 ? 1 : 0;
+    }
     return facts;
 }
