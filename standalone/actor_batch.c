@@ -7,6 +7,9 @@
  *
  *     worker: copy, post, park c --> state thread: run all, format the replies --> worker: append, send, go on
  *
+ * A batch whose replies have become many stops early; its rest stays with the connection, and is posted again when
+ * the client has taken them (connection_resume).
+ *
  * Order is kept by parking: a connection has at most one batch under way. Each worker has a fixed share
  * of the queue's capacity, so posting never fails; a connection that finds the share used up waits in a list for
  * a batch of its worker to return.
@@ -19,7 +22,7 @@
 #include "dispatch.h"
 #include "server.h"
 
-typedef struct actor_batch {
+struct actor_batch {
     actor_message message; /* first */
     worker_message back;
     connection *c;
@@ -30,9 +33,9 @@ typedef struct actor_batch {
     const kv_call *call; /* while running: for errors */
     resp_reply reply;
     output out;
-    int count;
+    int count, ran;
     request requests[];
-} actor_batch;
+};
 
 static server *server_of(const actor_batch *b)
 {
@@ -59,8 +62,11 @@ static void run_requests(actor_batch *b, kv_call *call) KV_REQUIRES(kv_epoch_hel
     b->call = call;
     if (b->count > 1)
         dispatch_prefetch(call->store, b->requests, b->count, hashes, hints);
-    for (int i = 0; i < b->count && !b->out.failed; i++) {
+    while (b->ran < b->count && !b->out.failed && output_unsent(&b->out) < OUTPUT_ENOUGH) {
+        int i = b->ran++;
         const request *r = &b->requests[i];
+        bool timed = stats_call(s, r->row->id);
+        uint64_t start = timed ? clock_ns() : 0;
 
         call->command = r->row;
         call->argv = r->argv;
@@ -69,7 +75,8 @@ static void run_requests(actor_batch *b, kv_call *call) KV_REQUIRES(kv_epoch_hel
         call->key_hashed = r->hashed;
         call->key_hint = b->count > 1 ? &hints[i] : NULL;
         r->row->run(call);
-        stats_add(&s->calls[r->row->id], 1);
+        if (timed)
+            stats_time(s, r->row->id, 1, clock_ns() - start);
     }
     b->call = NULL;
 }
@@ -107,8 +114,10 @@ static void return_batch(actor_message *message)
 
 /* ---- on the worker's thread ---- */
 
-static void free_batch(actor_batch *b)
+void actor_batch_free(actor_batch *b)
 {
+    if (!b)
+        return;
     output_done(&b->out);
     free(b);
 }
@@ -117,16 +126,24 @@ static void take_back(worker *w, worker_message *message)
 {
     actor_batch *b = (actor_batch *)((char *)message - offsetof(actor_batch, back));
     connection *c = b->c;
+    bool whole = b->ran == b->count || b->out.failed;
 
     w->actor_in_flight--;
     if (connection_unpark(c)) {
-        c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
         if (b->muted && !b->out.failed)
             output_reset(&b->out, 0);
         output_move(connection_output(c), &b->out);
+        if (whole) {
+            c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
+        } else {
+            c->unfinished = b;
+            c->flags |= CONNECTION_READY;
+        }
         connection_flush(c);
-    }
-    free_batch(b);
+    } else
+        whole = true;
+    if (whole)
+        actor_batch_free(b);
     actor_batch_retry(w);
 }
 
@@ -188,6 +205,34 @@ void actor_batch_retry(worker *w)
     }
 }
 
+/* Posts b, whose output is empty, and parks c. */
+static void post_batch(connection *c, actor_batch *b)
+{
+    if (actor_post(c->owner->server->actor, &b->message)) {
+        c->owner->actor_in_flight++;
+        connection_park(c);
+    } else {
+        /* Not reached while the shares add up to the capacity. */
+        actor_batch_free(b);
+        connection_close(c);
+    }
+}
+
+void actor_batch_continue(connection *c)
+{
+    actor_batch *b = c->unfinished;
+
+    if (c->owner->actor_in_flight >= c->owner->server->actor_share) {
+        wait_for_place(c);
+        return;
+    }
+    c->unfinished = NULL;
+    memmove(b->requests, b->requests + b->ran, (size_t)(b->count - b->ran) * sizeof *b->requests);
+    b->count -= b->ran;
+    b->ran = 0;
+    post_batch(c, b);
+}
+
 /* Posts count requests, and parks c. */
 static void post(connection *c, const request requests[], int count)
 {
@@ -212,15 +257,8 @@ static void post(connection *c, const request requests[], int count)
     resp_reply_init(&b->reply, &b->out, c->protocol);
     b->reply.on_error = count_error;
     b->reply.arg = b;
-    if (actor_post(w->server->actor, &b->message)) {
-        w->actor_in_flight++;
-        connection_park(c);
-        c->last_command = requests[count - 1].row;
-    } else {
-        /* Not reached while the shares add up to the capacity. */
-        free_batch(b);
-        connection_close(c);
-    }
+    c->last_command = requests[count - 1].row;
+    post_batch(c, b);
 }
 
 /* The number of requests at the front that are data commands and may run, their rows resolved. */

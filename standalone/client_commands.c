@@ -90,34 +90,56 @@ void session_client_id(kv_call *call)
     kv_reply_int(call->reply, (int64_t)session_connection(call)->id);
 }
 
-char *session_describe_client(connection *c, bool asking)
+/* One letter for each that applies, in Redis's order; N: none does. */
+static void write_flags(const connection *c, char text[8])
+{
+    static const struct {
+        unsigned flag;
+        char letter;
+    } letters[] = {
+        { CONNECTION_CLOSE_AFTER, 'c' },
+        { CONNECTION_UNIX, 'U' },
+        { CONNECTION_NO_EVICT, 'e' },
+        { CONNECTION_NO_TOUCH, 'T' },
+    };
+    size_t len = 0;
+
+    for (size_t i = 0; i < sizeof letters / sizeof *letters; i++)
+        if (c->flags & letters[i].flag)
+            text[len++] = letters[i].letter;
+    if (len == 0)
+        text[len++] = 'N';
+    text[len] = '\0';
+}
+
+char *session_describe_client(connection *c, const kv_call *running)
 {
     const connection_names *names = c->names;
     const kv_command *row = c->last_command;
-    char address[CONNECTION_ADDRESS_MAX], local[CONNECTION_ADDRESS_MAX], *line = NULL;
+    char address[CONNECTION_ADDRESS_MAX], local[CONNECTION_ADDRESS_MAX], flags[8], *line = NULL;
     int64_t now_ms = c->owner->now_ms;
-    size_t waiting = c->pending ? output_unsent(c->pending) : 0, query = c->input ? c->input->len : 0;
-    size_t room = c->input ? c->input->capacity - query : 0;
+    connection_use use;
 
-    if (asking) {
-        query += c->owner->batch.used;
-        room = WORKER_INPUT_BYTES - c->owner->batch.used;
-    }
+    if (running)
+        connection_usage_running(c, running, &use);
+    else
+        connection_usage(c, &use);
     connection_address(c, address);
     connection_local_address(c, local);
+    write_flags(c, flags);
     if (asprintf(
             &line,
             "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%d sub=0 psub=0 ssub=0 "
-            "multi=-1 qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=%zu oll=0 omem=%zu "
+            "multi=-1 qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 rbs=%zu rbp=%zu obl=%zu oll=%zu "
+            "omem=%zu "
             "tot-mem=%zu events=%s cmd=%s%s%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s",
             (unsigned long long)c->id, address, local, c->fd, names && names->name ? names->name : "",
-            (long long)(now_ms - c->created_ms) / 1000, (long long)(now_ms - c->active_ms) / 1000,
-            c->flags & CONNECTION_UNIX          ? "U"
-            : c->flags & CONNECTION_NO_EVICT    ? "e"
-            : c->flags & CONNECTION_NO_TOUCH    ? "T"
-            : c->flags & CONNECTION_CLOSE_AFTER ? "c"
-                                                : "N",
-            c->db, query, room, waiting, waiting, connection_memory(c), c->pending ? "w" : "r",
+            (long long)(now_ms - c->created_ms) / 1000, (long long)(now_ms - c->active_ms) / 1000, flags,
+            c->db, use.query_bytes, use.query_free_bytes, use.argument_bytes, use.buffer_size,
+            use.buffer_peak, use.buffer_bytes, use.list_length, use.list_bytes, use.total_bytes,
+            !c->pending                  ? "r"
+            : c->wait == CONNECTION_BOTH ? "rw"
+                                         : "w",
             row && row->container ? row->container : "", row && row->container ? "|" : "",
             row ? row->name : "NULL", c->protocol, names && names->library ? names->library : "",
             names && names->library_version ? names->library_version : "") < 0)
@@ -128,7 +150,7 @@ char *session_describe_client(connection *c, bool asking)
 /* CLIENT INFO */
 void session_client_info(kv_call *call)
 {
-    char *line = session_describe_client(session_connection(call), true), *text = NULL;
+    char *line = session_describe_client(session_connection(call), call), *text = NULL;
 
     if (line && asprintf(&text, "%s\n", line) >= 0)
         call->reply->ops->verbatim(call->reply, kv_str(text), "txt");

@@ -15,11 +15,9 @@
 
 #include "session.h"
 
-#define IDS_MAX 1024
-
 /* Which connections are meant. */
 typedef struct client_filter {
-    uint64_t *ids; /* any of them; NULL: all */
+    uint64_t *ids; /* any of them, ascending; NULL: all */
     size_t id_count;
     char *address, *local_address; /* NULL: any */
     int type;                      /* 0: any; see parse_type */
@@ -57,14 +55,16 @@ typedef struct survey {
 
 /* ---- looking ---- */
 
+static int compare_ids(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
 static bool matches_id(const client_filter *f, uint64_t id)
 {
-    if (!f->ids)
-        return true;
-    for (size_t i = 0; i < f->id_count; i++)
-        if (f->ids[i] == id)
-            return true;
-    return false;
+    return !f->ids || bsearch(&id, f->ids, f->id_count, sizeof id, compare_ids);
 }
 
 static bool matches(const client_filter *f, const connection *c)
@@ -90,7 +90,7 @@ static bool matches(const client_filter *f, const connection *c)
 
 static void note_line(findings *f, connection *c)
 {
-    char *text = session_describe_client(c, c == f->survey->asker);
+    char *text = session_describe_client(c, c == f->survey->asker ? &c->owner->call : NULL);
 
     if (f->count == f->capacity) {
         size_t capacity = f->capacity ? f->capacity * 2 : 64;
@@ -311,31 +311,34 @@ static bool reply_unknown_type(kv_call *call, kv_slice type)
     return false;
 }
 
-static bool add_id(client_filter *f, uint64_t id)
+static bool set_id(client_filter *f, uint64_t id)
 {
-    uint64_t *ids = realloc(f->ids, (f->id_count + 1) * sizeof *ids);
-
-    if (!ids)
+    if (!f->ids)
+        f->ids = malloc(sizeof *f->ids);
+    if (!f->ids)
         return false;
-    f->ids = ids;
-    f->ids[f->id_count++] = id;
+    f->ids[0] = id;
+    f->id_count = 1;
     return true;
 }
 
 static bool parse_ids(kv_call *call, client_filter *f)
 {
+    f->ids = malloc((size_t)(call->argc - 3) * sizeof *f->ids);
+    if (!f->ids) {
+        kv_reply_error(call->reply, KV_ENOMEM);
+        return false;
+    }
     for (int i = 3; i < call->argc; i++) {
         int64_t id;
 
-        if (!kv_parse_int(call->argv[i], &id) || id < 1) {
+        if (!kv_parse_int(call->argv[i], &id)) {
             kv_reply_errorf(call->reply, "ERR Invalid client ID");
             return false;
         }
-        if (i - 3 >= IDS_MAX || !add_id(f, (uint64_t)id)) {
-            kv_reply_error(call->reply, KV_ENOMEM);
-            return false;
-        }
+        f->ids[f->id_count++] = (uint64_t)id;
     }
+    qsort(f->ids, f->id_count, sizeof *f->ids, compare_ids);
     return true;
 }
 
@@ -382,9 +385,8 @@ static bool parse_kill_option(kv_call *call, kv_slice name, kv_slice value, clie
             kv_reply_errorf(call->reply, "ERR %s should be greater than 0", is_id ? "client-id" : "maxage");
             return false;
         }
-        f->id_count = 0;
         if (is_id)
-            ok = add_id(f, (uint64_t)number);
+            ok = set_id(f, (uint64_t)number);
         else
             f->max_age_s = number;
     } else if (kv_word_is(name, "type")) {

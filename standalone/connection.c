@@ -36,6 +36,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "actor_batch.h"
 #include "dispatch.h"
 #include "server.h"
 #include "socket_io.h"
@@ -186,6 +187,7 @@ void connection_free(connection *c)
         return;
     drop_input(c);
     drop_pending(c);
+    actor_batch_free(c->unfinished);
     if (c->names) {
         free(c->names->name);
         free(c->names->library);
@@ -207,9 +209,9 @@ static bool within_limits(connection *c)
 {
     worker *w = c->owner;
     config_output_limit limit = config_client_limit(w->server->config, CONFIG_NORMAL);
-    size_t bytes = output_buffered(c->pending);
+    size_t bytes = output_excess(c->pending);
 
-    if (!(c->flags & CONNECTION_AUTHENTICATED) && bytes > UNKNOWN_OUTPUT)
+    if (!(c->flags & CONNECTION_AUTHENTICATED) && output_unsent(c->pending) > UNKNOWN_OUTPUT)
         return false;
     if (limit.hard_bytes && bytes > (size_t)limit.hard_bytes)
         return false;
@@ -245,7 +247,7 @@ static bool keep_pending(connection *c)
 static bool may_read_ahead(const connection *c)
 {
     config_output_limit limit = config_client_limit(c->owner->server->config, CONFIG_NORMAL);
-    size_t kept = output_buffered(c->pending) + (c->input ? c->input->len : 0);
+    size_t kept = output_excess(c->pending) + (c->input ? c->input->len : 0);
 
     if (c->owner->draining || (c->flags & (CONNECTION_PARKED | CONNECTION_ACTOR_WAITING |
                                            CONNECTION_CLOSE_AFTER | CONNECTION_HALF_CLOSED)))
@@ -355,8 +357,7 @@ static void fail_protocol(connection *c, const char *reason)
 /* Whether c has had its share of this turn. */
 static bool turn_is_over(connection *c)
 {
-    return output_buffered(connection_output(c)) >= DISPATCH_OUTPUT_BYTES ||
-           clock_ms() - c->owner->now_ms >= TURN_MS;
+    return output_unsent(connection_output(c)) >= OUTPUT_ENOUGH || clock_ms() - c->owner->now_ms >= TURN_MS;
 }
 
 /* Runs the whole requests in data. Returns how many bytes are done with. What is left begins with a
@@ -454,6 +455,7 @@ static void run_shared(connection *c, size_t len)
     size_t done;
 
     drop_input(c);
+    w->input_len = len;
     done = run_requests(c, &w->parser, w->input, len);
     if (c->flags & (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER))
         resp_parser_reset(&w->parser);
@@ -481,7 +483,9 @@ void connection_resume(connection *c)
 {
     if (c->flags & (CONNECTION_CLOSING | CONNECTION_PARKED | CONNECTION_ACTOR_WAITING) || c->pending)
         return;
-    if (c->input && (c->flags & CONNECTION_READY))
+    if (c->unfinished)
+        actor_batch_continue(c);
+    else if (c->input && (c->flags & CONNECTION_READY))
         run_own(c);
     else {
         c->flags &= ~(unsigned)CONNECTION_READY;
@@ -663,8 +667,63 @@ void connection_local_address(const connection *c, char address[CONNECTION_ADDRE
     write_address(c, &from, address);
 }
 
+/* The arguments of a request that has arrived in part, as far as the parser knows them. */
+static size_t partial_arguments(const connection_input *in)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; in && in->parser.base && i < in->parser.argc; i++)
+        bytes += in->parser.argv[i].len;
+    return bytes;
+}
+
+void connection_usage(const connection *c, connection_use *ret_use)
+{
+    const connection_input *in = c->input;
+    const output *pending = c->pending;
+
+    *ret_use = (connection_use){ .argument_bytes = partial_arguments(in) };
+    if (in) {
+        ret_use->query_bytes = in->len;
+        ret_use->query_free_bytes = in->capacity - in->len;
+    }
+    if (pending) {
+        ret_use->list_length = pending->reference_count - pending->references_sent;
+        ret_use->list_length += pending->len > pending->sent;
+        ret_use->list_bytes = pending->capacity + pending->reference_bytes +
+                              pending->reference_capacity * sizeof *pending->references;
+    }
+    ret_use->total_bytes =
+        connection_memory(c) + (pending ? pending->reference_bytes : 0) + ret_use->argument_bytes;
+}
+
+void connection_usage_running(const connection *c, const kv_call *call, connection_use *ret_use)
+{
+    const worker *w = c->owner;
+
+    connection_usage(c, ret_use);
+    ret_use->argument_bytes = 0;
+    for (int i = 0; i < call->argc; i++)
+        ret_use->argument_bytes += call->argv[i].len;
+    if (!c->input) {
+        ret_use->query_bytes = w->input_len;
+        ret_use->query_free_bytes = WORKER_INPUT_BYTES - w->input_len;
+        ret_use->total_bytes += WORKER_INPUT_BYTES;
+    }
+    ret_use->buffer_size = ret_use->buffer_peak = w->out.capacity;
+    ret_use->buffer_bytes = output_unsent(&w->out);
+    ret_use->total_bytes += ret_use->argument_bytes + w->out.capacity + w->out.reference_bytes;
+}
+
 size_t connection_memory(const connection *c)
 {
-    return sizeof *c + (c->input ? sizeof *c->input + c->input->capacity : 0) +
-           (c->pending ? sizeof *c->pending + c->pending->capacity : 0) + (c->names ? sizeof *c->names : 0);
+    const output *pending = c->pending;
+    size_t bytes = sizeof *c + (c->names ? sizeof *c->names : 0);
+
+    if (c->input)
+        bytes += sizeof *c->input + c->input->capacity;
+    if (pending)
+        bytes +=
+            sizeof *pending + pending->capacity + pending->reference_capacity * sizeof *pending->references;
+    return bytes;
 }

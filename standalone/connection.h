@@ -53,6 +53,9 @@ typedef struct connection_names {
     char *name, *library, *library_version; /* any may be NULL */
 } connection_names;
 
+/* Requests that the state thread is to run, see actor_batch.h. */
+typedef struct actor_batch actor_batch;
+
 typedef struct connection {
     struct event event;
     worker *owner;
@@ -69,8 +72,10 @@ typedef struct connection {
     const kv_command *last_command;
     connection_names *names; /* NULL: none was set */
 
-    connection_input *input;    /* NULL: nothing is unfinished */
-    output *pending;            /* NULL: everything was sent */
+    connection_input *input; /* NULL: nothing is unfinished */
+    output *pending;         /* NULL: everything was sent */
+    actor_batch
+        *unfinished; /* NULL, or requests that wait until the client has taken the replies before them */
     int64_t over_soft_since_ms; /* pending is over the soft limit since then; 0: it is not */
 } connection;
 
@@ -103,6 +108,20 @@ connection_names *connection_names_of(connection *c);
 #define CONNECTION_ADDRESS_MAX 128
 void connection_address(const connection *c, char address[CONNECTION_ADDRESS_MAX]);
 void connection_local_address(const connection *c, char address[CONNECTION_ADDRESS_MAX]);
+/* What it has of its own; values that it sends by reference are the store's. */
 size_t connection_memory(const connection *c);
+
+/* The fields qbuf to tot-mem of CLIENT LIST. An idle connection holds no buffers, so that most are 0. */
+typedef struct connection_use {
+    size_t query_bytes, query_free_bytes; /* qbuf, qbuf-free */
+    size_t argument_bytes;                /* argv-mem */
+    size_t buffer_size, buffer_peak,
+        buffer_bytes;               /* rbs, rbp, obl: replies that were not offered to the socket */
+    size_t list_length, list_bytes; /* oll, omem: those that it did not take, with values by reference */
+    size_t total_bytes;             /* tot-mem */
+} connection_use;
+void connection_usage(const connection *c, connection_use *ret_use);
+/* The same of a connection whose request call is running: the worker's buffers are its own. */
+void connection_usage_running(const connection *c, const kv_call *call, connection_use *ret_use);
 
 #endif

@@ -24,8 +24,6 @@
  * SPDX-License-Identifier: MIT */
 #include "dispatch.h"
 
-#include <time.h>
-
 #include "actor_batch.h"
 #include "server.h"
 #include "session.h"
@@ -118,14 +116,6 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
 
 /* ---- running one ---- */
 
-static uint64_t clock_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 static void run_row(kv_call *call, const kv_command *row) KV_REQUIRES(kv_epoch_held)
 {
     if (row->run)
@@ -134,14 +124,13 @@ static void run_row(kv_call *call, const kv_command *row) KV_REQUIRES(kv_epoch_h
         session_function(row->id)(call);
 }
 
-/* One call in STATS_SAMPLE is timed, so that INFO commandstats costs no clock reading per call. */
+/* Few calls are timed (stats.h), so that INFO commandstats costs no clock reading per call. */
 static void run_timed(worker *w, const kv_command *row) KV_REQUIRES(kv_epoch_held)
 {
     uint64_t start = clock_ns();
 
-    w->sample = 0;
     run_row(&w->call, row);
-    stats_add(&w->stats.nanoseconds[row->id], (clock_ns() - start) * STATS_SAMPLE);
+    stats_time(&w->stats, row->id, 1, clock_ns() - start);
 }
 
 /* Inlined into the loop over a batch: its set-up costs as much as its work. */
@@ -164,8 +153,7 @@ __attribute__((always_inline)) static inline void run_request(connection *c, con
     call->key_hashed = r->hashed;
     call->key_hint = hint;
     c->last_command = row;
-    stats_add(&w->stats.calls[row->id], 1);
-    if (__builtin_expect(++w->sample == STATS_SAMPLE, 0))
+    if (__builtin_expect(stats_call(&w->stats, row->id), 0))
         run_timed(w, row);
     else
         run_row(call, row);
@@ -200,28 +188,26 @@ static int alike(const request *r, const request *end)
     return (int)(next - r);
 }
 
-/* Runs n requests that are alike, by the form of their command for many calls. */
-static void run_many(connection *c, const request *r, int n, const uint64_t hashes[], const map_hint hints[])
+/* Runs up to n requests that are alike, by the form of their command for many calls; returns how many. */
+static int run_many(connection *c, const request *r, int n, const uint64_t hashes[], const map_hint hints[])
     KV_REQUIRES(kv_epoch_held)
 {
     worker *w = c->owner;
     kv_call *call = &w->call;
-    uint64_t start = 0;
+    bool timed = stats_times_many(&w->stats, r->row->id, (uint64_t)n);
+    uint64_t start = timed ? clock_ns() : 0;
+    size_t ran;
 
     call->command = r->row;
     call->argv = r->argv;
     call->argc = r->argc;
     call->key_hashed = true;
     c->last_command = r->row;
-    stats_add(&w->stats.calls[r->row->id], (uint64_t)n);
-    w->sample += (unsigned)n;
-    if (w->sample >= STATS_SAMPLE)
-        start = clock_ns();
-    r->row->run_many(call, (size_t)n, hashes, hints);
-    if (w->sample >= STATS_SAMPLE) { /* for all since the last that were timed */
-        stats_add(&w->stats.nanoseconds[r->row->id], (clock_ns() - start) * w->sample / (unsigned)n);
-        w->sample = 0;
-    }
+    ran = r->row->run_many(call, (size_t)n, hashes, hints);
+    stats_add(&w->stats.calls[r->row->id], ran);
+    if (timed)
+        stats_time(&w->stats, r->row->id, ran, clock_ns() - start);
+    return (int)ran;
 }
 
 /* ---- running a batch ---- */
@@ -229,7 +215,7 @@ static void run_many(connection *c, const request *r, int n, const uint64_t hash
 static bool must_stop(const connection *c, const output *out)
 {
     return (c->flags & (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED)) || out->failed ||
-           output_buffered(out) >= DISPATCH_OUTPUT_BYTES;
+           output_unsent(out) >= OUTPUT_ENOUGH;
 }
 
 void dispatch_begin_turn(worker *w)
@@ -285,10 +271,9 @@ int dispatch_batch(connection *c, const batch *b)
 
             if (hint && plain && r->direct && r->row->run_many && !w->refuse_memory)
                 many = alike(r, b->requests + b->count);
-            if (many > 1) {
-                run_many(c, r, many, &hashes[ran], hint);
-                ran += many;
-            } else if (__builtin_expect(plain, 1))
+            if (many > 1)
+                ran += run_many(c, r, many, &hashes[ran], hint);
+            else if (__builtin_expect(plain, 1))
                 run_request(c, &b->requests[ran++], hint);
             else
                 run_muted(c, &b->requests[ran++], hint);

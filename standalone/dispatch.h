@@ -6,9 +6,6 @@
 
 #include "connection.h"
 
-/* Once a batch has written this much, the rest of it waits until the client has taken it. */
-#define DISPATCH_OUTPUT_BYTES (1024 * 1024)
-
 /* Runs the requests of b, which are c's, in order, replying into connection_output(c). Returns how many it ran:
  * fewer than all when c was parked, closed or told to close, or when it has written enough for now. */
 int dispatch_batch(connection *c, const batch *b);

@@ -234,7 +234,7 @@ static void commandstats_section(info *i)
 {
     for (int id = 0; id < KV_COMMAND_COUNT; id++) {
         const kv_command *row = &kv_command_table[id];
-        uint64_t calls = i->sums.calls[id], usec = i->sums.nanoseconds[id] / 1000;
+        uint64_t calls = i->sums.calls[id], usec = stats_usec(&i->sums, id);
 
         if (!calls && !i->sums.rejected_calls[id] && !i->sums.failed_calls[id])
             continue;

@@ -67,7 +67,7 @@ bool output_grow(output *out, size_t len)
     size_t capacity = out->capacity ? out->capacity : FIRST_BYTES;
     char *data;
 
-    if (out->failed || len > SIZE_MAX / 4 || (out->limit && out->len - out->sent + len > out->limit))
+    if (out->failed || len > SIZE_MAX / 4 || (out->limit && output_excess(out) + len > out->limit))
         return fail(out);
     while (capacity - out->len < len)
         capacity *= 2;
@@ -81,8 +81,14 @@ bool output_grow(output *out, size_t len)
 
 void output_reference(output *out, kv_bytes *bytes, kv_slice slice)
 {
+    bool next = out->references_sent == out->reference_count;
+
     if (out->failed || slice.len == 0)
         return;
+    if (!next && out->limit && output_excess(out) + slice.len > out->limit) {
+        fail(out);
+        return;
+    }
     if (out->reference_count == out->reference_capacity) {
         size_t capacity = out->reference_capacity ? out->reference_capacity * 2 : 16;
         output_reference_to *references = realloc(out->references, capacity * sizeof *references);
@@ -97,15 +103,6 @@ void output_reference(output *out, kv_bytes *bytes, kv_slice slice)
     out->references[out->reference_count++] =
         (output_reference_to){ .at = out->len, .slice = slice, .bytes = kv_bytes_ref(bytes) };
     out->reference_bytes += slice.len;
-}
-
-size_t output_unsent(const output *out)
-{
-    size_t bytes = out->len - out->sent;
-
-    for (size_t i = out->references_sent; i < out->reference_count; i++)
-        bytes += out->references[i].slice.len;
-    return bytes - out->reference_sent;
 }
 
 void output_rewind(output *out, output_mark_at mark)
@@ -210,6 +207,7 @@ static void advance(output *out, size_t n)
 
             step = left < n ? left : n;
             out->reference_sent += step;
+            out->reference_bytes -= step;
             n -= step;
             if (out->reference_sent == next->slice.len) {
                 kv_bytes_unref(next->bytes);

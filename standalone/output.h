@@ -7,15 +7,19 @@
  *
  * Threads    One at a time.
  * Ownership  output_reference takes a reference of its own, given back when the bytes were sent.
- * Memory     Grows by doubling up to limit bytes, references not counted: they share what the store
- *            holds. A full output drops what it has, fails, and its client must be closed: a part
- *            of a reply is worse than none.
+ * Memory     Grows by doubling up to limit bytes. Values by reference count with their length, since each may
+ *            be the last thing that keeps an overwritten value; but the one under way does not, so that one
+ *            value of any length can always be sent. A full output drops what it has, fails, and its client
+ *            must be closed: a part of a reply is worse than none.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef KV_STANDALONE_OUTPUT_H
 #define KV_STANDALONE_OUTPUT_H
 
 #include "kvstore/kvstore.h"
+
+/* With so many bytes waiting, no further request of the client is run before some are sent. */
+#define OUTPUT_ENOUGH (1024 * 1024)
 
 /* A value that stands in the stream before the byte data[at]. */
 typedef struct output_reference_to {
@@ -28,10 +32,10 @@ typedef struct output_reference_to {
 typedef struct output {
     char *data;
     size_t len, capacity;
-    size_t limit; /* bytes that may wait in data; 0: none */
+    size_t limit; /* bytes that may wait, see output_excess; 0: none */
     output_reference_to *references;
     size_t reference_count, reference_capacity;
-    size_t reference_bytes; /* sum of their lengths, sent ones included */
+    size_t reference_bytes; /* of them, not yet sent */
     size_t sent;            /* bytes of data */
     size_t references_sent; /* whole ones */
     size_t reference_sent;  /* bytes of the next one */
@@ -77,12 +81,21 @@ static inline void output_commit(output *out, size_t len)
     out->len += len;
 }
 
-/* Bytes not yet sent: those in the buffer, and with those by reference. */
-static inline size_t output_buffered(const output *out)
+/* Bytes not yet sent, in the buffer and by reference. */
+static inline size_t output_unsent(const output *out)
 {
-    return out->len - out->sent;
+    return out->len - out->sent + out->reference_bytes;
 }
-size_t output_unsent(const output *out);
+
+/* The same without the value by reference that is sent next: what limits are about. */
+static inline size_t output_excess(const output *out)
+{
+    size_t next = 0;
+
+    if (out->references_sent < out->reference_count)
+        next = out->references[out->references_sent].slice.len - out->reference_sent;
+    return output_unsent(out) - next;
+}
 
 static inline bool output_is_empty(const output *out)
 {

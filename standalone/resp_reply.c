@@ -74,6 +74,8 @@ static void write_bulk_by_reference(kv_reply *reply, kv_slice data, kv_bytes *ow
     write_header(reply, '$', data.len);
     output_reference(out_of(reply), owner, data);
     write_literal(reply, KV_STR("\r\n"));
+    if (output_unsent(out_of(reply)) >= OUTPUT_ENOUGH)
+        reply->many = 0;
 }
 
 /* Kept out of write_bulk, which is short without it. */

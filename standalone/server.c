@@ -27,6 +27,14 @@
 #define DESCRIPTORS_RESERVED 32 /* ours: log, listening sockets, loops, files */
 #define ACTOR_CAPACITY       1024
 
+uint64_t clock_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 int64_t clock_ms(void)
 {
     struct timespec now;

@@ -93,6 +93,8 @@ uint64_t server_expired_total(server *s);
 /* Bytes in use: the store's, the connections', the workers'. */
 uint64_t server_memory(server *s);
 int64_t clock_ms(void);
+/* A clock that nobody sets, for how long something took. */
+uint64_t clock_ns(void);
 
 /* Worker 0, ten times a second or as hz says. */
 void server_tick(server *s);

@@ -29,9 +29,9 @@ static inline server *session_server(const kv_call *call)
 void session_select(kv_call *call, int db);
 /* CLIENT SETNAME and HELLO SETNAME: an empty name is none. False: an error was replied. */
 bool session_set_name(kv_call *call, kv_slice name);
-/* The line of CLIENT LIST and CLIENT INFO about c, without a newline: a new string, NULL when memory is out. asking: c
- * is the one that asks, so that its request counts as input. */
-char *session_describe_client(connection *c, bool asking);
+/* The line of CLIENT LIST and CLIENT INFO about c, without a newline: a new string, NULL when memory is out. running:
+ * the call that asks, when it is c's own, else NULL. */
+char *session_describe_client(connection *c, const kv_call *running);
 /* "HELP" replies: a list of lines. */
 void session_reply_help(kv_call *call, const char *const lines[], size_t count);
 

@@ -38,15 +38,31 @@ void stats_sum(const stats *s, stats_sums *sums)
     sum_array(s->calls, sums->calls, KV_COMMAND_COUNT);
     sum_array(s->failed_calls, sums->failed_calls, KV_COMMAND_COUNT);
     sum_array(s->rejected_calls, sums->rejected_calls, KV_COMMAND_COUNT);
+    sum_array(s->timed_calls, sums->timed_calls, KV_COMMAND_COUNT);
     sum_array(s->nanoseconds, sums->nanoseconds, KV_COMMAND_COUNT);
+}
+
+uint64_t stats_usec(const stats_sums *sums, int id)
+{
+    if (!sums->timed_calls[id])
+        return 0;
+    return (uint64_t)((double)sums->nanoseconds[id] / (double)sums->timed_calls[id] *
+                          (double)sums->calls[id] / 1000 +
+                      0.5);
 }
 
 /* A stats_sums is nothing but numbers. */
 void stats_subtract(stats_sums *sums, const stats_sums *base)
 {
+    const stats_sums all = *sums;
     uint64_t *a = (uint64_t *)sums;
     const uint64_t *b = (const uint64_t *)base;
 
     for (size_t i = 0; i < sizeof *sums / sizeof *a; i++)
         a[i] -= b[i];
+    for (int id = 0; id < KV_COMMAND_COUNT; id++)
+        if (sums->calls[id] && !sums->timed_calls[id]) {
+            sums->timed_calls[id] = all.timed_calls[id];
+            sums->nanoseconds[id] = all.nanoseconds[id];
+        }
 }

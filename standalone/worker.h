@@ -63,6 +63,7 @@ struct worker {
         dealt_count; /* connections that the accepting worker gave to us: counted before they arrive */
 
     char *input; /* WORKER_INPUT_BYTES and the slack */
+    size_t input_len;
     resp_parser parser;
     batch batch;
     output out; /* of the connection being served */
@@ -71,7 +72,6 @@ struct worker {
     uint64_t rng;
     uint32_t access;     /* the access clock of this turn */
     size_t output_limit; /* the hard limit of normal clients, in this turn */
-    unsigned sample;     /* calls since one was timed */
     bool refuse_memory;  /* this batch: over_memory of the server */
     stats stats;
 };

@@ -42,6 +42,7 @@ typedef struct kv_reply_ops {
 struct kv_reply {
     const kv_reply_ops *ops;
     int protocol; /* 2 or 3: the few commands whose very shape differs ask it */
+    size_t many;  /* while a run of calls replies: how many may; the sink makes it 0 to see them end early */
 };
 
 static inline void kv_reply_null(kv_reply *r)

@@ -98,10 +98,11 @@ typedef struct kv_arg {
 
 enum kv_arg_flag { KV_ARG_OPTIONAL = 1, KV_ARG_MULTIPLE = 2, KV_ARG_MULTIPLE_TOKEN = 4 };
 
-/* Runs n calls of one command, in order, each replying once. call is set up for the first; the arguments of the
- * next ones follow in argv, argc each; hashes and hints are those of their first keys. The same as n times
- * run, without what those have in common. */
-typedef void kv_command_run_fn(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[]);
+/* Runs up to n calls of one command, in order, each replying once. call is set up for the first; the arguments of
+ * the next ones follow in argv, argc each; hashes and hints are those of their first keys. The same as running
+ * one after the other, without what those have in common. Returns how many it ran: at least one, and fewer than n
+ * when the sink has asked for that (kv_reply.many). */
+typedef size_t kv_command_run_fn(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[]);
 
 typedef struct kv_command {
     const char *name;            /* lower case; of a subcommand its own word: "encoding" */
@@ -140,8 +141,8 @@ enum kv_command_id {
 #include "commands.def"
 
 /* Their forms for many calls. */
-#define KV_COMMAND_RUN_FN(name)                                                         \
-    void name(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[]) \
+#define KV_COMMAND_RUN_FN(name)                                                           \
+    size_t name(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[]) \
         KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held)
 KV_COMMAND_RUN_FN(kv_run_get);
 KV_COMMAND_RUN_FN(kv_run_set);

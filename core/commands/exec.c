@@ -362,7 +362,7 @@ int kv_exec(kv_store *store, int argc, const kv_slice argv[], kv_value **ret_rep
 
     if (argc < 1)
         return KV_EINVAL;
-    x.sink.reply = (kv_reply){ &sink_ops, 3 };
+    x.sink.reply = (kv_reply){ .ops = &sink_ops, .protocol = 3 };
     x.sink.result = exec_reply_new(kv_store_domain(store));
     if (!x.sink.result)
         return KV_ENOMEM;

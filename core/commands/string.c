@@ -26,18 +26,22 @@ void kv_cmd_get(kv_call *call)
 }
 
 /* GET, many times: the lookups and the replies, and nothing else. */
-void kv_run_get(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[])
+size_t kv_run_get(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[])
 {
     kv_store *store = call->store;
+    kv_reply *reply = call->reply;
     int64_t now_ms = call->now_ms;
+    size_t i;
 
-    for (size_t i = 0; i < n; i++) {
+    reply->many = n;
+    for (i = 0; i < reply->many; i++) {
         store_key key = { call->argv[2 * i + 1], hashes[i], &hints[i] };
         const entry *e = store_find(store, key, now_ms);
 
         kv_note_read(call, e);
         reply_string(call, e);
     }
+    return i;
 }
 
 /* STRLEN key */
@@ -188,13 +192,14 @@ void kv_cmd_set(kv_call *call)
 }
 
 /* SET, many times. */
-void kv_run_set(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[])
+size_t kv_run_set(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[])
 {
     for (size_t i = 0; i < n; i++, call->argv += call->argc) {
         call->key_hash = hashes[i];
         call->key_hint = &hints[i];
         kv_cmd_set(call);
     }
+    return n;
 }
 
 /* SETEX and PSETEX key time value */

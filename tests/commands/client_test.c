@@ -66,6 +66,53 @@ static void info_is_one_line_of_the_list(void **state)
     expect_like(s, "=txt:id=* resp=3*", "CLIENT", "INFO");
 }
 
+static void the_running_request_counts_as_input(void **state)
+{
+    session *s = *state;
+    const char *other;
+
+    expect(s, "+PONG", "PING"); /* the server's buffers are there from now on */
+    expect_like(s,
+                "$* qbuf=26 qbuf-free=[1-9]* argv-mem=10 multi-mem=0 rbs=[1-9]* rbp=[1-9]* obl=0 oll=0 "
+                "omem=0 tot-mem=[1-9]* events=r *",
+                "CLIENT", "INFO");
+    expect_like(s, "$* qbuf=26 * cmd=client|list *", "CLIENT", "LIST");
+    send_raw(s, "PING\r\nCLIENT INFO\r\nPING\r\n");
+    expect_next(s, "+PONG");
+    expect_next(s, "$id=...");
+    expect_next(s, "+PONG");
+    expect(s, "+OK", "CLIENT", "SETNAME", "asking");
+    expect(another_client(s), "+OK", "CLIENT", "SETNAME", "idle");
+    other = strstr(said(s, "CLIENT", "LIST"), "name=idle");
+    assert_non_null(other);
+    assert_non_null(strstr(other, " qbuf=0 "));
+    assert_non_null(strstr(other, " argv-mem=0 "));
+    assert_non_null(strstr(other, " omem=0 "));
+}
+
+static void a_list_by_id_takes_any_number(void **state)
+{
+    session *s = *state;
+
+    expect(s, "$", "CLIENT", "LIST", "ID", "0");
+    expect(s, "$", "CLIENT", "LIST", "ID", "-1", "999999999");
+    expect(s, "-ERR Invalid client ID", "CLIENT", "LIST", "ID", "1", "1.5");
+    expect_like(s, "$id=*", "CLIENT", "LIST", "ID", "-3", decimal(s, id_of(s)), "0", decimal(s, id_of(s)));
+}
+
+static void flags_are_letters(void **state)
+{
+    session *s = *state;
+
+    expect(s, "+OK", "CLIENT", "NO-EVICT", "on");
+    expect_like(s, "$* flags=*e *", "CLIENT", "INFO");
+    expect(s, "+OK", "CLIENT", "NO-EVICT", "off");
+    not_in_redis(s, "CLIENT NO-TOUCH came with 7.2");
+    expect(s, "+OK", "CLIENT", "NO-TOUCH", "on");
+    expect(s, "+OK", "CLIENT", "NO-EVICT", "on");
+    expect_like(s, "$* flags=*eT *", "CLIENT", "INFO");
+}
+
 static void list_shows_everybody(void **state)
 {
     session *s = *state, *other = another_client(s);
@@ -190,6 +237,9 @@ int main(int argc, char **argv)
         conversation(a_client_may_have_a_name),
         conversation(setinfo_tells_the_library),
         conversation(info_is_one_line_of_the_list),
+        conversation(the_running_request_counts_as_input),
+        conversation(a_list_by_id_takes_any_number),
+        conversation(flags_are_letters),
         conversation(list_shows_everybody),
         conversation(kill_by_id_ends_a_connection),
         conversation(kill_spares_the_caller_unless_told),

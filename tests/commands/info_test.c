@@ -181,6 +181,24 @@ static void a_section_can_be_asked_for(void **state)
     expect_like(s, "=txt:# Server*", "INFO", "server");
 }
 
+static void commandstats_tell_the_time_of_a_single_call(void **state)
+{
+    session *s = *state;
+    char text[2001];
+
+    memset(text, 'a', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    expect(s, "+OK", "MSET", "a", text, "b", text);
+    expect(s, ":0", "LCS", "a", "nope", "LEN");
+    expect(s, "+OK", "CONFIG", "RESETSTAT");
+    expect(s, ":2000", "LCS", "a", "b", "LEN");
+    expect_like(s, "$*cmdstat_lcs:calls=1,usec=[1-9]*,usec_per_call=[1-9]*,rejected_calls=0,failed_calls=0*",
+                "INFO", "commandstats");
+    expect_like(s, "-ERR wrong number *", "LCS", "a");
+    expect_like(s, "-ERR *", "LCS", "a", "b", "NOPE");
+    expect_like(s, "$*cmdstat_lcs:calls=2,usec=*,rejected_calls=1,failed_calls=1*", "INFO", "commandstats");
+}
+
 static void keyspace_counts_keys_and_deadlines(void **state)
 {
     session *s = *state;
@@ -246,6 +264,7 @@ int main(int argc, char **argv)
         conversation(kvserver_says_what_it_is),
         conversation(sections_come_in_their_order_and_form),
         conversation(a_section_can_be_asked_for),
+        conversation(commandstats_tell_the_time_of_a_single_call),
         conversation(keyspace_counts_keys_and_deadlines),
         conversation(statistics_move),
         conversation(connections_are_counted),

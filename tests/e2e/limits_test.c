@@ -260,6 +260,106 @@ static void output_past_its_limit_ends_the_connection(void **state)
     end(s);
 }
 
+/* Values by reference count too: each may have been overwritten since. */
+static void large_values_count_towards_the_output_limit(void **state)
+{
+    enum { keys = 64 };
+    server *s = begin("--client-output-buffer-limit", "normal", "16mb", "0", "0");
+    conn *greedy = connect_to(s), *other = connect_to(s);
+    kv_slice argv[keys + 1] = { KV_STR("MGET") };
+    char *value = megabyte_of('v');
+    long long received;
+
+    (void)state;
+    says(other, "+OK", "SET", "k", value);
+    for (int i = 1; i <= keys; i++)
+        argv[i] = KV_STR("k");
+    assert_true(conn_send_args(greedy, keys + 1, argv));
+    assert_true(conn_drain(greedy, &received));
+    assert_true(received < keys * megabyte);
+    says(other, "+PONG", "PING");
+    free(value);
+    conn_close(greedy);
+    conn_close(other);
+    end(s);
+}
+
+/* One reply may be as long as a value can be, and many of them may be asked for at once. */
+static void large_values_are_sent_one_after_the_other(void **state)
+{
+    static const char *const sharings[] = { "sharded", "mutex", "actor" };
+    enum { GETS = 100 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sharings / sizeof *sharings; i++) {
+        server *s =
+            begin("--sharing", sharings[i], "--client-output-buffer-limit", "normal", "1mb", "0", "0");
+        conn *c = connect_to(s), *other = connect_to(s);
+        char *value = megabyte_of('v');
+        reply *r;
+
+        says(c, "+OK", "SET", "k", value);
+        for (int j = 0; j < 3; j++)
+            says(c, ":", "APPEND", "k", value);
+        for (int j = 0; j < GETS; j++) {
+            assert_true(conn_send(c, KV_STR("GET k\r\n")));
+            if (j % 10 == 0)
+                assert_true(conn_send(c, KV_STR("STRLEN k\r\n")));
+        }
+        says(other, "+OK", "SET", "k", "overwritten");
+        for (int j = 0; j < GETS; j++) {
+            r = conn_read(c);
+            assert_non_null(r);
+            assert_true(r->len == 4 * (size_t)megabyte || r->len == strlen("overwritten"));
+            reply_free(r);
+            if (j % 10 == 0)
+                next_is(c, ":");
+        }
+        says(c, "+PONG", "PING");
+        free(value);
+        conn_close(c);
+        conn_close(other);
+        end(s);
+    }
+}
+
+/* What a client leaves unread is told by CLIENT LIST, values by reference included. */
+static void client_list_tells_what_waits(void **state)
+{
+    server *s = begin("--threads", "2");
+    conn *slow = connect_to(s), *other = connect_to(s);
+    char *value = megabyte_of('v');
+    long long omem = 0;
+
+    (void)state;
+    says(slow, "+OK", "CLIENT", "SETNAME", "slow");
+    says(other, "+OK", "SET", "k", value);
+    for (int i = 0; i < 7; i++)
+        says(other, ":", "APPEND", "k", value);
+    assert_true(conn_send(slow, KV_STR("GET k\r\n")));
+    while (omem == 0) {
+        char *list = ask(other, "CLIENT", "LIST");
+        char *line = list ? strstr(list, "name=slow") : NULL, *field;
+
+        assert_non_null(line);
+        field = strstr(line, " omem=");
+        assert_non_null(field);
+        omem = atoll(field + strlen(" omem="));
+        if (omem) {
+            assert_non_null(strstr(line, " oll=2 ")); /* the value, and what stands behind it */
+            assert_true(atoll(strstr(line, " tot-mem=") + strlen(" tot-mem=")) > omem);
+            assert_non_null(strstr(line, " events=rw "));
+        }
+        free(list);
+    }
+    assert_true(omem > megabyte);
+    assert_true(omem <= 9 * megabyte);
+    free(value);
+    conn_close(slow);
+    conn_close(other);
+    end(s);
+}
+
 /* ---- input ------------------------------------------------------------------------------ */
 
 static void a_request_past_the_query_buffer_limit_ends_the_connection(void **state)
@@ -401,6 +501,9 @@ int main(void)
         cmocka_unit_test(a_slow_reader_costs_bounded_memory),
         cmocka_unit_test(a_long_pipeline_is_taken_before_a_reply_is_read),
         cmocka_unit_test(output_past_its_limit_ends_the_connection),
+        cmocka_unit_test(large_values_count_towards_the_output_limit),
+        cmocka_unit_test(large_values_are_sent_one_after_the_other),
+        cmocka_unit_test(client_list_tells_what_waits),
         cmocka_unit_test(a_request_past_the_query_buffer_limit_ends_the_connection),
         cmocka_unit_test(many_small_arguments_are_bounded_too),
         cmocka_unit_test(a_value_longer_than_proto_max_bulk_len_is_refused),

@@ -207,6 +207,57 @@ static void a_limit_fails_and_drops_everything(void **state)
     output_done(&out);
 }
 
+static void values_by_reference_count_but_for_the_one_under_way(void **state)
+{
+    output out = { .limit = 100000 };
+
+    (void)state;
+    append_value(&out, 'a', 300000); /* one of any length passes */
+    assert_false(out.failed);
+    assert_int_equal(output_unsent(&out), 300000);
+    assert_int_equal(output_excess(&out), 0);
+    append_value(&out, 'b', 60000);
+    append(&out, "xx");
+    assert_int_equal(output_excess(&out), 60002);
+    append_value(&out, 'c', 39998);
+    assert_false(out.failed);
+    append_value(&out, 'd', 1);
+    assert_true(out.failed);
+    assert_int_equal(output_unsent(&out), 0);
+    output_done(&out);
+}
+
+static void what_waits_is_counted_while_it_is_sent(void **state)
+{
+    output out = { 0 };
+    output_mark_at mark;
+    int ends[2];
+    size_t len, sent, taken = 0;
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    fill(&out, 10, 100000);
+    len = output_unsent(&out);
+    assert_int_equal(len, 10 * 100002 + 3);
+    mark = output_mark(&out);
+    append_value(&out, 'z', 5000);
+    output_rewind(&out, mark);
+    assert_int_equal(output_unsent(&out), len);
+    while (output_send(&out, ends[0], &sent) == OUTPUT_BLOCKED) {
+        char bytes[50000];
+
+        taken += sent;
+        assert_int_equal(output_unsent(&out), len - taken);
+        assert_true(output_excess(&out) <= len - taken);
+        assert_true(read(ends[1], bytes, sizeof bytes) > 0);
+    }
+    assert_int_equal(taken + sent, len);
+    assert_int_equal(output_unsent(&out), 0);
+    output_done(&out);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void a_broken_socket_is_told(void **state)
 {
     output out = { 0 };
@@ -231,6 +282,8 @@ int main(void)
         cmocka_unit_test(moving_keeps_what_is_not_sent),
         cmocka_unit_test(rewinding_forgets_a_reply),
         cmocka_unit_test(a_limit_fails_and_drops_everything),
+        cmocka_unit_test(values_by_reference_count_but_for_the_one_under_way),
+        cmocka_unit_test(what_waits_is_counted_while_it_is_sent),
         cmocka_unit_test(a_broken_socket_is_told),
     };
 
