@@ -187,9 +187,9 @@ static void wait_for_place(connection *c)
     worker *w = c->owner;
 
     c->flags |= CONNECTION_ACTOR_WAITING;
-    c->next_actor = NULL;
+    c->next_waiting = NULL;
     *w->actor_waiting_tail = c;
-    w->actor_waiting_tail = &c->next_actor;
+    w->actor_waiting_tail = &c->next_waiting;
 }
 
 void actor_batch_retry(worker *w)
@@ -197,7 +197,7 @@ void actor_batch_retry(worker *w)
     while (w->actor_waiting && w->actor_in_flight < w->server->actor_share) {
         connection *c = w->actor_waiting;
 
-        w->actor_waiting = c->next_actor;
+        w->actor_waiting = c->next_waiting;
         if (!w->actor_waiting)
             w->actor_waiting_tail = &w->actor_waiting;
         c->flags &= ~(unsigned)CONNECTION_ACTOR_WAITING;
@@ -267,7 +267,7 @@ static int data_run(connection *c, const batch *b, request run[])
     bool memory_ok = !c->owner->refuse_memory;
     int n = 0;
 
-    if (!(c->flags & CONNECTION_AUTHENTICATED))
+    if ((c->flags & (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED)) != CONNECTION_AUTHENTICATED)
         return 0;
     for (; n < b->count; n++) {
         const request *r = &b->requests[n];
@@ -293,7 +293,8 @@ static bool resolve_one(connection *c, const request *from, request *to)
     if (subcommands && from->argc > 1)
         row = kv_command_find_sub(row, from->argv[1]);
     if (!row || (c->owner->refuse_memory && (row->flags & KV_CMD_DENYOOM)) || !row->run ||
-        !kv_command_arity_ok(row, from->argc) || !(c->flags & CONNECTION_AUTHENTICATED))
+        !kv_command_arity_ok(row, from->argc) ||
+        (c->flags & (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED)) != CONNECTION_AUTHENTICATED)
         return false;
     *to = *from;
     to->row = row;

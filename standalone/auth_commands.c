@@ -1,5 +1,6 @@
 /* auth_commands.c - AUTH and HELLO. There is one user, "default", whose password is requirepass.
  * SPDX-License-Identifier: MIT */
+#include "pubsub.h"
 #include "session.h"
 
 #define WRONGPASS "WRONGPASS invalid username-password pair or user is disabled."
@@ -126,6 +127,7 @@ void session_hello(kv_call *call)
     if (g.has_name && !session_set_name(call, g.name))
         return;
     c->protocol = (int)g.protocol;
+    pubsub_protocol_changed(c);
     resp_reply_set_protocol((resp_reply *)call->reply, c->protocol);
     reply_greeting(call);
 }

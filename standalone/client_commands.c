@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "pubsub.h"
 #include "session.h"
 
 static void reply_text_error(kv_call *call, const char *text)
@@ -91,16 +92,14 @@ void session_client_id(kv_call *call)
 }
 
 /* One letter for each that applies, in Redis's order; N: none does. */
-static void write_flags(const connection *c, char text[8])
+static void write_flags(const connection *c, char text[16])
 {
     static const struct {
         unsigned flag;
         char letter;
     } letters[] = {
-        { CONNECTION_CLOSE_AFTER, 'c' },
-        { CONNECTION_UNIX, 'U' },
-        { CONNECTION_NO_EVICT, 'e' },
-        { CONNECTION_NO_TOUCH, 'T' },
+        { CONNECTION_SUBSCRIBED, 'P' }, { CONNECTION_CLOSE_AFTER, 'c' }, { CONNECTION_UNIX, 'U' },
+        { CONNECTION_NO_EVICT, 'e' },   { CONNECTION_NO_TOUCH, 'T' },
     };
     size_t len = 0;
 
@@ -116,7 +115,7 @@ char *session_describe_client(connection *c, const kv_call *running)
 {
     const connection_names *names = c->names;
     const kv_command *row = c->last_command;
-    char address[CONNECTION_ADDRESS_MAX], local[CONNECTION_ADDRESS_MAX], flags[8], *line = NULL;
+    char address[CONNECTION_ADDRESS_MAX], local[CONNECTION_ADDRESS_MAX], flags[16], *line = NULL;
     int64_t now_ms = c->owner->now_ms;
     connection_use use;
 
@@ -129,14 +128,16 @@ char *session_describe_client(connection *c, const kv_call *running)
     write_flags(c, flags);
     if (asprintf(
             &line,
-            "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%d sub=0 psub=0 ssub=0 "
+            "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%d sub=%u psub=%u ssub=%u "
             "multi=-1 qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 rbs=%zu rbp=%zu obl=%zu oll=%zu "
             "omem=%zu "
             "tot-mem=%zu events=%s cmd=%s%s%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s",
             (unsigned long long)c->id, address, local, c->fd, names && names->name ? names->name : "",
             (long long)(now_ms - c->created_ms) / 1000, (long long)(now_ms - c->active_ms) / 1000, flags,
-            c->db, use.query_bytes, use.query_free_bytes, use.argument_bytes, use.buffer_size,
-            use.buffer_peak, use.buffer_bytes, use.list_length, use.list_bytes, use.total_bytes,
+            c->db, pubsub_count(c, TOPIC_CHANNEL), pubsub_count(c, TOPIC_PATTERN),
+            pubsub_count(c, TOPIC_SHARD), use.query_bytes, use.query_free_bytes, use.argument_bytes,
+            use.buffer_size, use.buffer_peak, use.buffer_bytes, use.list_length, use.list_bytes,
+            use.total_bytes,
             !c->pending                  ? "r"
             : c->wait == CONNECTION_BOTH ? "rw"
                                          : "w",

@@ -15,6 +15,9 @@
 
 #include "session.h"
 
+/* TYPE's words; nobody is a replica or a master. 0 is no type. */
+enum { TYPE_NORMAL = 1, TYPE_PUBSUB, TYPE_NOBODY };
+
 /* Which connections are meant. */
 typedef struct client_filter {
     uint64_t *ids; /* any of them, ascending; NULL: all */
@@ -71,7 +74,9 @@ static bool matches(const client_filter *f, const connection *c)
 {
     char address[CONNECTION_ADDRESS_MAX];
 
-    if (!matches_id(f, c->id) || c->id == f->skip_id || f->type > 1 || f->other_user)
+    if (!matches_id(f, c->id) || c->id == f->skip_id || f->other_user)
+        return false;
+    if (f->type && f->type != (c->flags & CONNECTION_SUBSCRIBED ? TYPE_PUBSUB : TYPE_NORMAL))
         return false;
     if (f->max_age_s && c->owner->now_ms - c->created_ms < f->max_age_s * 1000)
         return false;
@@ -292,16 +297,15 @@ static void start_survey(kv_call *call, const client_filter *filter, bool kill)
 
 /* ---- arguments ---- */
 
-/* 1: normal; more: a kind of which there are none; 0: no type. */
 static int parse_type(kv_slice word)
 {
     if (kv_word_is(word, "normal"))
-        return 1;
-    if (kv_word_is(word, "slave") || kv_word_is(word, "replica"))
-        return 2;
+        return TYPE_NORMAL;
     if (kv_word_is(word, "pubsub"))
-        return 3;
-    return kv_word_is(word, "master") ? 4 : 0;
+        return TYPE_PUBSUB;
+    if (kv_word_is(word, "slave") || kv_word_is(word, "replica") || kv_word_is(word, "master"))
+        return TYPE_NOBODY;
+    return 0;
 }
 
 static bool reply_unknown_type(kv_call *call, kv_slice type)

@@ -38,6 +38,7 @@
 
 #include "actor_batch.h"
 #include "dispatch.h"
+#include "pubsub.h"
 #include "server.h"
 #include "socket_io.h"
 
@@ -174,6 +175,9 @@ void connection_close(connection *c)
     close(c->fd);
     c->fd = -1;
     drop_pending(c);
+    kv_bytes_unref(c->mail);
+    c->mail = NULL;
+    pubsub_forget(c);
     unlink_from_owner(c);
     atomic_fetch_sub_explicit(&w->connection_count, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&w->server->client_count, 1, memory_order_relaxed);
@@ -208,8 +212,10 @@ output *connection_output(connection *c)
 static bool within_limits(connection *c)
 {
     worker *w = c->owner;
-    config_output_limit limit = config_client_limit(w->server->config, CONFIG_NORMAL);
-    size_t bytes = output_excess(c->pending);
+    bool listens = c->flags & CONNECTION_SUBSCRIBED;
+    config_output_limit limit =
+        config_client_limit(w->server->config, listens ? CONFIG_PUBSUB : CONFIG_NORMAL);
+    size_t bytes = listens ? output_unsent(c->pending) : output_excess(c->pending);
 
     if (!(c->flags & CONNECTION_AUTHENTICATED) && output_unsent(c->pending) > UNKNOWN_OUTPUT)
         return false;
@@ -441,7 +447,7 @@ static bool keep_tail(connection *c, const char *tail, size_t len)
     return true;
 }
 
-static void close_for_memory(connection *c)
+void connection_close_for_memory(connection *c)
 {
     log_limited(&c->owner->server->log, LOG_CLIENT_LIMIT, CONFIG_LOG_WARNING,
                 "Out of memory for client id=%llu, closed.", (unsigned long long)c->id);
@@ -460,7 +466,7 @@ static void run_shared(connection *c, size_t len)
     if (c->flags & (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER))
         resp_parser_reset(&w->parser);
     else if (done < len && !keep_tail(c, w->input + done, len - done))
-        close_for_memory(c);
+        connection_close_for_memory(c);
     connection_flush(c);
 }
 
@@ -481,6 +487,8 @@ static void run_own(connection *c)
 
 void connection_resume(connection *c)
 {
+    if (c->flags & CONNECTION_SUBSCRIBED)
+        pubsub_send(c->owner);
     if (c->flags & (CONNECTION_CLOSING | CONNECTION_PARKED | CONNECTION_ACTOR_WAITING) || c->pending)
         return;
     if (c->unfinished)
@@ -536,7 +544,7 @@ static void read_own(connection *c)
         return;
     }
     if (!grow_input(in, room)) {
-        close_for_memory(c);
+        connection_close_for_memory(c);
         return;
     }
     n = received(c, socket_receive(c->fd, in->data + in->start + in->len, room));
@@ -566,7 +574,7 @@ static void read_ahead(connection *c)
     if (!c->input)
         c->input = calloc(1, sizeof *c->input);
     if (!c->input || !grow_input(c->input, AHEAD_BYTES)) {
-        close_for_memory(c);
+        connection_close_for_memory(c);
         return;
     }
     n = socket_receive(c->fd, c->input->data + c->input->start + c->input->len, AHEAD_BYTES);
@@ -584,6 +592,28 @@ static void read_ahead(connection *c)
     wait_for_next(c);
 }
 
+#define BUSY (CONNECTION_PARKED | CONNECTION_RUNNABLE | CONNECTION_ACTOR_WAITING)
+
+static void read_requests(connection *c)
+{
+    if (c->pending)
+        read_ahead(c);
+    else if (c->flags & BUSY)
+        set_wait(c, CONNECTION_NOTHING);
+    else if (c->input && c->input->len > TAIL_SHORT)
+        read_own(c);
+    else
+        read_shared(c);
+}
+
+/* What was published comes before what is answered now. */
+static void read_subscriber(connection *c)
+{
+    pubsub_send(c->owner);
+    if (!(c->flags & CONNECTION_CLOSING))
+        read_requests(c);
+}
+
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
     connection *c = arg;
@@ -592,14 +622,113 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     worker_begin(c->owner);
     if (what & EV_WRITE)
         connection_flush(c);
-    else if (c->pending)
-        read_ahead(c);
-    else if (c->flags & (CONNECTION_PARKED | CONNECTION_RUNNABLE | CONNECTION_ACTOR_WAITING))
-        set_wait(c, CONNECTION_NOTHING);
-    else if (c->input && c->input->len > TAIL_SHORT)
-        read_own(c);
+    else if (c->flags & CONNECTION_SUBSCRIBED)
+        read_subscriber(c);
     else
-        read_shared(c);
+        read_requests(c);
+}
+
+/* ---- mail ---- */
+
+#define MAIL_COPIED 512 /* behind other output, mail up to here is copied: a reference costs as much */
+
+static void append_mail(output *out, kv_bytes *bytes)
+{
+    kv_slice slice = kv_bytes_slice(bytes);
+    char *room;
+
+    if (slice.len > MAIL_COPIED) {
+        output_reference(out, bytes, slice);
+        return;
+    }
+    room = output_room(out, slice.len);
+    if (!room)
+        return;
+    memcpy(room, slice.data, slice.len);
+    output_commit(out, slice.len);
+}
+
+/* Puts c->mail, but for its first sent bytes, behind what is pending. */
+static bool move_mail(connection *c, size_t sent)
+{
+    kv_slice slice;
+
+    if (!c->pending)
+        c->pending = calloc(1, sizeof *c->pending);
+    if (!c->pending)
+        return false;
+    if (c->mail) {
+        slice = kv_bytes_slice(c->mail);
+        output_reference(c->pending, c->mail, kv_slice_of(slice.data + sent, slice.len - sent));
+        kv_bytes_unref(c->mail);
+        c->mail = NULL;
+    }
+    return !c->pending->failed;
+}
+
+void connection_mail(connection *c, kv_bytes *bytes, bool serving)
+{
+    if (c->flags & (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER))
+        return;
+    if (serving) {
+        append_mail(connection_output(c), bytes);
+        return;
+    }
+    pubsub_mailed(c);
+    if (!c->pending && !c->mail) {
+        c->mail = kv_bytes_ref(bytes);
+        return;
+    }
+    if (!move_mail(c, 0)) {
+        connection_close_for_memory(c);
+        return;
+    }
+    append_mail(c->pending, bytes);
+    if (c->pending->failed || !within_limits(c))
+        close_for_output(c);
+}
+
+/* The common case: nothing else is pending, and the socket takes all of it at once. False: it did not, c is closed or has
+ * it pending. */
+static bool send_mail_at_once(connection *c)
+{
+    worker *w = c->owner;
+    kv_slice slice = kv_bytes_slice(c->mail);
+    ssize_t n = socket_send(c->fd, slice.data, slice.len);
+
+    stats_add(&w->stats.writes, 1);
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        connection_close(c);
+        return false;
+    }
+    n = n < 0 ? 0 : n;
+    stats_add(&w->stats.output_bytes, (uint64_t)n);
+    if ((size_t)n == slice.len) {
+        kv_bytes_unref(c->mail);
+        c->mail = NULL;
+        c->active_ms = w->now_ms;
+        return true;
+    }
+    if (!move_mail(c, (size_t)n))
+        connection_close_for_memory(c);
+    else if (!within_limits(c))
+        close_for_output(c);
+    return false;
+}
+
+void connection_send_mail(connection *c)
+{
+    if (c->flags & CONNECTION_CLOSING)
+        return;
+    if (c->mail && !c->pending) {
+        if (!send_mail_at_once(c) && !(c->flags & CONNECTION_CLOSING))
+            wait_for_next(c);
+        return;
+    }
+    if (!move_mail(c, 0))
+        connection_close_for_memory(c);
+    else if (c->wait != CONNECTION_WRITE && c->wait != CONNECTION_BOTH)
+        connection_flush(c);
 }
 
 /* ---- limits of time ---- */
@@ -611,7 +740,8 @@ void connection_check_limits(connection *c)
 
     if (c->pending && !within_limits(c))
         close_for_output(c);
-    else if (timeout_s && !c->in_flight && w->now_ms - c->active_ms > timeout_s * 1000) {
+    else if (timeout_s && !c->in_flight && !(c->flags & CONNECTION_SUBSCRIBED) &&
+             w->now_ms - c->active_ms > timeout_s * 1000) {
         log_write(&w->server->log, CONFIG_LOG_VERBOSE, "Closing idle client id=%llu",
                   (unsigned long long)c->id);
         connection_close(c);
@@ -725,5 +855,7 @@ size_t connection_memory(const connection *c)
     if (pending)
         bytes +=
             sizeof *pending + pending->capacity + pending->reference_capacity * sizeof *pending->references;
+    if (c->subscriber)
+        bytes += sizeof *c->subscriber + c->subscriber->bytes;
     return bytes;
 }

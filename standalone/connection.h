@@ -33,6 +33,9 @@ enum connection_flag {
     CONNECTION_DRAINING = 1 << 13,      /* the server stops: closed when its replies are sent */
     CONNECTION_HALF_CLOSED = 1 << 14,   /* the client has said that no more will come */
     CONNECTION_ACTOR_WAITING = 1 << 12, /* in the list for a place in the actor's queue */
+    CONNECTION_SUBSCRIBED = 1 << 20,    /* listens to something, see pubsub.h */
+    CONNECTION_RESTRICTED = 1 << 21,    /* so in RESP2, where only few commands may run then */
+    CONNECTION_MAILED = 1 << 22,        /* in the worker's list of those that were handed something */
 };
 
 typedef enum connection_wait {
@@ -60,7 +63,7 @@ typedef struct connection {
     struct event event;
     worker *owner;
     struct connection *next, **link; /* in the owner's list of all */
-    struct connection *next_runnable, *next_doomed, *next_actor;
+    struct connection *next_runnable, *next_doomed, *next_waiting, *next_mailed;
     int fd;
     unsigned flags;
     connection_wait wait;
@@ -72,8 +75,10 @@ typedef struct connection {
     const kv_command *last_command;
     connection_names *names; /* NULL: none was set */
 
-    connection_input *input; /* NULL: nothing is unfinished */
-    output *pending;         /* NULL: everything was sent */
+    connection_input *input;       /* NULL: nothing is unfinished */
+    output *pending;               /* NULL: everything was sent */
+    kv_bytes *mail;                /* handed over first since the last send; NULL: nothing */
+    struct subscriber *subscriber; /* NULL: never was one */
     actor_batch
         *unfinished; /* NULL, or requests that wait until the client has taken the replies before them */
     int64_t over_soft_since_ms; /* pending is over the soft limit since then; 0: it is not */
@@ -97,6 +102,16 @@ void connection_run_later(connection *c);
 void connection_park(connection *c);
 /* The message came back. False: the connection was closed meanwhile, leave it alone. */
 bool connection_unpark(connection *c);
+/* Ends it since there is no memory for it. */
+void connection_close_for_memory(connection *c);
+
+/* Hands c something that is no reply to its requests: bytes are shared, not copied, when they are long. It is sent by
+ * connection_send_mail, or with the replies when serving says that a request of c is running. Closes a c that has
+ * left too much unread. */
+void connection_mail(connection *c, kv_bytes *bytes, bool serving);
+/* Between requests. */
+void connection_send_mail(connection *c);
+
 /* Checks the time limits: idle too long, slow reader. */
 void connection_check_limits(connection *c);
 

@@ -1,13 +1,24 @@
 /* connection_commands.c - PING ECHO SELECT QUIT RESET. SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "pubsub.h"
 #include "session.h"
+
+/* To a subscriber in RESP2, which expects nothing but messages: as if it were one. */
+static void reply_subscriber_pong(kv_call *call)
+{
+    kv_reply_array(call->reply, 2);
+    kv_reply_bulk(call->reply, KV_STR("pong"));
+    kv_reply_bulk(call->reply, call->argc == 2 ? call->argv[1] : KV_STR(""));
+}
 
 /* PING [message] */
 void session_ping(kv_call *call)
 {
     if (call->argc > 2)
         kv_reply_errorf(call->reply, "ERR wrong number of arguments for 'ping' command");
+    else if (session_connection(call)->flags & CONNECTION_RESTRICTED)
+        reply_subscriber_pong(call);
     else if (call->argc == 2)
         kv_reply_bulk(call->reply, call->argv[1]);
     else
@@ -48,6 +59,7 @@ void session_reset(kv_call *call)
                             CONNECTION_NO_TOUCH | CONNECTION_NO_EVICT);
     if (atomic_load(&s->password_set))
         c->flags &= ~(unsigned)CONNECTION_AUTHENTICATED;
+    pubsub_forget(c);
     c->protocol = 2;
     resp_reply_set_protocol((resp_reply *)call->reply, 2);
     session_select(call, 0);

@@ -24,12 +24,15 @@
  * SPDX-License-Identifier: MIT */
 #include "dispatch.h"
 
+#include <stdio.h>
+
 #include "actor_batch.h"
 #include "server.h"
 #include "session.h"
 
-#define SPECIAL \
-    (CONNECTION_AUTHENTICATED | CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT)
+#define SPECIAL                                                                                        \
+    (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | \
+     CONNECTION_REPLY_SKIP_NEXT)
 
 void dispatch_prefetch(kv_store *store, const request requests[], int count, uint64_t ret_hashes[],
                        map_hint ret_hints[])
@@ -92,6 +95,37 @@ static void count_rejected(worker *w, const request *r)
         stats_add(&w->stats.rejected_calls[row->id], 1);
 }
 
+/* What a subscriber may ask in RESP2, where it could not tell a reply from a message. */
+static bool runs_for_subscribers(const kv_command *row)
+{
+    switch (row->id) {
+    case KV_COMMAND_ping:
+    case KV_COMMAND_psubscribe:
+    case KV_COMMAND_punsubscribe:
+    case KV_COMMAND_quit:
+    case KV_COMMAND_reset:
+    case KV_COMMAND_ssubscribe:
+    case KV_COMMAND_subscribe:
+    case KV_COMMAND_sunsubscribe:
+    case KV_COMMAND_unsubscribe:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const kv_command *reject_subscriber(connection *c, const kv_command *row)
+{
+    char name[KV_COMMAND_NAME_MAX], text[256];
+    kv_slice full = kv_command_name(row, name);
+
+    snprintf(text, sizeof text,
+             "ERR Can't execute '%.*s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
+             "allowed in this context",
+             (int)full.len, full.data);
+    return reject(c, row, kv_str(text));
+}
+
 const kv_command *dispatch_resolve(connection *c, const request *r)
 {
     worker *w = c->owner;
@@ -111,6 +145,8 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
         return reject(c, row, KV_STR("NOAUTH Authentication required."));
     if ((row->flags & KV_CMD_DENYOOM) && w->refuse_memory)
         return reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
+    if ((c->flags & CONNECTION_RESTRICTED) && !runs_for_subscribers(row))
+        return reject_subscriber(c, row);
     return row;
 }
 
@@ -133,15 +169,17 @@ static void run_timed(worker *w, const kv_command *row) KV_REQUIRES(kv_epoch_hel
     stats_time(&w->stats, row->id, 1, clock_ns() - start);
 }
 
-/* Inlined into the loop over a batch: its set-up costs as much as its work. */
+/* Inlined into the loop over a batch: its set-up costs as much as its work. plain: c's flags have been looked at, and
+ * nothing about it is special. */
 __attribute__((always_inline)) static inline void run_request(connection *c, const request *r,
-                                                              const map_hint *hint) KV_REQUIRES(kv_epoch_held)
+                                                              const map_hint *hint, bool plain)
+    KV_REQUIRES(kv_epoch_held)
 {
     worker *w = c->owner;
     kv_call *call = &w->call;
     const kv_command *row = r->row;
 
-    if (!r->direct || !(c->flags & CONNECTION_AUTHENTICATED) || w->refuse_memory) {
+    if (!r->direct || !plain || w->refuse_memory) {
         row = dispatch_resolve(c, r);
         if (!row)
             return;
@@ -159,6 +197,12 @@ __attribute__((always_inline)) static inline void run_request(connection *c, con
         run_row(call, row);
 }
 
+/* What it says are pushes: they go to clients that want no replies, too. */
+static bool replies_by_push(const kv_command *row)
+{
+    return row && (row->flags & KV_CMD_PUBSUB) && runs_for_subscribers(row);
+}
+
 /* Runs a request whose reply, or the one after, the client does not want (CLIENT REPLY). */
 static void run_muted(connection *c, const request *r, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
 {
@@ -169,8 +213,9 @@ static void run_muted(connection *c, const request *r, const map_hint *hint) KV_
         c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP_NEXT;
         c->flags |= CONNECTION_REPLY_SKIP;
     }
-    run_request(c, r, hint);
-    if (c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT))
+    run_request(c, r, hint, false);
+    if ((c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT)) &&
+        !replies_by_push(c->owner->call.command))
         output_rewind(out, mark);
     if (!(c->flags & CONNECTION_PARKED))
         c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
@@ -274,7 +319,7 @@ int dispatch_batch(connection *c, const batch *b)
             if (many > 1)
                 ran += run_many(c, r, many, &hashes[ran], hint);
             else if (__builtin_expect(plain, 1))
-                run_request(c, &b->requests[ran++], hint);
+                run_request(c, &b->requests[ran++], hint, true);
             else
                 run_muted(c, &b->requests[ran++], hint);
         } while (ran < b->count && !must_stop(c, out));

@@ -82,9 +82,10 @@ static void clients_section(info *i)
             (long long)config_number(s->config, CONFIG_ID_maxclients));
     fprintf(i->out,
             "client_recent_max_input_buffer:0\r\nclient_recent_max_output_buffer:0\r\nblocked_clients:0\r\n");
-    fprintf(
-        i->out,
-        "tracking_clients:0\r\npubsub_clients:0\r\nclients_in_timeout_table:0\r\ntotal_blocking_keys:0\r\n");
+    fprintf(i->out,
+            "tracking_clients:0\r\npubsub_clients:%lld\r\nclients_in_timeout_table:0\r\ntotal_blocking_keys:"
+            "0\r\n",
+            (long long)atomic_load(&s->pubsub_clients));
 }
 
 static uint64_t resident_bytes(void)
@@ -190,7 +191,10 @@ static void stats_section(info *i)
             U(expired));
     fprintf(i->out, "evicted_keys:0\r\nevicted_clients:0\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n",
             U(sums->keyspace_hits), U(sums->keyspace_misses));
-    fprintf(i->out, "pubsub_channels:0\r\npubsub_patterns:0\r\nlatest_fork_usec:0\r\ntotal_forks:0\r\n");
+    fprintf(i->out, "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\n",
+            topics_count(s->topics, TOPIC_CHANNEL), topics_count(s->topics, TOPIC_PATTERN),
+            topics_count(s->topics, TOPIC_SHARD));
+    fprintf(i->out, "latest_fork_usec:0\r\ntotal_forks:0\r\n");
     fprintf(i->out,
             "unexpected_error_replies:0\r\ntotal_error_replies:%llu\r\nacl_access_denied_auth:%llu\r\n",
             U(sums->error_replies), U(sums->auth_failures));

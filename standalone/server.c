@@ -392,7 +392,8 @@ static int open_workers(server *s)
     int count = count_workers(s);
 
     s->workers = aligned_alloc(64, (sizeof(worker) * (size_t)count + 63) / 64 * 64);
-    if (!s->workers)
+    s->topics = topics_new(s->domain, count);
+    if (!s->workers || !s->topics)
         return -1;
     for (; s->worker_count < count; s->worker_count++)
         if (worker_init(&s->workers[s->worker_count], s, s->worker_count) != 0) {
@@ -497,6 +498,7 @@ void server_done(server *s)
     for (int i = 0; i < s->worker_count; i++)
         worker_done(&s->workers[i]);
     free(s->workers);
+    topics_free(s->topics);
     actor_free(s->actor);
     for (int i = 0; i < s->databases.count; i++)
         kv_store_unref(s->databases.stores[i]);

@@ -15,6 +15,7 @@
 #include "listener.h"
 #include "log.h"
 #include "store.h"
+#include "topic.h"
 #include "worker.h"
 
 /* INFO's ops per second and bytes per second: what ten ticks a second see. */
@@ -35,6 +36,7 @@ typedef struct server {
     kv_domain *domain;
     kv_databases databases;
     bool direct[KV_COMMAND_COUNT]; /* rows without subcommands, see dispatch_is_direct */
+    topics *topics;                /* what anybody listens to */
     struct actor *actor;           /* NULL, but with --sharing actor */
     uint64_t actor_rng;            /* these two belong to the state thread */
     stats actor_stats;
@@ -47,7 +49,8 @@ typedef struct server {
 
     _Atomic uint64_t next_client_id;
     _Atomic int64_t client_count;
-    _Atomic int max_clients; /* what the descriptors allow, at most maxclients */
+    _Atomic int64_t pubsub_clients; /* those that listen to something */
+    _Atomic int max_clients;        /* what the descriptors allow, at most maxclients */
     _Atomic bool password_set;
     _Atomic bool over_memory; /* more than maxmemory is in use: refuse what adds to it */
     _Atomic bool stopping;

@@ -50,6 +50,11 @@ session_fn session_config_get, session_config_help, session_config_resetstat, se
     session_config_set;
 /* info.c */
 session_fn session_info;
+/* pubsub_commands.c */
+session_fn session_psubscribe, session_publish, session_pubsub_channels, session_pubsub_help,
+    session_pubsub_numpat, session_pubsub_numsub, session_pubsub_shardchannels, session_pubsub_shardnumsub,
+    session_punsubscribe, session_spublish, session_ssubscribe, session_subscribe, session_sunsubscribe,
+    session_unsubscribe;
 /* server_commands.c */
 session_fn session_lolwut, session_shutdown, session_time;
 

@@ -28,6 +28,7 @@
 #include "actor_batch.h"
 #include "connection.h"
 #include "dispatch.h"
+#include "pubsub.h"
 #include "server.h"
 
 #define EXPIRE_SLICE_MS 1
@@ -35,7 +36,7 @@
 
 /* ---- the mailbox ---- */
 
-static void wake(worker *w)
+void worker_wake(worker *w)
 {
     uint64_t one = 1;
     ssize_t ignored = write(w->wakeup_fd, &one, sizeof one);
@@ -54,7 +55,7 @@ void worker_post(worker *w, worker_message *message)
     w->mailbox_tail = &message->next;
     pthread_mutex_unlock(&w->mailbox_lock);
     if (was_empty)
-        wake(w);
+        worker_wake(w);
 }
 
 static worker_message *take_mail(worker *w)
@@ -85,6 +86,7 @@ static void on_wakeup(evutil_socket_t fd, short what, void *arg)
         mail = mail->next;
         message->run(w, message);
     }
+    pubsub_send(w);
 }
 
 /* ---- ticks ---- */
@@ -241,7 +243,7 @@ static bool is_finished(worker *w)
         w->drained = true;
         if (atomic_fetch_add(&s->drained_workers, 1) + 1 == s->worker_count)
             for (int i = 0; i < s->worker_count; i++)
-                wake(&s->workers[i]);
+                worker_wake(&s->workers[i]);
     }
     return atomic_load(&s->drained_workers) == s->worker_count;
 }
@@ -256,6 +258,8 @@ void worker_run(worker *w)
             worker_begin(w);
             expire_keys(w);
         }
+        if (w->has_posts)
+            pubsub_send(w);
         end_turn(w);
     }
     kv_thread_online(w->server->domain);
@@ -339,6 +343,8 @@ int worker_init(worker *w, struct server *s, int index)
     w->input = calloc(1, WORKER_INPUT_BYTES + RESP_SLACK);
     if (getrandom(&w->rng, sizeof w->rng, 0) != sizeof w->rng)
         w->rng = (uint64_t)clock_ms() + (uint64_t)index;
+    if (pubsub_open(w) != 0)
+        return -1;
     batch_init(&w->batch, s->direct);
     init_call(w);
     return w->wakeup_fd >= 0 && w->input && init_events(w) == 0 ? 0 : -1;
@@ -359,6 +365,7 @@ void worker_done(worker *w)
     }
     if (w->wakeup_fd >= 0)
         close(w->wakeup_fd);
+    pubsub_close(w);
     resp_parser_done(&w->parser);
     output_done(&w->out);
     free(w->input);

@@ -3,7 +3,7 @@
  * Workers share the stores and nothing else. What one wants from another's connections it sends as a
  * message; messages from one sender arrive in order.
  *
- * Threads    All functions but worker_post and worker_post_all: on the worker's own thread.
+ * Threads    All functions but worker_post and worker_wake: on the worker's own thread.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef KV_STANDALONE_WORKER_H
@@ -44,6 +44,8 @@ struct worker {
 
     pthread_mutex_t mailbox_lock; /* guards the next two */
     worker_message *mailbox, **mailbox_tail;
+    struct postbox *postbox; /* messages for subscribers, see pubsub.c */
+    bool has_posts;          /* pubsub_send has something to do in this turn */
     int wakeup_fd;
     struct event wakeup, tick;
     int hz;               /* ticks a second */
@@ -91,5 +93,7 @@ void worker_drain(worker *w, int64_t until_ms);
 
 /* Any thread. */
 void worker_post(worker *w, worker_message *message);
+/* Makes it look at its mailbox and its postbox. */
+void worker_wake(worker *w);
 
 #endif

@@ -70,6 +70,7 @@ enum kv_key_flag {
     KV_KEY_UPDATE = 32,
     KV_KEY_INSERT = 64,
     KV_KEY_DELETE = 128,
+    KV_KEY_NOT_KEY = 512,  /* clusters route by it, but it names no key */
     KV_KEY_VARIABLE = 256, /* the options decide which of the flags apply */
 };
 

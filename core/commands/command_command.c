@@ -36,9 +36,11 @@ static const struct word command_flags[] = {
 };
 
 static const struct word key_flags[] = {
-    { KV_KEY_RO, "RO" },         { KV_KEY_RW, "RW" },         { KV_KEY_OW, "OW" },
-    { KV_KEY_RM, "RM" },         { KV_KEY_ACCESS, "access" }, { KV_KEY_UPDATE, "update" },
-    { KV_KEY_INSERT, "insert" }, { KV_KEY_DELETE, "delete" }, { KV_KEY_VARIABLE, "variable_flags" },
+    { KV_KEY_RO, "RO" },           { KV_KEY_RW, "RW" },
+    { KV_KEY_OW, "OW" },           { KV_KEY_RM, "RM" },
+    { KV_KEY_ACCESS, "access" },   { KV_KEY_UPDATE, "update" },
+    { KV_KEY_INSERT, "insert" },   { KV_KEY_DELETE, "delete" },
+    { KV_KEY_NOT_KEY, "not_key" }, { KV_KEY_VARIABLE, "variable_flags" },
 };
 
 static const struct word arg_flags[] = {
@@ -509,7 +511,7 @@ static const kv_command *getkeys_row(kv_call *call, int argc, const kv_slice arg
         kv_reply_errorf(call->reply, "ERR Invalid command specified");
         return NULL;
     }
-    if (!row->keys.first) {
+    if (!row->keys.first || (row->keys.flags & KV_KEY_NOT_KEY)) {
         kv_reply_errorf(call->reply, "ERR The command has no key arguments");
         return NULL;
     }

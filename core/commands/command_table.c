@@ -195,7 +195,7 @@ static int spec_positions(const kv_key_spec *spec, int argc, const kv_slice argv
 {
     int last = spec->last < 0 ? argc + spec->last : spec->last;
 
-    if (!spec->first)
+    if (!spec->first || (spec->flags & KV_KEY_NOT_KEY))
         return count;
     if (spec->numkeys) {
         int64_t n;

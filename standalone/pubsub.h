@@ -1,0 +1,67 @@
+/* pubsub.h - messages from those who publish to those who listen, across workers.
+ *
+ *     pubsub_subscribe(c, TOPIC_CHANNEL, name);            // c->subscriber knows from now on
+ *     receivers = pubsub_publish(s, w, TOPIC_CHANNEL, name, payload, &crowded);
+ *     ... at the end of the turn: pubsub_send(w) ...
+ *
+ * Threads    pubsub_publish: any. The others: the thread of the worker, or of the connection's.
+ * Ownership  Names and payloads are copied.
+ * Order      Messages of one publisher reach a subscriber in the order in which they were published.
+ * Errors     KV_ENOMEM, KV_ETOOBIG; nothing has changed.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_PUBSUB_H
+#define KV_STANDALONE_PUBSUB_H
+
+#include "connection.h"
+#include "topic.h"
+
+/* What a connection listens to. */
+typedef struct subscriber {
+    struct subscription **slots; /* open addressing, by the topic's hash */
+    size_t capacity, count;
+    size_t bytes;
+    uint32_t counts[TOPIC_KINDS]; /* by the topics' kinds; their sum is count */
+} subscriber;
+
+#define PUBSUB_SUBSCRIPTIONS_MAX (1024 * 1024) /* of one connection */
+
+/* 0, also when it is subscribed already; KV_ENOMEM; KV_ETOOBIG: it has too many. */
+int pubsub_subscribe(connection *c, topic_kind kind, kv_slice name);
+/* Whether it was subscribed. */
+bool pubsub_unsubscribe(connection *c, topic_kind kind, kv_slice name);
+/* Calls each with the names of c's topics of a kind, then ends those subscriptions. Returns how many there were. */
+size_t pubsub_unsubscribe_all(connection *c, topic_kind kind, void (*each)(void *arg, kv_slice name),
+                              void *arg);
+/* Ends all of them, and forgets that c was a subscriber: closing, RESET. */
+void pubsub_forget(connection *c);
+
+/* Subscriptions of a connection, 0 for one that has none. */
+static inline uint32_t pubsub_count(const connection *c, topic_kind kind)
+{
+    return c->subscriber ? c->subscriber->counts[kind] : 0;
+}
+
+/* Sends a message to everybody who is subscribed at this moment, and returns how many that are, or KV_ENOMEM.
+ * from: the worker whose thread this is, or NULL. *ret_crowded: a worker has much to deliver already, and who goes on
+ * publishing should wait (pubsub_wait). */
+int64_t pubsub_publish(struct server *s, worker *from, topic_kind kind, kv_slice name, kv_slice payload,
+                       bool *ret_crowded);
+/* Parks c until the crowd has thinned. */
+void pubsub_wait(connection *c);
+/* After c->protocol has changed. */
+void pubsub_protocol_changed(connection *c);
+
+/* Hands the messages that wait for w's connections to them. Inside a request, serving is whose request it is: its output is
+ * in use, and nobody's is sent. */
+void pubsub_deliver(worker *w, connection *serving);
+/* The same, sends what connections were handed, and wakes the workers that w has published to: between requests. */
+void pubsub_send(worker *w);
+/* Puts c among those that were handed something. */
+void pubsub_mailed(connection *c);
+
+/* The postbox of a worker: before its thread runs, and after it has ended. 0, or -1: memory is out. */
+int pubsub_open(worker *w);
+void pubsub_close(worker *w);
+
+#endif
