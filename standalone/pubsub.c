@@ -85,14 +85,17 @@ typedef struct postbox {
 
 /* ---- subscriptions of a connection ---- */
 
-/* The slot of a topic's subscription, or the empty one where it would stand; NULL: there are no slots. */
-static subscription **find_slot(const subscriber *s, const topic *t)
+static bool is_to(const subscription *sub, topic_kind kind, kv_slice name, uint64_t hash)
 {
-    size_t i;
+    return sub->topic->hash == hash && sub->topic->kind == kind && kv_slice_equal(sub->topic->name, name);
+}
 
-    if (!s->capacity)
-        return NULL;
-    for (i = t->hash & (s->capacity - 1); s->slots[i] && s->slots[i]->topic != t;)
+/* The slot of the subscription to a topic, or the empty one where it would stand. There are slots. */
+static subscription **find_slot(const subscriber *s, topic_kind kind, kv_slice name, uint64_t hash)
+{
+    size_t i = hash & (s->capacity - 1);
+
+    while (s->slots[i] && !is_to(s->slots[i], kind, name, hash))
         i = (i + 1) & (s->capacity - 1);
     return &s->slots[i];
 }
@@ -106,9 +109,12 @@ static bool grow_slots(subscriber *s)
     grown.slots = calloc(grown.capacity, sizeof *grown.slots);
     if (!grown.slots)
         return false;
-    for (size_t i = 0; i < s->capacity; i++)
-        if (s->slots[i])
-            *find_slot(&grown, s->slots[i]->topic) = s->slots[i];
+    for (size_t i = 0; i < s->capacity; i++) {
+        const topic *t = s->slots[i] ? s->slots[i]->topic : NULL;
+
+        if (t)
+            *find_slot(&grown, t->kind, t->name, t->hash) = s->slots[i];
+    }
     s->bytes += (grown.capacity - s->capacity) * sizeof *grown.slots;
     free(s->slots);
     s->slots = grown.slots;
@@ -190,14 +196,12 @@ int pubsub_subscribe(connection *c, topic_kind kind, kv_slice name)
         return KV_ENOMEM;
     if (c->subscriber->count >= PUBSUB_SUBSCRIPTIONS_MAX)
         return KV_ETOOBIG;
+    slot = find_slot(c->subscriber, kind, name, topic_hash(all, kind, name));
+    if (*slot)
+        return 0;
     t = topic_join(all, kind, name, c->owner->index);
     if (!t)
         return KV_ENOMEM;
-    slot = find_slot(c->subscriber, t);
-    if (*slot) {
-        topic_leave(all, t, c->owner->index);
-        return 0;
-    }
     sub = subscription_new(c, t);
     if (!sub) {
         topic_leave(all, t, c->owner->index);
@@ -213,12 +217,14 @@ int pubsub_subscribe(connection *c, topic_kind kind, kv_slice name)
 
 bool pubsub_unsubscribe(connection *c, topic_kind kind, kv_slice name)
 {
-    const topic *t = pubsub_count(c, kind) ? topic_find(c->owner->server->topics, kind, name) : NULL;
-    subscription **slot = t ? find_slot(c->subscriber, t) : NULL, *sub;
+    subscription **slot, *sub;
 
-    if (!slot || !*slot)
+    if (!pubsub_count(c, kind))
         return false;
     pubsub_deliver(c->owner, c);
+    slot = find_slot(c->subscriber, kind, name, topic_hash(c->owner->server->topics, kind, name));
+    if (!*slot)
+        return false;
     sub = *slot;
     empty_slot(c->subscriber, slot);
     subscription_end(c, sub);

@@ -108,7 +108,7 @@ void topic_unref(topic *t)
 /* ---- finding ---- */
 
 /* Kinds have names of their own: the same name as a channel and as a pattern are two topics. */
-static uint64_t hash_of(const topics *all, topic_kind kind, kv_slice name)
+uint64_t topic_hash(const topics *all, topic_kind kind, kv_slice name)
 {
     return domain_hash(all->domain, name) + (uint64_t)kind * 0x9e3779b97f4a7c15u;
 }
@@ -136,18 +136,6 @@ static topic *find_locked(part *p, topic_kind kind, kv_slice name, uint64_t hash
     topic **link = find_link(p, kind, name, hash);
 
     return link ? *link : NULL;
-}
-
-const topic *topic_find(topics *all, topic_kind kind, kv_slice name)
-{
-    uint64_t hash = hash_of(all, kind, name);
-    part *p = part_of(all, hash);
-    const topic *t;
-
-    pthread_mutex_lock(&p->lock);
-    t = find_locked(p, kind, name, hash);
-    pthread_mutex_unlock(&p->lock);
-    return t;
 }
 
 /* ---- patterns ---- */
@@ -239,7 +227,7 @@ static topic *insert_locked(topics *all, part *p, topic_kind kind, kv_slice name
 
 topic *topic_join(topics *all, topic_kind kind, kv_slice name, int worker)
 {
-    uint64_t hash = hash_of(all, kind, name);
+    uint64_t hash = topic_hash(all, kind, name);
     part *p = part_of(all, hash);
     topic *t;
 
@@ -364,7 +352,7 @@ static void count_locked(const topics *all, const topic *t, topic_match *match)
 
 static void match_name(topics *all, topic_kind kind, kv_slice name, topic_match *match)
 {
-    uint64_t hash = hash_of(all, kind, name);
+    uint64_t hash = topic_hash(all, kind, name);
     part *p = part_of(all, hash);
     topic *t;
 
@@ -427,7 +415,7 @@ size_t topics_count(topics *all, topic_kind kind)
 
 int64_t topic_users(topics *all, topic_kind kind, kv_slice name)
 {
-    uint64_t hash = hash_of(all, kind, name);
+    uint64_t hash = topic_hash(all, kind, name);
     part *p = part_of(all, hash);
     const topic *t;
     int64_t users;

@@ -54,8 +54,8 @@ void topics_free(topics *all);
 /* Counts a subscription of a worker's connection: from the return on, messages are meant for it, too. */
 topic *topic_join(topics *all, topic_kind kind, kv_slice name, int worker);
 void topic_leave(topics *all, topic *t, int worker);
-/* The topic of that name, without a reference: for comparing with topics of which the caller has one. NULL: nobody listens. */
-const topic *topic_find(topics *all, topic_kind kind, kv_slice name);
+/* The hash that the topic of that name has. */
+uint64_t topic_hash(const topics *all, topic_kind kind, kv_slice name);
 void topic_unref(topic *t);
 
 /* Puts sub into the seats of its worker, and takes it out; *ret_moved is who sits in its place now, or NULL. */
