@@ -17,6 +17,7 @@
 #include "config.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,6 +25,10 @@
 #include <strings.h>
 
 #include "config_internal.h"
+
+#define ADDRESSES_MAX 16 /* of bind */
+#define HZ_MIN        1
+#define HZ_MAX        500
 
 const config_directive config_directives[CONFIG_COUNT] = {
 #define DIRECTIVE(id, name_, alias_, type_, flags_, ...) \
@@ -42,36 +47,33 @@ const config_directive config_directives[CONFIG_COUNT] = {
 #undef DIRECTIVE
 };
 
-static const char *const loglevels[] = { "debug", "verbose", "notice", "warning", NULL };
-static const char *const sharings[] = { "sharded", "mutex", "actor", NULL };
-static const char *const supervisions[] = { "no", "systemd", "auto", "upstart", NULL };
-static const char *const facilities[] = { "user",   "local0", "local1", "local2", "local3",
-                                          "local4", "local5", "local6", "local7", NULL };
-static const char *const protections[] = { "no", "yes", "local", NULL };
-static const char *const fsyncs[] = { "everysec", "always", "no", NULL };
-static const char *const policies[] = { "volatile-lru",   "volatile-lfu", "volatile-random",
-                                        "volatile-ttl",   "allkeys-lru",  "allkeys-lfu",
-                                        "allkeys-random", "noeviction",   NULL };
-
-static const char *const *choices_of(enum config_id id)
-{
-    switch (id) {
-    case CONFIG_ID_loglevel:
-        return loglevels;
-    case CONFIG_ID_sharing:
-        return sharings;
-    case CONFIG_ID_supervised:
-        return supervisions;
-    case CONFIG_ID_syslog_facility:
-        return facilities;
-    case CONFIG_ID_enable_protected_configs:
-        return protections;
-    case CONFIG_ID_appendfsync:
-        return fsyncs;
-    default:
-        return policies;
+/* The words of CHOICE and FLAGS rows, in the order of their values. */
+#define WORDS(...)        \
+    (const char *const[]) \
+    {                     \
+        __VA_ARGS__, NULL \
     }
-}
+static const char *const *const choices[CONFIG_COUNT] = {
+    [CONFIG_ID_loglevel] = WORDS("debug", "verbose", "notice", "warning"),
+    [CONFIG_ID_sharing] = WORDS("sharded", "mutex", "actor"),
+    [CONFIG_ID_supervised] = WORDS("no", "systemd", "auto", "upstart"),
+    [CONFIG_ID_syslog_facility] =
+        WORDS("user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"),
+    [CONFIG_ID_enable_protected_configs] = WORDS("no", "yes", "local"),
+    [CONFIG_ID_enable_debug_command] = WORDS("no", "yes", "local"),
+    [CONFIG_ID_enable_module_command] = WORDS("no", "yes", "local"),
+    [CONFIG_ID_appendfsync] = WORDS("everysec", "always", "no"),
+    [CONFIG_ID_maxmemory_policy] = WORDS("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
+                                         "allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),
+    [CONFIG_ID_oom_score_adj] = WORDS("no", "yes", "relative", "absolute"),
+    [CONFIG_ID_shutdown_on_sigint] = WORDS("default", "save", "nosave", "now", "force"),
+    [CONFIG_ID_shutdown_on_sigterm] = WORDS("default", "save", "nosave", "now", "force"),
+    [CONFIG_ID_sanitize_dump_payload] = WORDS("no", "yes", "clients"),
+    [CONFIG_ID_repl_diskless_load] = WORDS("disabled", "on-empty-db", "swapdb"),
+    [CONFIG_ID_acl_pubsub_default] = WORDS("allchannels", "resetchannels"),
+    [CONFIG_ID_propagation_error_behavior] = WORDS("ignore", "panic", "panic-on-replicas"),
+    [CONFIG_ID_cluster_preferred_endpoint_type] = WORDS("ip", "hostname", "unknown-endpoint"),
+};
 
 static const char *const class_names[CONFIG_CLASSES] = { "normal", "slave", "pubsub" };
 
@@ -99,7 +101,7 @@ int config_find(kv_slice name)
 
 static bool holds_number(config_type type)
 {
-    return type <= CONFIG_CHOICE;
+    return type <= CONFIG_FLAGS;
 }
 
 /* ---- reading ---- */
@@ -119,6 +121,16 @@ config_output_limit config_client_limit(const config *c, config_client_class cla
     };
 
     return result;
+}
+
+/* The words whose bits are set, the first word when none is. */
+static void write_flags(enum config_id id, int64_t bits, char *text, size_t size)
+{
+    size_t len = (size_t)snprintf(text, size, "%s", bits ? "" : choices[id][0]);
+
+    for (int i = 1; choices[id][i]; i++)
+        if (bits & (int64_t)1 << i)
+            len += (size_t)snprintf(text + len, size - len, "%s%s", len ? " " : "", choices[id][i]);
 }
 
 static void write_limits(const config *c, char *text, size_t size)
@@ -152,8 +164,14 @@ char *config_text(config *c, enum config_id id)
     case CONFIG_MEMORY:
         snprintf(text, sizeof text, "%lld", number);
         break;
+    case CONFIG_PERCENT:
+        snprintf(text, sizeof text, number < 0 ? "%lld%%" : "%lld", number < 0 ? -number : number);
+        break;
     case CONFIG_CHOICE:
-        value = choices_of(id)[number];
+        value = choices[id][number];
+        break;
+    case CONFIG_FLAGS:
+        write_flags(id, number, text, sizeof text);
         break;
     case CONFIG_OUTPUT_LIMITS:
         write_limits(c, text, sizeof text);
@@ -251,7 +269,7 @@ static int list_choices(const char *const *words, config_error *error)
 
 static int parse_choice(enum config_id id, kv_slice word, int64_t *ret_value, config_error *error)
 {
-    const char *const *words = choices_of(id);
+    const char *const *words = choices[id];
 
     for (int i = 0; words[i]; i++)
         if (word_is(word, words[i])) {
@@ -259,6 +277,21 @@ static int parse_choice(enum config_id id, kv_slice word, int64_t *ret_value, co
             return 0;
         }
     return list_choices(words, error);
+}
+
+/* Bytes, or "n%": stored as -n. */
+static int parse_percent(kv_slice word, int64_t *ret_value, config_error *error)
+{
+    bool percent = word.len && word.data[word.len - 1] == '%';
+
+    if (percent ? !parse_number(kv_slice_of(word.data, word.len - 1), 10, ret_value) || *ret_value < 0
+                : !parse_memory(word, ret_value))
+        return config_fail(error, "argument must be a memory or percent value");
+    if (percent && *ret_value > 100)
+        return config_fail(error, "percentage argument must be less or equal to 100");
+    if (percent)
+        *ret_value = -*ret_value;
+    return 0;
 }
 
 static int parse_value(enum config_id id, kv_slice word, int64_t *ret_value, config_error *error)
@@ -272,6 +305,8 @@ static int parse_value(enum config_id id, kv_slice word, int64_t *ret_value, con
         return *ret_value || word_is(word, "no") ? 0 : config_fail(error, "argument must be 'yes' or 'no'");
     case CONFIG_CHOICE:
         return parse_choice(id, word, ret_value, error);
+    case CONFIG_PERCENT:
+        return parse_percent(word, ret_value, error);
     case CONFIG_MEMORY:
         reason = parse_memory(word, ret_value) ? NULL : "argument must be a memory value";
         break;
@@ -294,14 +329,25 @@ static int parse_value(enum config_id id, kv_slice word, int64_t *ret_value, con
 
 /* ---- setting ---- */
 
+/* A row that accepts one value only, so far, says so before another is stored. */
+static int refuse_other(enum config_id id, config_error *error)
+{
+    return config_fail(error, "this server supports only '%s' here", config_directives[id].only);
+}
+
 static int set_number(config *c, enum config_id id, int argc, const kv_slice argv[], config_error *error)
 {
-    int64_t value = 0;
+    const char *only = config_directives[id].only;
+    int64_t value = 0, only_value;
 
     if (argc != 1)
         return config_fail(error, "wrong number of arguments");
     if (parse_value(id, argv[0], &value, error) != 0)
         return -1;
+    if (only && (parse_value(id, kv_str(only), &only_value, error) != 0 || value != only_value))
+        return refuse_other(id, error);
+    if (id == CONFIG_ID_hz) /* as in Redis, out of range is not refused */
+        value = value < HZ_MIN ? HZ_MIN : value > HZ_MAX ? HZ_MAX : value;
     atomic_store_explicit(&c->numbers[id], value, memory_order_relaxed);
     return 0;
 }
@@ -357,6 +403,68 @@ static char *split_words(int argc, const kv_slice argv[], kv_slice words[], int 
     return copy;
 }
 
+static bool parse_real(kv_slice word, double *ret_value)
+{
+    char text[64], *end;
+
+    if (word.len == 0 || word.len >= sizeof text)
+        return false;
+    memcpy(text, word.data, word.len);
+    text[word.len] = '\0';
+    *ret_value = strtod(text, &end);
+    return *end == '\0' && !isnan(*ret_value);
+}
+
+/* The rules that a few WORDS rows have. */
+static int check_words(enum config_id id, int count, const kv_slice words[], config_error *error)
+{
+    double real;
+
+    if (id == CONFIG_ID_latency_tracking_info_percentiles) {
+        for (int i = 0; i < count; i++) {
+            if (!parse_real(words[i], &real))
+                return config_fail(error, "Invalid %s parameters", config_directives[id].name);
+            if (real < 0 || real > 100)
+                return config_fail(error, "%s parameters should sit between [0.0,100.0]",
+                                   config_directives[id].name);
+        }
+    } else if (id == CONFIG_ID_oom_score_adj_values) {
+        int64_t value;
+
+        if (count != 3)
+            return config_fail(error, "wrong number of arguments");
+        for (int i = 0; i < count; i++)
+            if (!parse_number(words[i], 10, &value) || value < -2000 || value > 2000)
+                return config_fail(error,
+                                   "Invalid oom-score-adj-values, elements must be between -2000 and 2000.");
+    } else if (id == CONFIG_ID_bind && count > ADDRESSES_MAX)
+        return config_fail(error, "Too many bind addresses specified.");
+    return 0;
+}
+
+/* Whether only known variables stand in braces; an empty one is none. */
+static bool is_title_template(kv_slice text)
+{
+    static const char *const variables[] = { "{title}",    "{listen-addr}", "{server-mode}", "{port}",
+                                             "{tls-port}", "{unixsocket}",  "{config-file}" };
+    size_t at = 0;
+
+    while (at < text.len) {
+        size_t step = text.data[at] != '{';
+
+        for (size_t i = 0; step == 0 && i < sizeof variables / sizeof *variables; i++) {
+            size_t len = strlen(variables[i]);
+
+            if (text.len - at >= len && memcmp(text.data + at, variables[i], len) == 0)
+                step = len;
+        }
+        if (step == 0)
+            return false;
+        at += step;
+    }
+    return text.len > 0;
+}
+
 static bool contains_nul(kv_slice text)
 {
     return text.len && memchr(text.data, '\0', text.len);
@@ -364,12 +472,62 @@ static bool contains_nul(kv_slice text)
 
 static int set_text(config *c, enum config_id id, int argc, const kv_slice argv[], config_error *error)
 {
-    if (argc != 1 && config_directives[id].type == CONFIG_TEXT)
+    const char *only = config_directives[id].only;
+
+    if (argc != 1)
         return config_fail(error, "wrong number of arguments");
+    if (contains_nul(argv[0]))
+        return config_fail(error, "argument contains a NUL byte");
+    if (only && !word_is(argv[0], only))
+        return refuse_other(id, error);
+    if (id == CONFIG_ID_proc_title_template && !is_title_template(argv[0]))
+        return config_fail(error, "template format is invalid or contains unknown variables");
+    return store_text(c, id, join_words("", argc, argv), error);
+}
+
+static int set_words(config *c, enum config_id id, int argc, const kv_slice argv[], config_error *error)
+{
+    const char *only = config_directives[id].only;
+    kv_slice words[128];
+    int count, result = -1;
+    char *copy;
+
     for (int i = 0; i < argc; i++)
         if (contains_nul(argv[i]))
             return config_fail(error, "argument contains a NUL byte");
-    return store_text(c, id, join_words("", argc, argv), error);
+    copy = split_words(argc, argv, words, 128, &count);
+    if (!copy)
+        return config_fail(error, "out of memory");
+    if (count > 128)
+        config_fail(error, "wrong number of arguments");
+    else if (only && !(count == 0 && !*only) && !(count == 1 && word_is(words[0], only)))
+        refuse_other(id, error);
+    else if (check_words(id, count, words, error) == 0)
+        result = store_text(c, id, join_words("", count, words), error);
+    free(copy);
+    return result;
+}
+
+/* Several words of a row's choices: a bit each, but for the first, which stands for none. */
+static int set_flags(config *c, enum config_id id, int argc, const kv_slice argv[], config_error *error)
+{
+    kv_slice words[64];
+    int64_t bits = 0, bit = 0;
+    int count, result = 0;
+    char *copy = split_words(argc, argv, words, 64, &count);
+
+    if (!copy)
+        return config_fail(error, "out of memory");
+    if (count == 0 || count > 64)
+        result = list_choices(choices[id], error);
+    for (int i = 0; i < count && result == 0; i++) {
+        result = parse_choice(id, words[i], &bit, error);
+        bits |= bit ? (int64_t)1 << bit : 0;
+    }
+    if (result == 0)
+        atomic_store_explicit(&c->numbers[id], bits, memory_order_relaxed);
+    free(copy);
+    return result;
 }
 
 static int set_save(config *c, enum config_id id, int argc, const kv_slice argv[], bool in_file,
@@ -422,7 +580,7 @@ static int set_limits(config *c, int argc, const kv_slice argv[], config_error *
 
     if (!copy)
         return config_fail(error, "out of memory");
-    if (count % 4 || count == 0 || count > 4 * 16) {
+    if (count % 4 || count > 4 * 16) {
         config_fail(error, "Wrong number of arguments in buffer limit configuration.");
         goto out;
     }
@@ -449,20 +607,6 @@ out:
     return result;
 }
 
-/* Rows that accept one value only say so before it is stored. */
-static int check_only(enum config_id id, int argc, const kv_slice argv[], config_error *error)
-{
-    const config_directive *row = &config_directives[id];
-
-    if (!row->only || (argc == 1 && word_is(argv[0], row->only)))
-        return 0;
-    if (row->type == CONFIG_WORDS && argc == 0)
-        return 0;
-    if (row->type == CONFIG_CHOICE)
-        return config_fail(error, "argument(s) must be one of the following: %s", row->only);
-    return config_fail(error, "this server supports only '%s' here", row->only);
-}
-
 int config_set(config *c, enum config_id id, int argc, const kv_slice argv[], bool in_file,
                config_error *ret_error)
 {
@@ -470,8 +614,10 @@ int config_set(config *c, enum config_id id, int argc, const kv_slice argv[], bo
 
     if (argc == 0 && row->type != CONFIG_SAVE)
         return config_fail(ret_error, "wrong number of arguments");
-    if (check_only(id, argc, argv, ret_error) != 0)
-        return -1;
+    if (row->type == CONFIG_FLAGS)
+        return set_flags(c, id, argc, argv, ret_error);
+    if (row->type == CONFIG_WORDS)
+        return set_words(c, id, argc, argv, ret_error);
     if (holds_number(row->type))
         return set_number(c, id, argc, argv, ret_error);
     if (row->type == CONFIG_SAVE)

@@ -26,9 +26,11 @@ enum config_id {
 typedef enum config_type {
     CONFIG_BOOLEAN, /* yes, no */
     CONFIG_INTEGER,
-    CONFIG_OCTAL,  /* a file mode */
-    CONFIG_MEMORY, /* bytes, with the units 1k 1kb 1m 1mb 1g 1gb */
-    CONFIG_CHOICE, /* one of a list of words */
+    CONFIG_OCTAL,   /* a file mode */
+    CONFIG_MEMORY,  /* bytes, with the units 1k 1kb 1m 1mb 1g 1gb */
+    CONFIG_PERCENT, /* bytes, or "n%", which is -n */
+    CONFIG_CHOICE,  /* one of a list of words */
+    CONFIG_FLAGS,   /* several of a list: bit i for word i; the first word stands for none */
     CONFIG_TEXT,
     CONFIG_WORDS,         /* several words */
     CONFIG_SAVE,          /* pairs of seconds and changes; lines add up, "" clears */
@@ -93,7 +95,7 @@ int config_find(kv_slice name);
 
 /* ---- values ---- */
 
-/* Of BOOLEAN, INTEGER, OCTAL, MEMORY and CHOICE. */
+/* Of BOOLEAN, INTEGER, OCTAL, MEMORY, PERCENT, CHOICE and FLAGS. */
 int64_t config_number(const config *c, enum config_id id);
 config_output_limit config_client_limit(const config *c, config_client_class class);
 /* Any value as CONFIG GET writes it, a new string to be freed, or NULL when memory is out. */

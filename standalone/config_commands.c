@@ -5,33 +5,47 @@
  * their old values back. SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "pattern.h"
 #include "session.h"
 
 /* ---- GET ---- */
 
-/* Which directives a CONFIG GET shows: by name, by alias. */
+/* Which names a CONFIG GET shows, each once: in the spelling of the client that named it first, or in ours when a
+ * pattern chose it. NULL data: not chosen. */
 typedef struct chosen {
-    bool name[CONFIG_COUNT], alias[CONFIG_COUNT];
+    kv_slice name[CONFIG_COUNT], alias[CONFIG_COUNT];
+    size_t count;
 } chosen;
+
+static void choose_name(chosen *c, kv_slice *spelling, const char *name, kv_slice pattern)
+{
+    if (spelling->data || !name || !pattern_match(pattern, kv_str(name), true))
+        return;
+    *spelling = pattern.len == strlen(name) && !memchr(pattern.data, '?', pattern.len) &&
+                        !memchr(pattern.data, '[', pattern.len) && !memchr(pattern.data, '*', pattern.len)
+                    ? pattern
+                    : kv_str(name);
+    c->count++;
+}
 
 static void choose(chosen *c, kv_slice pattern)
 {
     for (int id = 0; id < CONFIG_COUNT; id++) {
         const config_directive *row = &config_directives[id];
 
-        c->name[id] |= pattern_match(pattern, kv_str(row->name), true);
-        c->alias[id] |= row->alias && pattern_match(pattern, kv_str(row->alias), true);
+        choose_name(c, &c->name[id], row->name, pattern);
+        choose_name(c, &c->alias[id], row->alias, pattern);
     }
 }
 
-static void reply_value(kv_call *call, const char *name, enum config_id id)
+static void reply_value(kv_call *call, kv_slice name, enum config_id id)
 {
     char *text = config_text(session_server(call)->config, id);
     char threads[16];
 
-    kv_reply_bulk(call->reply, kv_str(name));
+    kv_reply_bulk(call->reply, name);
     if (id == CONFIG_ID_threads) {
         snprintf(threads, sizeof threads, "%d", session_server(call)->worker_count);
         kv_reply_bulk(call->reply, kv_str(threads));
@@ -43,8 +57,7 @@ static void reply_value(kv_call *call, const char *name, enum config_id id)
 /* CONFIG GET pattern [pattern ...] */
 void session_config_get(kv_call *call)
 {
-    chosen c = { .name = { false } };
-    size_t count = 0;
+    chosen c = { .count = 0 };
 
     for (int i = 2; i < call->argc; i++) {
         if (call->argv[i].len > PATTERN_MAX) {
@@ -53,14 +66,12 @@ void session_config_get(kv_call *call)
         }
         choose(&c, call->argv[i]);
     }
-    for (int id = 0; id < CONFIG_COUNT; id++)
-        count += (size_t)c.name[id] + c.alias[id];
-    call->reply->ops->map(call->reply, count);
+    call->reply->ops->map(call->reply, c.count);
     for (int id = 0; id < CONFIG_COUNT; id++) {
-        if (c.name[id])
-            reply_value(call, config_directives[id].name, (enum config_id)id);
-        if (c.alias[id])
-            reply_value(call, config_directives[id].alias, (enum config_id)id);
+        if (c.name[id].data)
+            reply_value(call, c.name[id], (enum config_id)id);
+        if (c.alias[id].data)
+            reply_value(call, c.alias[id], (enum config_id)id);
     }
 }
 
@@ -119,6 +130,12 @@ static kv_slice name_of(const kv_call *call, int i)
     return call->argv[2 + 2 * i];
 }
 
+/* A name and its alias may both be set, one after the other. */
+static bool same_name(kv_slice a, kv_slice b)
+{
+    return a.len == b.len && strncasecmp(a.data, b.data, a.len) == 0;
+}
+
 /* Fills changes from argv and checks their form. False: an error was replied. */
 static bool check_changes(kv_call *call, change changes[], int count)
 {
@@ -134,7 +151,7 @@ static bool check_changes(kv_call *call, change changes[], int count)
         }
         reason = refusal(call, &changes[i]);
         for (int j = 0; j < i && !reason; j++)
-            if (changes[j].id == changes[i].id)
+            if (changes[j].id == changes[i].id && same_name(name, name_of(call, j)))
                 reason = "duplicate parameter";
         if (reason) {
             reply_failure(call, name, reason);
@@ -194,14 +211,14 @@ void session_config_set(kv_call *call)
 {
     server *s = session_server(call);
     int count = (call->argc - 2) / 2;
-    change changes[CONFIG_COUNT];
+    change changes[2 * CONFIG_COUNT];
 
     if (call->argc % 2) {
         kv_reply_error(call->reply, KV_ESYNTAX);
         return;
     }
-    if (count > CONFIG_COUNT) /* more than there are: some name stands twice, or is unknown */
-        count = CONFIG_COUNT;
+    if (count > 2 * CONFIG_COUNT) /* more than there are: some name stands twice, or is unknown */
+        count = 2 * CONFIG_COUNT;
     if (!check_changes(call, changes, count))
         return;
     pthread_mutex_lock(&s->config_lock);

@@ -55,8 +55,9 @@ void session_reset(kv_call *call)
     connection *c = session_connection(call);
     server *s = session_server(call);
 
-    c->flags &= ~(unsigned)(CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT |
-                            CONNECTION_NO_TOUCH | CONNECTION_NO_EVICT);
+    /* A reply that CLIENT REPLY SKIP has taken away stays away. */
+    c->flags &= ~(unsigned)(CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP_NEXT | CONNECTION_NO_TOUCH |
+                            CONNECTION_NO_EVICT);
     if (atomic_load(&s->password_set))
         c->flags &= ~(unsigned)CONNECTION_AUTHENTICATED;
     pubsub_forget(c);

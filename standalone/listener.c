@@ -132,16 +132,14 @@ static int open_tcp(server *s, listener_sockets *list, config_error *error)
 {
     int port = (int)config_number(s->config, CONFIG_ID_port), result = 0, before = list->count;
     char *words = config_text(s->config, CONFIG_ID_bind), *rest = words;
+    bool none = words && !*words; /* "bind" of nothing listens nowhere */
 
     if (!words)
         return fail(error, "out of memory");
-    if (!*words && port) /* "bind" of nothing is every address */
-        result =
-            open_address(s, "-::*", port, list, error) || open_address(s, "*", port, list, error) ? -1 : 0;
     for (char *word; port && result == 0 && (word = strsep(&rest, " "));)
         if (*word)
             result = open_address(s, word, port, list, error);
-    if (result == 0 && port && list->count == before)
+    if (result == 0 && port && !none && list->count == before)
         result = fail(error, "Failed listening on port %d (TCP): no address of bind exists here", port);
     free(words);
     return result;

@@ -289,9 +289,15 @@ bool resp_is_http(kv_slice name)
 
 /* ---- lines of words ---- */
 
+/* What stands between words, and what ends one: not quite the same in Redis, so not here. */
 static bool is_space(char c)
 {
     return c == ' ' || (c >= '\t' && c <= '\r') || c == '\0';
+}
+
+static bool ends_word(char c)
+{
+    return is_space(c) && c != '\v' && c != '\f';
 }
 
 static int hex_digit(char c)
@@ -351,7 +357,7 @@ int resp_split_line(char *line, size_t len, kv_slice argv[], int max)
             return argc;
         /* The decoded argument is never longer than what it is written as. */
         start = out = line + (p - line);
-        while (p && p < end && !is_space(*p)) {
+        while (p && p < end && !ends_word(*p)) {
             if (*p == '"' || *p == '\'')
                 p = decode_quoted(p + 1, end, *p, &out);
             else

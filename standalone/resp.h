@@ -18,9 +18,9 @@
 
 #include "kvstore/kvstore.h"
 
-#define RESP_SLACK         16 /* readable bytes that every buffer has behind its data */
-#define RESP_SMALL_ARGS    9  /* the most arguments resp_parse_small gives */
-#define RESP_ARGS_MAX      (1024 * 1024)
+#define RESP_SLACK         16          /* readable bytes that every buffer has behind its data */
+#define RESP_SMALL_ARGS    9           /* the most arguments resp_parse_small gives */
+#define RESP_ARGS_MAX      INT32_MAX   /* Redis's; client-query-buffer-limit comes first */
 #define RESP_LINE_MAX      (64 * 1024) /* an inline request, or the line of a length */
 #define RESP_AUTH_ARGS_MAX 10
 #define RESP_AUTH_BULK_MAX 16384

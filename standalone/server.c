@@ -242,6 +242,21 @@ static int apply_directory(server *s, config_error *error)
     return result;
 }
 
+static int apply_maxclients(server *s, config_error *error)
+{
+    int64_t wanted = config_number(s->config, CONFIG_ID_maxclients);
+    int possible;
+
+    adjust_descriptors(s);
+    possible = atomic_load_explicit(&s->max_clients, memory_order_relaxed);
+    if (possible >= wanted)
+        return 0;
+    snprintf(error->text, sizeof error->text,
+             "The operating system is not able to handle the specified number of clients, try with %d",
+             possible);
+    return -1;
+}
+
 int server_apply(server *s, enum config_id id, config_error *ret_error)
 {
     switch (id) {
@@ -252,8 +267,7 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
         atomic_store(&s->password_set, !config_text_empty(s->config, CONFIG_ID_requirepass));
         return 0;
     case CONFIG_ID_maxclients:
-        adjust_descriptors(s);
-        return 0;
+        return apply_maxclients(s, ret_error);
     case CONFIG_ID_loglevel:
         atomic_store(&s->log.level, (int)config_number(s->config, id));
         return 0;

@@ -127,6 +127,23 @@ static bool scan_options(kv_call *call, struct harvest *h, int64_t *ret_count)
     return true;
 }
 
+/* A cursor as Redis reads it, which is as strtoul(3) does: any sign, wrapping round; nothing at all is 0; what follows a NUL
+ * is not looked at. */
+static bool scan_cursor(kv_slice text, uint64_t *ret_cursor)
+{
+    const char *p = text.data, *end = p + strnlen(p, text.len), *digits;
+    bool negative = p < end && *p == '-';
+    uint64_t cursor = 0;
+
+    p += p < end && (*p == '-' || *p == '+');
+    for (digits = p; p < end && *p >= '0' && *p <= '9'; p++)
+        if (__builtin_mul_overflow(cursor, 10u, &cursor) ||
+            __builtin_add_overflow(cursor, (uint64_t)(*p - '0'), &cursor))
+            return false;
+    *ret_cursor = negative ? -cursor : cursor;
+    return p == end && (digits < end || end == text.data);
+}
+
 /* SCAN cursor [MATCH pattern] [COUNT n] [TYPE type] */
 void kv_cmd_scan(kv_call *call)
 {
@@ -136,7 +153,7 @@ void kv_cmd_scan(kv_call *call)
     char text[24];
     int len;
 
-    if (!kv_parse_uint(call->argv[1], &cursor)) {
+    if (!scan_cursor(call->argv[1], &cursor)) {
         kv_reply_errorf(call->reply, "ERR invalid cursor");
         return;
     }

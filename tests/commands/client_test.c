@@ -201,6 +201,9 @@ static void reply_off_silences_and_skip_skips_one(void **state)
     send_raw(s, "CLIENT REPLY OFF\r\nPING c\r\nNOPE\r\nCLIENT REPLY SKIP\r\nCLIENT REPLY ON\r\nPING d\r\n");
     expect_next(s, "+OK");
     expect_next(s, "$d");
+    send_raw(s, "CLIENT REPLY OFF\r\nRESET\r\nCLIENT REPLY SKIP\r\nRESET\r\nPING e\r\n");
+    expect_next(s, "+RESET");
+    expect_next(s, "$e");
     expect(s, "-ERR syntax error", "CLIENT", "REPLY", "MAYBE");
 }
 

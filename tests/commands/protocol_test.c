@@ -32,6 +32,10 @@ static void inline_words_may_be_quoted(void **state)
     expect_next(s, "$a 'b' \\x5cn");
     send_raw(s, "ECHO \"\"\r\n");
     expect_next(s, "$");
+    send_raw(s, "\t ECHO\t\f\v a\vb\f\t\r\n"); /* what stands between words need not end one */
+    expect_next(s, "$a\\x0bb\\x0c");
+    send_raw(s, "PING\v\r\n");
+    expect_next(s, "-ERR unknown command 'PING\\x0b', with args beginning with: ");
     send_raw(s, "ECHO \"unbalanced\r\n");
     expect_next(s, "-ERR Protocol error: unbalanced quotes in request");
     expect_closed(s);
@@ -237,6 +241,8 @@ static void an_announced_size_is_not_believed(void **state)
         session_send(other, __FILE__, __LINE__, KV_STR("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\nabc"));
         other = another_client(s);
         session_send(other, __FILE__, __LINE__, KV_STR("*1000000\r\n$3\r\nDEL\r\n"));
+        other = another_client(s);
+        session_send(other, __FILE__, __LINE__, KV_STR("*2147483647\r\n$3\r\nDEL\r\n$1\r\nk\r\n"));
     }
     expect(s, "+PONG", "PING");
 }

@@ -245,7 +245,29 @@ static void scan_refuses_what_makes_no_sense(void **state)
 {
     session *s = *state;
     static const char not_an_integer[] = "-ERR value is not an integer or out of range";
+    const kv_slice as_strtoul_takes[] = {
+        KV_STR(""),
+        KV_STR("+0"),
+        KV_STR("-0"),
+        KV_STR("-1"),
+        KV_STR("+1"),
+        KV_STR("00012"),
+        KV_STR("1\0x"),
+        KV_STR("\0"),
+        KV_STR("-18446744073709551615"),
+        KV_STR("0000000000000000000000000000000018446744073709551615"),
+    };
+    const kv_slice refused[] = {
+        KV_STR("-"),      KV_STR("+"),    KV_STR("--1"),
+        KV_STR("+-1"),    KV_STR("0x10"), KV_STR("1 "),
+        KV_STR("\t1"),    KV_STR("- 1"),  KV_STR("-18446744073709551616"),
+        KV_STR("-\0001"), KV_STR("1.0"),  KV_STR("1e3"),
+    };
 
+    for (size_t i = 0; i < sizeof as_strtoul_takes / sizeof *as_strtoul_takes; i++)
+        expect_bytes(s, "*2 $0 *0", KV_STR("SCAN"), as_strtoul_takes[i]);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        expect_bytes(s, "-ERR invalid cursor", KV_STR("SCAN"), refused[i]);
     expect(s, "-ERR invalid cursor", "SCAN", "x");
     expect(s, "-ERR invalid cursor", "SCAN", "18446744073709551616");
     expect(s, "-ERR invalid cursor", "SCAN", " 1");

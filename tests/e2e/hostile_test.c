@@ -1,7 +1,7 @@
 /* hostile_test.c - 20,000 requests by somebody who means no good.
  *
- * Each is a valid pipeline with bytes changed, cut out, doubled or thrown in, sent over a connection of its own
- * that is then half closed. Whatever comes back must be whole RESP replies and then the end; afterwards the server
+ * Each is a valid pipeline with bytes changed, cut out, doubled or thrown in, or nothing but noise, sent over a
+ * connection of its own that is then half closed. Whatever comes back must be whole RESP replies and then the end; afterwards the server
  * must be well and of no greater size. The seed is printed, and may be given as the argument.
  *
  * SPDX-License-Identifier: MIT */
@@ -54,6 +54,8 @@ static const kv_slice seeds[] = {
     SEED("*5\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n$5\r\nIFDEQ\r\n$16\r\n0123456789abcdef\r\n"),
     SEED("*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n*2\r\n$6\r\nSELECT\r\n$2\r\n15\r\n*1\r\n$"
          "6\r\nDBSIZE\r\n"),
+    SEED("SET k \"a'b\\\"c'd\\x41\\\\\" 'e\"f\\'g\"h'\r\nGET 'k'\r\nECHO ''\r\nECHO \"\"\r\n"),
+    SEED("*3\r\n$4\r\nMSET\r\n$1\r\na\r\n$0\r\n\r\n*-7\r\n*2\r\n$3\r\nDEL\r\n$1\r\na\r\n"),
 #undef SEED
 };
 
@@ -75,6 +77,7 @@ static const kv_slice spice[] = {
     SPICE("536870912"),
     SPICE("9223372036854775807"),
     SPICE("*1048577\r\n"),
+    SPICE("*2147483648\r\n"),
     SPICE("*2147483647\r\n"),
     SPICE("$536870912\r\n"),
     SPICE("\xff\xfe"),
@@ -88,6 +91,12 @@ static const kv_slice spice[] = {
     SPICE("nan"),
     SPICE("-0"),
     SPICE("1e999"),
+    SPICE("$-1\r\n"),
+    SPICE("*-2147483648\r\n"),
+    SPICE("$-9223372036854775808\r\n"),
+    SPICE("\0\0\0\0\r\n"),
+    SPICE("\"'\"'\"'\"'\\\"\\'"),
+    SPICE("*1000000\r\n$1\r\nx\r\n$1\r\n"),
 #undef SPICE
 };
 
@@ -137,8 +146,23 @@ static void mutate(text *t)
     }
 }
 
+/* Bytes that mean something to a parser, and all others. */
+static void make_noise(text *t)
+{
+    static const char alphabet[] = "*$:+-_#,(!=%~>\r\n\r\n0123456789 \t\"'\\xGETSet";
+
+    for (t->len = 1 + below(300); t->len > 0 && below(8) == 0;)
+        t->len = 1 + below(bytes_max);
+    for (size_t i = 0; i < t->len; i++)
+        t->bytes[i] = below(4) ? alphabet[below(sizeof alphabet)] : (char)below(256);
+}
+
 static void make_request(text *t)
 {
+    if (below(5) == 0) {
+        make_noise(t);
+        return;
+    }
     t->len = 0;
     for (size_t n = 1 + below(3); n; n--)
         splice(t, t->len, 0, seeds[below(sizeof seeds / sizeof *seeds)]);

@@ -64,6 +64,20 @@ static void a_port_in_use_is_exit_status_one_with_the_reason(void **state)
     end(s);
 }
 
+static void nowhere_to_listen_is_exit_status_one(void **state)
+{
+    char *output = NULL, *directory = new_directory();
+
+    (void)state;
+    assert_int_equal(run_kvserver(&output, directory, "--port", "6379", "--bind", ""), 1);
+    assert_says(output, "Configured to not listen anywhere");
+    free(output);
+    assert_int_equal(run_kvserver(&output, directory, "--port", "0"), 1);
+    assert_says(output, "Configured to not listen anywhere");
+    free(output);
+    remove_directory(directory);
+}
+
 static void version_and_help_are_told(void **state)
 {
     char *output = NULL, *directory = new_directory();
@@ -359,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_says_ready_when_it_listens),
         cmocka_unit_test(a_port_in_use_is_exit_status_one_with_the_reason),
+        cmocka_unit_test(nowhere_to_listen_is_exit_status_one),
         cmocka_unit_test(version_and_help_are_told),
         cmocka_unit_test(options_of_the_command_line_are_configuration),
         cmocka_unit_test(a_configuration_file_is_read_and_the_command_line_wins),

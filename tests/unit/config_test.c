@@ -119,7 +119,7 @@ static void defaults_are_those_of_the_documentation(void **state)
     expect_text(c, "bind", "127.0.0.1 -::1");
     expect_text(c, "maxclients", "10000");
     expect_text(c, "proto-max-bulk-len", "536870912");
-    expect_text(c, "save", "3600 1 300 100 60 10000");
+    expect_text(c, "save", "");
     expect_text(c, "appendonly", "no");
     expect_text(c, "loglevel", "notice");
     assert_int_equal(config_client_limit(c, CONFIG_NORMAL).hard_bytes, 64 * 1024 * 1024);
@@ -196,7 +196,7 @@ static void what_the_server_does_not_do_is_refused(void **state)
     set(c, "appendonly", "yes", "this server supports only 'no' here");
     set(c, "appendonly", "no", NULL);
     set(c, "cluster-enabled", "yes", "this server supports only 'no' here");
-    set(c, "maxmemory-policy", "allkeys-lru", "argument(s) must be one of the following: noeviction");
+    set(c, "maxmemory-policy", "allkeys-lru", "this server supports only 'noeviction' here");
     expect_refused(c, "replicaof 10.0.0.1 6379\n", "line 1", "this server supports only '' here");
 }
 

@@ -94,7 +94,7 @@ static void errors_have_the_texts_of_redis(void **state)
     } cases[] = {
         { "*a\r\n", "Protocol error: invalid multibulk length" },
         { "*3000000000\r\n", "Protocol error: invalid multibulk length" },
-        { "*1048577\r\n", "Protocol error: invalid multibulk length" },
+        { "*2147483648\r\n", "Protocol error: invalid multibulk length" },
         { "*+1\r\n", "Protocol error: invalid multibulk length" },
         { "*01\r\n", "Protocol error: invalid multibulk length" },
         { "* 1\r\n", "Protocol error: invalid multibulk length" },
