@@ -33,7 +33,7 @@ static const word_effect commands[] = {
     { "quit", KVC_EFFECT_OTHER },
     { "readonly", KVC_EFFECT_OTHER },
     { "readwrite", KVC_EFFECT_OTHER },
-    { "asking", KVC_EFFECT_OTHER },
+    { "asking", KVC_EFFECT_ASKING },
     { "sync", KVC_EFFECT_OTHER },
     { "psync", KVC_EFFECT_OTHER },
     { "replconf", KVC_EFFECT_OTHER },

@@ -18,8 +18,9 @@ typedef enum kvc_effect {
     KVC_EFFECT_REPLY_ON,
     KVC_EFFECT_REPLY_OFF,  /* no replies from this one on */
     KVC_EFFECT_REPLY_SKIP, /* none to this one and the next */
+    KVC_EFFECT_ASKING,     /* ASKING: concerns the next command only */
     KVC_EFFECT_MONITOR,    /* a stream of lines from now on */
-    KVC_EFFECT_OTHER, /* HELLO, AUTH, RESET, QUIT, READONLY, ASKING, CLIENT SETNAME, CLIENT TRACKING, ... */
+    KVC_EFFECT_OTHER,      /* HELLO, AUTH, RESET, QUIT, READONLY, CLIENT SETNAME, CLIENT TRACKING, ... */
 } kvc_effect;
 
 kvc_effect kvc_command_effect(size_t argc, const kvc_slice *argv);

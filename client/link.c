@@ -70,6 +70,7 @@ struct kvc_link {
     int64_t channels, shard_channels; /* subscribed to; patterns are counted among channels */
     bool in_multi, watching, monitoring;
     bool reply_off, reply_skip; /* CLIENT REPLY: none from here on; none to the next command */
+    bool asking;                /* the next command is about a slot that is being moved */
     bool changed;               /* in a way that is not followed */
 };
 
@@ -131,7 +132,8 @@ bool kvc_link_dirty(const kvc_link *link)
 {
     return link->state != LINK_READY || link->pending || kvc_buffer_slice(&link->out).len ||
            link->db != link->options->db || link->channels || link->shard_channels || link->in_multi ||
-           link->watching || link->monitoring || link->reply_off || link->reply_skip || link->changed;
+           link->watching || link->monitoring || link->reply_off || link->reply_skip || link->asking ||
+           link->changed;
 }
 
 /* ---- the queue of runs ---- */
@@ -262,6 +264,7 @@ kvc_status kvc_link_append(kvc_link *link, size_t argc, const kvc_slice *argv, k
     if (status != KVC_OK)
         return status;
     link->reply_skip = effect == KVC_EFFECT_REPLY_SKIP;
+    link->asking = effect == KVC_EFFECT_ASKING;
     if (effect == KVC_EFFECT_REPLY_OFF)
         link->reply_off = true;
     if (effect == KVC_EFFECT_REPLY_ON)
