@@ -82,7 +82,7 @@ config *config_new(void);
 void config_free(config *c);
 
 /* The command line of redis-server: [file] [--name value ...] [-]. What is given later wins. */
-int config_load(config *c, int argc, char *const argv[], config_error *ret_error);
+int config_load(config *c, int argc, char *const argv[], config_error *ret_error) KV_EXCLUDES(kv_shard_held);
 /* Lines as in a file; source names them in errors. */
 int config_load_text(config *c, const char *source, char *text, size_t len, config_error *ret_error);
 /* The file that was given, as an absolute path, or NULL. */
@@ -115,6 +115,6 @@ int config_restore(config *c, enum config_id id, const char *text);
 
 /* Brings the file up to date with the values in use, keeping comments and order: a temporary file beside it, synced, then
  * renamed over it. */
-int config_rewrite(config *c, config_error *ret_error);
+int config_rewrite(config *c, config_error *ret_error) KV_EXCLUDES(kv_shard_held);
 
 #endif

@@ -88,14 +88,14 @@ typedef struct connection {
 connection *connection_new(worker *w, int fd, bool unix_socket);
 void connection_free(connection *c);
 /* Ends it: nothing more is read or sent; it is freed after the turn. */
-void connection_close(connection *c);
+void connection_close(connection *c) KV_EXCLUDES(kv_shard_held);
 
 /* Where a reply to it goes at the moment. */
 output *connection_output(connection *c);
 /* Sends what can be sent, keeps the rest, and decides what to wait for. */
-void connection_flush(connection *c);
+void connection_flush(connection *c) KV_EXCLUDES(kv_shard_held);
 /* Runs input that was kept, then flushes. */
-void connection_resume(connection *c);
+void connection_resume(connection *c) KV_EXCLUDES(kv_shard_held);
 /* Puts it among the runnable ones: it goes on in the worker's next turn. */
 void connection_run_later(connection *c);
 /* Stops running its requests until connection_unpark; a message will come back for it. */

@@ -8,7 +8,7 @@
 
 /* Runs the requests of b, which are c's, in order, replying into connection_output(c). Returns how many it ran:
  * fewer than all when c was parked, closed or told to close, or when it has written enough for now. */
-int dispatch_batch(connection *c, const batch *b);
+int dispatch_batch(connection *c, const batch *b) KV_EXCLUDES(kv_shard_held);
 
 /* Brings what requests need to know of clock and configuration up to date, for all of this turn. */
 void dispatch_begin_turn(worker *w);
@@ -26,6 +26,6 @@ const kv_command *dispatch_resolve(connection *c, const request *r);
 bool dispatch_is_direct(const kv_command *row);
 
 /* Runs one request on the worker's thread, whatever the sharing; what dispatch_batch begins must have begun. */
-void dispatch_session(connection *c, const request *r);
+void dispatch_session(connection *c, const request *r) KV_EXCLUDES(kv_shard_held);
 
 #endif

@@ -41,10 +41,10 @@ typedef struct listener {
 
 /* Opens what bind, port and unixsocket say; sockets that are already open for one of the addresses are taken
  * over. On an error (-1, with the reason logged) everything is as before. */
-int listener_open(struct server *s, config_error *ret_error);
+int listener_open(struct server *s, config_error *ret_error) KV_EXCLUDES(kv_shard_held);
 /* Watches what is open, closes what is no longer. On worker 0's thread. */
-void listener_watch(struct server *s);
+void listener_watch(struct server *s) KV_EXCLUDES(kv_shard_held);
 /* Closes everything. */
-void listener_stop(struct server *s);
+void listener_stop(struct server *s) KV_EXCLUDES(kv_shard_held);
 
 #endif

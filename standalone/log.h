@@ -29,16 +29,17 @@ typedef struct log {
 /* Standard output, notices and above. */
 void log_init(log *l);
 /* Opens the file named by the configuration, and syslog if asked. 0, or -1 with errno. */
-int log_open(log *l, config *c);
+int log_open(log *l, config *c) KV_EXCLUDES(kv_shard_held);
 /* Opens the file anew, after it was moved away. Lines written meanwhile go to one of the two. */
-void log_reopen(log *l);
+void log_reopen(log *l) KV_EXCLUDES(kv_shard_held);
 void log_done(log *l);
 
-void log_write(log *l, int level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void log_write(log *l, int level, const char *format, ...) KV_EXCLUDES(kv_shard_held)
+    __attribute__((format(printf, 3, 4)));
 
 /* As log_write, but at most one line a second of each slot: for what a stranger can provoke. */
 enum log_slot { LOG_ACCEPT, LOG_CLIENT_LIMIT, LOG_HTTP, LOG_PROTOCOL };
-void log_limited(log *l, enum log_slot slot, int level, const char *format, ...)
+void log_limited(log *l, enum log_slot slot, int level, const char *format, ...) KV_EXCLUDES(kv_shard_held)
     __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -55,7 +55,7 @@ void output_reference(output *out, kv_bytes *bytes, kv_slice slice);
 void output_move(output *out, output *from);
 /* Sends until all is sent (EMPTY), or the socket is full (BLOCKED), or broken. One system call, when the socket takes
  * everything. *ret_sent is the number of bytes it took. */
-output_status output_send(output *out, int fd, size_t *ret_sent);
+output_status output_send(output *out, int fd, size_t *ret_sent) KV_EXCLUDES(kv_shard_held);
 /* Forgets everything after a point that output_mark gave: the reply of a client that wants none. */
 typedef struct output_mark_at {
     size_t len, reference_count;

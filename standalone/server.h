@@ -79,15 +79,15 @@ typedef struct server {
 /* s is all zero but for its log and on_ready; config is borrowed. 0, or -1 after logging why. */
 int server_init(server *s, config *c);
 /* Listens, starts the workers, serves on this thread until the server stops, and joins. 0 or -1. */
-int server_run(server *s);
+int server_run(server *s) KV_EXCLUDES(kv_shard_held);
 void server_done(server *s);
 /* Any thread. Begins to stop: no new connections, replies are sent, then everything ends. */
-void server_stop(server *s);
+void server_stop(server *s) KV_EXCLUDES(kv_shard_held);
 
 /* ---- for the commands ---- */
 
 /* Makes a change of the configuration effective. -1 with the reason: it cannot be. */
-int server_apply(server *s, enum config_id id, config_error *ret_error);
+int server_apply(server *s, enum config_id id, config_error *ret_error) KV_EXCLUDES(kv_shard_held);
 /* All counters since the last reset. */
 void server_stats(server *s, stats_sums *ret_sums);
 void server_reset_stats(server *s);

@@ -13,6 +13,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "kvstore/capability.h"
+
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define KV_PLAIN_SOCKETS 1 /* sanitizers look at the functions of the library */
 #elif defined(__has_feature)
@@ -20,6 +22,9 @@
 #define KV_PLAIN_SOCKETS 1
 #endif
 #endif
+
+static inline ssize_t socket_receive(int fd, void *data, size_t size) KV_EXCLUDES(kv_shard_held);
+static inline ssize_t socket_send(int fd, const void *data, size_t len) KV_EXCLUDES(kv_shard_held);
 
 /* As recv(fd, data, size, 0). */
 static inline ssize_t socket_receive(int fd, void *data, size_t size)

@@ -3,7 +3,9 @@
 #ifndef KV_STANDALONE_SUPERVISE_H
 #define KV_STANDALONE_SUPERVISE_H
 
+#include "kvstore/capability.h"
+
 /* Sends state ("READY=1") to the socket named by NOTIFY_SOCKET; nothing when there is none. */
-void supervise_notify(const char *state);
+void supervise_notify(const char *state) KV_EXCLUDES(kv_shard_held);
 
 #endif

@@ -83,7 +83,7 @@ int worker_init(worker *w, struct server *s, int index);
 /* Frees them, the connections too. The thread has ended. */
 void worker_done(worker *w);
 /* Serves until worker_drain and all connections are gone. */
-void worker_run(worker *w);
+void worker_run(worker *w) KV_EXCLUDES(kv_shard_held);
 /* Starts a callback: reads the clock and goes online if that was not yet done in this turn. */
 void worker_begin(worker *w);
 /* Ticks as often as hz says. */
@@ -92,7 +92,7 @@ void worker_set_tick(worker *w);
 void worker_drain(worker *w, int64_t until_ms);
 
 /* Any thread. */
-void worker_post(worker *w, worker_message *message);
+void worker_post(worker *w, worker_message *message) KV_EXCLUDES(kv_shard_held);
 /* Makes it look at its mailbox and its postbox. */
 void worker_wake(worker *w);
 

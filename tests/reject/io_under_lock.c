@@ -1,19 +1,10 @@
-/* io_under_lock.c - a shard is held across a function that may block.
+/* io_under_lock.c - a shard is held across a system call on a socket.
  *
- * REJECT: cannot call function 'send_reply' while .*'kv_shard_held' is held
+ * REJECT: cannot call function 'socket_send' while .*'kv_shard_held' is held
  *
  * SPDX-License-Identifier: MIT */
-#include <sys/socket.h>
-
 #include "map.h"
-
-/* What may block says so. */
-static void send_reply(int fd, const char *data, size_t len) KV_EXCLUDES(kv_shard_held);
-
-static void send_reply(int fd, const char *data, size_t len)
-{
-    (void)!send(fd, data, len, 0);
-}
+#include "socket_io.h"
 
 void reply(map *m, kv_slice key, uint64_t hash, int fd);
 
@@ -25,9 +16,9 @@ void reply(map *m, kv_slice key, uint64_t hash, int fd)
 
 #ifdef FIXED
     map_unlock(shard);
-    send_reply(fd, found ? "1" : "0", 1);
+    socket_send(fd, found ? "1" : "0", 1);
 #else
-    send_reply(fd, found ? "1" : "0", 1);
+    socket_send(fd, found ? "1" : "0", 1);
     map_unlock(shard);
 #endif
 }
