@@ -297,7 +297,7 @@ static size_t bulk_size(kv_slice text)
 
 static kv_bytes *make_tail(kv_slice name, kv_slice payload)
 {
-    kv_bytes *tail = kv_bytes_room(bulk_size(name) + bulk_size(payload), 0);
+    kv_bytes *tail = kv_bytes_room(NULL, bulk_size(name) + bulk_size(payload), 0);
 
     if (tail)
         put_bulk(put_bulk(kv_bytes_data(tail), name), payload);
@@ -474,7 +474,7 @@ static char *put_head(char *p, const topic *t, int protocol)
 /* What subscribers of t see of the run, but for a tail by reference. NULL: memory is out. */
 static kv_bytes *make_form(const run *r, const topic *t, int protocol)
 {
-    kv_bytes *form = kv_bytes_room(r->count * head_size(t) + (r->by_reference ? 0 : r->tail_bytes), 0);
+    kv_bytes *form = kv_bytes_room(NULL, r->count * head_size(t) + (r->by_reference ? 0 : r->tail_bytes), 0);
     const post *mail = r->first;
     char *p;
 

@@ -75,11 +75,12 @@ static inline char *resp_parse_small_arguments(char *p, char *end, kv_slice argv
     for (int i = 0; i < count; i++) {
         unsigned tens = (unsigned char)p[1] - '0', ones = (unsigned char)p[2] - '0';
         size_t len = tens * 10 + ones;
+        char header[4], two_digits[4] = { '$', 0, 0, '\r' };
 
-        if (p >= end)
-            return NULL;
-        if (__builtin_expect(p[0] == '$' && p[3] == '\r' && ones <= 9 && tens - 1 <= 8, 1))
-            p += 5; /* two digits: most keys */
+        memcpy(header, p, 4);
+        header[1] = header[2] = 0;
+        if (__builtin_expect(memcmp(header, two_digits, 4) == 0 && ones <= 9 && tens - 1 <= 8, 1))
+            p += 5; /* most keys */
         else
             p = resp_small_header(p, &len);
         if (!p || end - p < (ptrdiff_t)len + 2)

@@ -115,10 +115,15 @@ typedef struct kv_call {
 } kv_call;
 
 /* Adds to a counter that only this thread writes. */
+static inline void kv_count_more(_Atomic uint64_t *counter, uint64_t by)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
+                          memory_order_relaxed);
+}
+
 static inline void kv_count(_Atomic uint64_t *counter)
 {
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    kv_count_more(counter, 1);
 }
 
 #endif

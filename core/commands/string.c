@@ -11,7 +11,7 @@
 #include "read.h"
 
 /* Replies the string of e, or null. */
-static void reply_string(kv_call *call, const entry *e)
+__attribute__((always_inline)) static inline void reply_string(kv_call *call, const entry *e)
 {
     if (!e)
         kv_reply_null(call->reply);
@@ -25,23 +25,57 @@ void kv_cmd_get(kv_call *call)
     reply_string(call, kv_read(call, 1));
 }
 
+#define RUN_MAX 64u /* calls of a run that are looked up before the first one is replied to */
+
+/* Counts n reads of which some found an entry. */
+static void note_reads(kv_call *call, size_t n, size_t hits)
+{
+    kv_counters *counters = call->counters;
+
+    kv_count_more(&counters->keyspace_hits, hits);
+    kv_count_more(&counters->keyspace_misses, n - hits);
+}
+
+/* Up to n of a run, n <= RUN_MAX; returns how many. */
+KV_REQUIRES(kv_epoch_held)
+KV_EXCLUDES(kv_shard_held)
+static size_t get_some(kv_call *call, size_t n, const kv_slice names[], const uint64_t hashes[],
+                       const map_hint hints[])
+{
+    const entry *found[RUN_MAX];
+    uint32_t access = call->access;
+    size_t hits = 0, i;
+
+    store_find_run(call->store, n, names, 2, hashes, hints, found, call->now_ms);
+    call->reply->many = n;
+    for (i = 0; i < call->reply->many; i++) {
+        const entry *e = found[i];
+
+        if (!e) {
+            kv_reply_null(call->reply);
+            continue;
+        }
+        hits++;
+        if (access != KV_NO_TOUCH)
+            entry_touch(e, access);
+        if (kv_is_string(call, e))
+            kv_reply_value(call->reply, e);
+    }
+    note_reads(call, i, hits);
+    return i;
+}
+
 /* GET, many times: the lookups and the replies, and nothing else. */
 size_t kv_run_get(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[])
 {
-    kv_store *store = call->store;
-    kv_reply *reply = call->reply;
-    int64_t now_ms = call->now_ms;
-    size_t i;
+    size_t ran = 0, some, wanted;
 
-    reply->many = n;
-    for (i = 0; i < reply->many; i++) {
-        store_key key = { call->argv[2 * i + 1], hashes[i], &hints[i] };
-        const entry *e = store_find(store, key, now_ms);
-
-        kv_note_read(call, e);
-        reply_string(call, e);
-    }
-    return i;
+    do {
+        wanted = n - ran < RUN_MAX ? n - ran : RUN_MAX;
+        some = get_some(call, wanted, call->argv + 2 * ran + 1, hashes + ran, hints + ran);
+        ran += some;
+    } while (some == wanted && ran < n);
+    return ran;
 }
 
 /* STRLEN key */
@@ -191,10 +225,18 @@ void kv_cmd_set(kv_call *call)
         set_with_options(call);
 }
 
-/* SET, many times. */
+/* SET, many times; only without options in the short way. */
 size_t kv_run_set(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[])
 {
-    for (size_t i = 0; i < n; i++, call->argv += call->argc) {
+    size_t stored = 0;
+
+    if (call->argc == 3)
+        stored = store_put_run(call->store, n, call->argv + 1, 3, hashes, hints, kv_write_access(call),
+                               call->now_ms);
+    for (size_t i = 0; i < stored; i++)
+        kv_reply_ok(call->reply);
+    call->argv += stored * (size_t)call->argc;
+    for (size_t i = stored; i < n; i++, call->argv += call->argc) {
         call->key_hash = hashes[i];
         call->key_hint = &hints[i];
         kv_cmd_set(call);

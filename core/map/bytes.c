@@ -1,6 +1,6 @@
 /* bytes.c - reference-counted bytes: one block with a small header, shared by entries and their readers.
  *
- *     [ references | used | capacity | len | whole | data ][ len bytes shown to all | spare room ]
+ *     [ references | used | capacity | len | from | whole | data ][ len bytes shown to all | spare room ]
  *
  * len never changes and is what kv_bytes_slice shows. used says how much of the room has been given out:
  * kv_bytes_extend moves it by compare-and-swap from exactly the length that its caller shows, so of two
@@ -10,28 +10,30 @@
  * A prefix is a kv_bytes without room: it shows a part of another, the whole, to which it holds a
  * reference.
  *
+ * Its memory is on the account of a domain, which it may outlive (account.h).
+ *
  * The count is a 32-bit word; a reference is dropped with release and the last one acquires, so whoever
  * frees sees all reads done. SPDX-License-Identifier: MIT */
 #include "bytes.h"
 
 #include <assert.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 
 struct kv_bytes {
     _Atomic uint32_t references;
     _Atomic size_t used; /* bytes of the room that somebody shows */
     size_t capacity, len;
+    account *from;   /* where it came from and goes to; NULL: libc */
     kv_bytes *whole; /* of a prefix: whose bytes it shows; else NULL */
     char *data;      /* room, or the whole's */
     char room[];
 };
 
-kv_bytes *kv_bytes_room(size_t len, size_t spare)
+kv_bytes *kv_bytes_room(account *from, size_t len, size_t spare)
 {
     if (spare > SIZE_MAX / 2 || len > SIZE_MAX / 2 - sizeof(kv_bytes))
         return NULL;
-    kv_bytes *bytes = malloc(sizeof *bytes + len + spare);
+    kv_bytes *bytes = account_alloc(from, sizeof *bytes + len + spare, _Alignof(kv_bytes));
 
     if (!bytes)
         return NULL;
@@ -39,6 +41,7 @@ kv_bytes *kv_bytes_room(size_t len, size_t spare)
     atomic_init(&bytes->used, len);
     bytes->capacity = len + spare;
     bytes->len = len;
+    bytes->from = from;
     bytes->whole = NULL;
     bytes->data = bytes->room;
     return bytes;
@@ -50,7 +53,7 @@ kv_bytes *kv_bytes_prefix(kv_bytes *bytes, size_t len)
 
     if (len == bytes->len)
         return kv_bytes_ref(bytes);
-    prefix = kv_bytes_room(0, 0);
+    prefix = kv_bytes_room(bytes->from, 0, 0);
     if (!prefix)
         return NULL;
     prefix->whole = kv_bytes_ref(bytes);
@@ -64,13 +67,18 @@ char *kv_bytes_data(kv_bytes *bytes)
     return bytes->data;
 }
 
-kv_bytes *kv_bytes_new(kv_slice data)
+kv_bytes *kv_bytes_copy(account *from, kv_slice data)
 {
-    kv_bytes *bytes = kv_bytes_room(data.len, 0);
+    kv_bytes *bytes = kv_bytes_room(from, data.len, 0);
 
     if (bytes && data.len)
         memcpy(bytes->data, data.data, data.len);
     return bytes;
+}
+
+kv_bytes *kv_bytes_new(kv_slice data)
+{
+    return kv_bytes_copy(NULL, data);
 }
 
 kv_bytes *kv_bytes_ref(kv_bytes *bytes)
@@ -90,7 +98,7 @@ void kv_bytes_unref(kv_bytes *bytes)
     if (!bytes || atomic_fetch_sub_explicit(&bytes->references, 1, memory_order_acq_rel) != 1)
         return;
     kv_bytes_unref(bytes->whole); /* a whole is no prefix itself, so this ends here */
-    free(bytes);
+    account_free(bytes->from, bytes, kv_bytes_size(bytes));
 }
 
 kv_slice kv_bytes_slice(const kv_bytes *bytes)

@@ -7,10 +7,13 @@
 #ifndef KV_MAP_BYTES_H
 #define KV_MAP_BYTES_H
 
-#include "kvstore/kvstore.h"
+#include "account.h"
 
-/* Room for len bytes to be filled by the caller before anybody else sees them, and spare bytes behind. */
-kv_bytes *kv_bytes_room(size_t len, size_t spare);
+/* Room for len bytes to be filled by the caller before anybody else sees them, and spare bytes behind; memory from a
+ * domain's account, or NULL: from libc. NULL: memory is out. */
+kv_bytes *kv_bytes_room(account *from, size_t len, size_t spare);
+/* A copy of data, out of the same. */
+kv_bytes *kv_bytes_copy(account *from, kv_slice data);
 char *kv_bytes_data(kv_bytes *bytes);
 /* Appends when bytes shows exactly len bytes so far and has the room; returns whether it did. Two callers
  * that both believe to be at the end are told apart: one of them gets false. */

@@ -57,7 +57,7 @@ static void *chunk_new(kv_domain *domain, size_t size, paging how)
         *(volatile char *)memory = 0; /* once one small page is there, the rest will be small, too */
     if (how != SMALL_PAGES)
         madvise(memory, size, MADV_HUGEPAGE); /* a wish: failing it changes nothing */
-    atomic_fetch_add_explicit(&domain->allocated_bytes, size, memory_order_relaxed);
+    account_add(domain->account, size);
     return memory;
 }
 
@@ -69,7 +69,7 @@ static void chunk_delete(kv_domain *domain, void *memory, size_t size)
         return;
     }
     munmap(memory, size);
-    atomic_fetch_sub_explicit(&domain->allocated_bytes, size, memory_order_relaxed);
+    account_remove(domain->account, size);
 }
 
 static void *take_ready(kv_domain *domain)

@@ -56,11 +56,12 @@ kv_domain *kv_domain_new(const kv_domain_options *options)
     if (!domain)
         return NULL;
     memset(domain, 0, sizeof *domain);
-    domain->allocator = *allocator;
+    domain->account = account_new(allocator, sizeof *domain);
     domain->default_allocator = !options->allocator;
     domain->siphash = options->siphash;
     atomic_init(&domain->references, 1);
-    atomic_init(&domain->allocated_bytes, sizeof *domain);
+    if (!domain->account)
+        goto fail;
     if (options->secret)
         memcpy(domain->secret, options->secret, SECRET_SIZE);
     else if (draw_secret(domain->secret))
@@ -70,7 +71,10 @@ kv_domain *kv_domain_new(const kv_domain_options *options)
         goto fail;
     return domain;
 fail:
-    allocator->free(allocator->arg, domain, sizeof *domain);
+    if (domain->account)
+        account_free(domain->account, domain, sizeof *domain);
+    else
+        allocator->free(allocator->arg, domain, sizeof *domain);
     return NULL;
 }
 
@@ -91,31 +95,28 @@ void kv_domain_unref(kv_domain *domain)
     slab_done(domain);
     span_done(domain);
     chunk_done(domain);
-    kv_allocator allocator = domain->allocator;
-
-    allocator.free(allocator.arg, domain, sizeof *domain);
+    account_free(domain->account, domain, sizeof *domain);
 }
 
 void *domain_alloc(kv_domain *domain, size_t size_bytes, size_t alignment)
 {
-    void *memory = domain->allocator.alloc(domain->allocator.arg, size_bytes, alignment);
-
-    if (memory)
-        atomic_fetch_add_explicit(&domain->allocated_bytes, size_bytes, memory_order_relaxed);
-    return memory;
+    return account_alloc(domain->account, size_bytes, alignment);
 }
 
 void domain_free(kv_domain *domain, void *memory, size_t size_bytes)
 {
-    if (!memory)
-        return;
-    atomic_fetch_sub_explicit(&domain->allocated_bytes, size_bytes, memory_order_relaxed);
-    domain->allocator.free(domain->allocator.arg, memory, size_bytes);
+    if (memory)
+        account_free(domain->account, memory, size_bytes);
+}
+
+account *domain_account(kv_domain *domain)
+{
+    return domain->account;
 }
 
 void domain_read_memory(kv_domain *domain, domain_memory *ret_memory)
 {
-    ret_memory->allocated_bytes = atomic_load_explicit(&domain->allocated_bytes, memory_order_relaxed);
+    ret_memory->allocated_bytes = account_bytes(domain->account);
     ret_memory->slab_bytes = atomic_load_explicit(&domain->slab_bytes, memory_order_relaxed);
     ret_memory->slab_used_bytes = atomic_load_explicit(&domain->slab_used_bytes, memory_order_relaxed);
 }

@@ -13,6 +13,7 @@
 #ifndef KV_MAP_DOMAIN_H
 #define KV_MAP_DOMAIN_H
 
+#include "account.h"
 #include "thread.h"
 
 /* ---- hash: 64 bits, keyed; the same for all maps of the domain ---- */
@@ -32,6 +33,9 @@ static inline void epoch_leave(kv_domain *domain) KV_RELEASES(kv_epoch_held);
  * after which a thread tries to reclaim. Callers are inside an epoch (their record exists). */
 typedef void epoch_release_fn(kv_domain *domain, void *memory);
 void epoch_retire(kv_domain *domain, void *memory, size_t size_bytes, epoch_release_fn *release)
+    KV_EXCLUDES(kv_shard_held);
+/* The same for a block of slab_alloc, which needs no function. */
+static inline void epoch_retire_block(kv_domain *domain, void *block, size_t size_bytes)
     KV_EXCLUDES(kv_shard_held);
 
 /* Makes sure that n blocks can be retired by this thread, whatever becomes of memory: asked by whoever is about
@@ -66,6 +70,9 @@ static inline size_t slab_block_size(size_t size_bytes);
 /* ---- everything else: straight from the domain's allocator ---- */
 void *domain_alloc(kv_domain *domain, size_t size_bytes, size_t alignment);
 void domain_free(kv_domain *domain, void *memory, size_t size_bytes);
+
+/* The domain's account, for what may outlive the domain: kv_bytes. */
+account *domain_account(kv_domain *domain);
 
 /* Bytes had from the allocator and not given back, and the part of them handed out as blocks. */
 typedef struct domain_memory {
@@ -108,7 +115,7 @@ static inline int epoch_reserve(kv_domain *domain, size_t n)
     return t ? epoch_reserve_more(t, n) : KV_ENOMEM;
 }
 
-static inline void *slab_alloc(kv_domain *domain, size_t size_bytes)
+__attribute__((always_inline)) static inline void *slab_alloc(kv_domain *domain, size_t size_bytes)
 {
     domain_thread *t = domain_thread_self(domain);
     unsigned c = slab_class(size_bytes);
@@ -135,13 +142,14 @@ static inline void slab_free(kv_domain *domain, void *block, size_t size_bytes)
         slab_free_slow(domain, block, size_bytes);
         return;
     }
-    magazine *m = &t->magazines[c];
+    slab_put(t, block, c);
+}
 
-    memcpy(block, &m->free, sizeof m->free);
-    m->free = block;
-    KV_POISON(block, slab_block_size(size_bytes));
-    if (__builtin_expect(++m->count > m->limit, 0))
-        slab_spill(t, c);
+__attribute__((always_inline)) static inline void epoch_retire_block(kv_domain *domain, void *block,
+                                                                     size_t size_bytes)
+{
+    epoch_remember(domain, (uint64_t)(uintptr_t)block | (uint64_t)slab_class(size_bytes) << 48, size_bytes,
+                   NULL);
 }
 
 static inline size_t slab_block_size(size_t size_bytes)

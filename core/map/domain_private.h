@@ -17,12 +17,9 @@ struct slab;
 struct spans;
 struct helper;
 
-/* Something to release later that carries its own link, so that remembering it needs no memory. */
-typedef struct bag bag;
-
 struct kv_domain {
     _Atomic uint64_t epoch; /* read by every thread that enters: a line of its own, nearly */
-    kv_allocator allocator;
+    account *account;       /* all of the domain's memory comes from it */
     bool default_allocator;
     bool siphash;
     bool membarrier; /* the kernel fences readers for us */
@@ -42,7 +39,6 @@ struct kv_domain {
     bag *orphans, **orphans_tail; /* bags of threads that have exited */
     struct garbage *left_behind;  /* see epoch_leave_behind */
     _Atomic uint32_t anonymous;   /* threads inside an epoch without a record */
-    _Atomic size_t allocated_bytes;
     _Atomic size_t slab_bytes;
     _Atomic size_t slab_used_bytes; /* blocks in use or in a thread's magazine */
     _Atomic size_t orphan_bytes, leaked_bytes;

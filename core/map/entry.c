@@ -29,7 +29,8 @@ entry *entry_new_large(kv_domain *domain, const entry_parts *parts)
     if (parts->key.len > KV_VALUE_MAX || parts->value.len > KV_VALUE_MAX)
         return NULL;
     if (outline && !bytes) {
-        bytes = parts->value.data ? kv_bytes_new(parts->value) : kv_bytes_room(parts->value.len, 0);
+        bytes = parts->value.data ? kv_bytes_copy(domain_account(domain), parts->value)
+                                  : kv_bytes_room(domain_account(domain), parts->value.len, 0);
         if (!bytes)
             return NULL;
     }
@@ -43,7 +44,8 @@ entry *entry_new_large(kv_domain *domain, const entry_parts *parts)
             kv_bytes_unref(bytes);
         return NULL;
     }
-    uint32_t meta = entry_parts_meta(parts) | (long_key ? ENTRY_LONG_KEY : 0) | (outline ? ENTRY_OUTLINE : 0);
+    uint32_t meta = entry_make_meta(parts->deadline_ms, parts->encoding, parts->access) |
+                    (long_key ? ENTRY_LONG_KEY : 0) | (outline ? ENTRY_OUTLINE : 0);
     unsigned char *p = e->tail;
 
     if (deadline)
@@ -104,16 +106,9 @@ static void release_entry(kv_domain *domain, void *memory)
     entry_free(domain, memory);
 }
 
-void entry_retire(kv_domain *domain, entry *e)
+void entry_retire_large(kv_domain *domain, entry *e)
 {
-    if (!e)
-        return;
-    /* The size decides when to try to reclaim: of a short entry it may be rough. */
-    size_t size = sizeof(entry) + 8 + e->key_len + e->value_len;
-
-    if (__builtin_expect(entry_meta(e) & (ENTRY_OUTLINE | ENTRY_LONG_KEY), 0))
-        size = entry_size(e);
-    epoch_retire(domain, e, size, release_entry);
+    epoch_retire(domain, e, entry_size(e), release_entry);
 }
 
 size_t entry_size_slow(const entry *e)

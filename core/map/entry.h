@@ -64,7 +64,7 @@ unsigned char *entry_value_room(entry *e);
 /* Frees an entry that no thread can read any more, and its reference to the value. NULL is nothing. */
 void entry_free(kv_domain *domain, entry *e);
 /* Frees e once no reader can have it. */
-void entry_retire(kv_domain *domain, entry *e) KV_EXCLUDES(kv_shard_held);
+static inline void entry_retire(kv_domain *domain, entry *e) KV_EXCLUDES(kv_shard_held);
 /* As allocated: the block and, when out of line, the value. */
 static inline size_t entry_size(const entry *e);
 
@@ -100,7 +100,7 @@ static inline size_t entry_key_offset(uint32_t meta)
     return (meta & ENTRY_DEADLINE) + ((meta & (ENTRY_LONG_KEY | ENTRY_OUTLINE)) >> 1);
 }
 
-static inline kv_slice entry_key(const entry *e)
+__attribute__((always_inline)) static inline kv_slice entry_key(const entry *e)
 {
     uint32_t meta = entry_meta(e);
     uint64_t len = e->key_len;
@@ -123,7 +123,7 @@ static inline size_t entry_block_size(const entry *e)
 
 /* The string value; borrowed: valid inside the epoch in which e was found. ret_bytes (may be NULL) gets the
  * kv_bytes that holds an outline value, or NULL. */
-static inline kv_slice entry_value(const entry *e, kv_bytes **ret_bytes)
+__attribute__((always_inline)) static inline kv_slice entry_value(const entry *e, kv_bytes **ret_bytes)
 {
     uint32_t meta = entry_meta(e);
 
@@ -187,14 +187,14 @@ static inline size_t entry_size(const entry *e)
 /* Any entry. */
 entry *entry_new_large(kv_domain *domain, const entry_parts *parts);
 
-static inline uint32_t entry_parts_meta(const entry_parts *parts)
+static inline uint32_t entry_make_meta(int64_t deadline_ms, unsigned encoding, uint32_t access)
 {
-    return (parts->encoding & (ENTRY_RAW | ENTRY_TEXT)) | parts->access << 8 |
-           (parts->deadline_ms != KV_FOREVER ? ENTRY_DEADLINE : 0);
+    return (encoding & (ENTRY_RAW | ENTRY_TEXT)) | access << 8 |
+           (deadline_ms != KV_FOREVER ? ENTRY_DEADLINE : 0);
 }
 
 /* Copies; the usual short lengths without a call. */
-static inline void entry_copy(unsigned char *to, const char *from, size_t len)
+__attribute__((always_inline)) static inline void entry_copy(unsigned char *to, const char *from, size_t len)
 {
     if (len - 8 <= 8) { /* 8..16: two words that may overlap */
         memcpy(to, from, 8);
@@ -207,16 +207,20 @@ static inline void entry_copy(unsigned char *to, const char *from, size_t len)
     }
 }
 
-/* What a server builds a million times a second: short key, short value. Always inlined, or the compiler's mood
- * would decide over 30 instructions of a SET. */
-__attribute__((always_inline)) static inline entry *entry_new(kv_domain *domain, const entry_parts *parts)
+/* entry_new where parts->bytes is not set, with the parts one by one. What a server builds a million times a second:
+ * short key, short value. Always inlined, or the compiler's mood would decide over 30 instructions of a SET. */
+__attribute__((always_inline)) static inline entry *entry_new_plain(kv_domain *domain, kv_slice key,
+                                                                    kv_slice value, int64_t deadline_ms,
+                                                                    unsigned encoding, uint32_t access)
 {
-    size_t deadline = parts->deadline_ms != KV_FOREVER ? 8 : 0, key_len = parts->key.len;
-    size_t value_len = parts->value.len, size = sizeof(entry) + deadline + key_len + value_len;
+    size_t deadline = deadline_ms != KV_FOREVER ? 8 : 0;
+    size_t size = sizeof(entry) + deadline + key.len + value.len;
 
-    if (__builtin_expect(
-            parts->bytes || key_len > ENTRY_SMALL || value_len > ENTRY_SMALL || size > ENTRY_SMALL, 0))
-        return entry_new_large(domain, parts);
+    if (__builtin_expect(key.len > ENTRY_SMALL || value.len > ENTRY_SMALL || size > ENTRY_SMALL, 0)) {
+        entry_parts parts = { key, value, NULL, deadline_ms, encoding, access };
+
+        return entry_new_large(domain, &parts);
+    }
     entry *e = slab_alloc(domain, size);
 
     if (__builtin_expect(!e, 0))
@@ -224,16 +228,38 @@ __attribute__((always_inline)) static inline entry *entry_new(kv_domain *domain,
     unsigned char *p = e->tail;
 
     e->version = 0;
-    e->key_len = (uint16_t)key_len;
-    e->value_len = (uint16_t)value_len;
-    atomic_init(&e->meta, entry_parts_meta(parts));
+    e->key_len = (uint16_t)key.len;
+    e->value_len = (uint16_t)value.len;
+    atomic_init(&e->meta, entry_make_meta(deadline_ms, encoding, access));
     if (deadline)
-        memcpy(p, &parts->deadline_ms, 8);
+        memcpy(p, &deadline_ms, 8);
     p += deadline;
-    entry_copy(p, parts->key.data, key_len);
-    if (parts->value.data)
-        entry_copy(p + key_len, parts->value.data, value_len);
+    entry_copy(p, key.data, key.len);
+    if (value.data)
+        entry_copy(p + key.len, value.data, value.len);
     return e;
+}
+
+static inline entry *entry_new(kv_domain *domain, const entry_parts *parts)
+{
+    if (__builtin_expect(parts->bytes != NULL, 0))
+        return entry_new_large(domain, parts);
+    return entry_new_plain(domain, parts->key, parts->value, parts->deadline_ms, parts->encoding,
+                           parts->access);
+}
+
+void entry_retire_large(kv_domain *domain, entry *e) KV_EXCLUDES(kv_shard_held);
+
+__attribute__((always_inline)) static inline void entry_retire(kv_domain *domain, entry *e)
+{
+    if (__builtin_expect(!e, 0))
+        return;
+    size_t size = entry_block_size(e);
+
+    if (__builtin_expect(size > ENTRY_SMALL || (entry_meta(e) & ENTRY_OUTLINE), 0))
+        entry_retire_large(domain, e);
+    else
+        epoch_retire_block(domain, e, size);
 }
 
 #endif

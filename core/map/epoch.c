@@ -46,22 +46,11 @@
 #include "segment.h"
 #include "thread.h"
 
-#define BAG_ITEMS     126
 #define SPARE_BAGS    24         /* kept by a thread for reuse */
 #define BAGS_PER_TRY  8          /* seal so many, then try to advance */
-#define BYTES_PER_TRY (64 << 10) /* or so many bytes */
-#define ROOM_TRIES    2000       /* to find room for a retired block when memory is out */
-
-struct bag {
-    bag *next;
-    uint64_t epoch; /* in which it was sealed */
-    size_t bytes;
-    uint32_t count;
-    struct {
-        void *memory;
-        epoch_release_fn *release;
-    } items[BAG_ITEMS];
-};
+#define BYTES_PER_TRY (64 << 10) /* or what stands for so many bytes */
+#define BLOCK_ADDRESS (((uint64_t)1 << 48) - 1)
+#define ROOM_TRIES    2000 /* to find room for a retired block when memory is out */
 
 static domain_thread nobody;
 _Thread_local domain_thread *domain_self __attribute__((tls_model("initial-exec"))) = &nobody;
@@ -113,7 +102,7 @@ static bag *bag_new(domain_thread *t)
             return NULL;
     }
     b->next = NULL;
-    b->bytes = 0;
+    b->bytes = atomic_load_explicit(&t->retired_bytes, memory_order_relaxed);
     b->count = 0;
     return b;
 }
@@ -129,12 +118,27 @@ static void bag_keep(domain_thread *t, bag *b)
     t->spares++;
 }
 
+static inline void *item_block(const bag *b, uint32_t i)
+{
+    return (void *)(uintptr_t)(b->items[i].block & BLOCK_ADDRESS);
+}
+
 static void bag_empty(kv_domain *domain, bag *b)
 {
+    domain_thread *t = domain_thread_self(domain);
+
     for (uint32_t i = 0; i < b->count; i++) {
-        if (i + 4 < b->count) /* to release is to look at it */
-            __builtin_prefetch(b->items[i + 4].memory);
-        b->items[i].release(domain, b->items[i].memory);
+        void *block = item_block(b, i);
+        unsigned class_index = (unsigned)(b->items[i].block >> 48);
+
+        if (i + 4 < b->count) /* to release is to write to it */
+            __builtin_prefetch(item_block(b, i + 4), 1);
+        if (b->items[i].release)
+            b->items[i].release(domain, (void *)(uintptr_t)b->items[i].block);
+        else if (__builtin_expect(t != NULL, 1))
+            slab_put(t, block, class_index);
+        else
+            slab_free_slow(domain, block, slab_class_size(class_index));
     }
 }
 
@@ -148,10 +152,12 @@ static void seal(domain_thread *t)
         return;
     full_fence();
     b->epoch = atomic_load_explicit(t->epoch, memory_order_acquire);
+    b->bytes = atomic_load_explicit(&t->retired_bytes, memory_order_relaxed) - b->bytes;
     *t->limbo_tail = b;
     t->limbo_tail = &b->next;
     t->bag = NULL;
     t->sealed++;
+    t->budget += b->bytes;
 }
 
 /* Empties the thread's bags whose time has come. */
@@ -170,8 +176,8 @@ static void collect(domain_thread *t)
         if (!t->limbo)
             t->limbo_tail = &t->limbo;
         bag_empty(t->domain, b);
-        atomic_store_explicit(&t->retired_bytes,
-                              atomic_load_explicit(&t->retired_bytes, memory_order_relaxed) - b->bytes,
+        atomic_store_explicit(&t->released_bytes,
+                              atomic_load_explicit(&t->released_bytes, memory_order_relaxed) + b->bytes,
                               memory_order_relaxed);
         bag_keep(t, b);
     }
@@ -325,9 +331,9 @@ static bag *bag_with_room(domain_thread *t)
     return b;
 }
 
-/* The bag to put a block in, or NULL: it is leaked, and counted. */
-__attribute__((noinline)) static bag *bag_for(kv_domain *domain, domain_thread *t, size_t size_bytes)
+__attribute__((noinline)) bag *epoch_bag(kv_domain *domain, size_t size_bytes)
 {
+    domain_thread *t = domain_thread_self(domain);
     bag *b = t ? bag_with_room(t) : NULL;
 
     if (!b)
@@ -335,32 +341,16 @@ __attribute__((noinline)) static bag *bag_for(kv_domain *domain, domain_thread *
     return b;
 }
 
-__attribute__((noinline)) static void seal_and_try(domain_thread *t)
+__attribute__((noinline)) void epoch_seal(domain_thread *t)
 {
     seal(t);
-    try_now(t);
+    if (t->budget > BYTES_PER_TRY || t->sealed >= BAGS_PER_TRY)
+        try_now(t);
 }
 
 void epoch_retire(kv_domain *domain, void *memory, size_t size_bytes, epoch_release_fn *release)
 {
-    domain_thread *t = domain_thread_self(domain);
-    bag *b = t ? t->bag : NULL;
-
-    if (__builtin_expect(!b || b->count == BAG_ITEMS, 0)) {
-        b = bag_for(domain, t, size_bytes);
-        if (!b)
-            return;
-    }
-    b->items[b->count].memory = memory;
-    b->items[b->count].release = release;
-    b->count++;
-    b->bytes += size_bytes;
-    atomic_store_explicit(&t->retired_bytes,
-                          atomic_load_explicit(&t->retired_bytes, memory_order_relaxed) + size_bytes,
-                          memory_order_relaxed);
-    t->budget += size_bytes;
-    if (__builtin_expect(t->budget > BYTES_PER_TRY && b->bytes > BYTES_PER_TRY / 2, 0))
-        seal_and_try(t);
+    epoch_remember(domain, (uint64_t)(uintptr_t)memory, size_bytes, release);
 }
 
 void epoch_leave_behind(kv_domain *domain, garbage *g)
@@ -419,6 +409,16 @@ void epoch_drain(kv_domain *domain)
     }
 }
 
+/* Retired by a thread, and not yet released. */
+static size_t retired_by(const domain_thread *t)
+{
+    domain_thread *from = (domain_thread *)t;
+    size_t released = atomic_load_explicit(&from->released_bytes, memory_order_relaxed);
+    size_t retired = atomic_load_explicit(&from->retired_bytes, memory_order_relaxed);
+
+    return retired > released ? retired - released : 0; /* two loads: it may have gone on in between */
+}
+
 void epoch_read_stats(kv_domain *domain, epoch_stats *ret_stats)
 {
     size_t bytes = atomic_load_explicit(&domain->orphan_bytes, memory_order_relaxed) +
@@ -426,7 +426,7 @@ void epoch_read_stats(kv_domain *domain, epoch_stats *ret_stats)
 
     lock_acquire(&domain->threads_lock);
     for (domain_thread *t = domain->threads; t; t = t->next_of_domain)
-        bytes += atomic_load_explicit(&t->retired_bytes, memory_order_relaxed);
+        bytes += retired_by(t);
     lock_release(&domain->threads_lock);
     ret_stats->epoch = atomic_load_explicit(&domain->epoch, memory_order_relaxed);
     ret_stats->retired_bytes = bytes;
@@ -463,9 +463,7 @@ static void detach(domain_thread *t)
         domain_free(domain, bag_new(t), sizeof(bag));
     lock_acquire(&domain->threads_lock);
     if (t->limbo) {
-        atomic_fetch_add_explicit(&domain->orphan_bytes,
-                                  atomic_load_explicit(&t->retired_bytes, memory_order_relaxed),
-                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&domain->orphan_bytes, retired_by(t), memory_order_relaxed);
         *domain->orphans_tail = t->limbo;
         domain->orphans_tail = t->limbo_tail;
     }

@@ -26,6 +26,8 @@
 
 #include <assert.h>
 
+#define LOOKS_AHEAD 2 /* buckets behind the home bucket that reading ahead follows a key to */
+
 /* ---- locks ---- */
 
 KV_UNCHECKED void shard_lock(map_shard *s)
@@ -67,7 +69,9 @@ KV_UNCHECKED __attribute__((noinline)) static map_shard *lock_slowly(map *m, uin
     return s;
 }
 
-KV_UNCHECKED map_shard *map_lock(map *m, uint64_t hash)
+static inline map_shard *lock_at_once(map *m, uint64_t hash) KV_ACQUIRES(kv_shard_held);
+
+KV_UNCHECKED static inline map_shard *lock_at_once(map *m, uint64_t hash)
 {
     const domain_thread *t = domain_self;
     uint64_t word = map_root_word(m);
@@ -79,6 +83,11 @@ KV_UNCHECKED map_shard *map_lock(map *m, uint64_t hash)
         return s;
     lock_release(s->lock);
     return lock_slowly(m, hash);
+}
+
+KV_UNCHECKED map_shard *map_lock(map *m, uint64_t hash)
+{
+    return lock_at_once(m, hash);
 }
 
 void garbage_retire(kv_domain *domain, garbage *g)
@@ -442,47 +451,64 @@ static inline bool fetch_entry(bucket *b, probe p, uint64_t tags, map_hint *hint
     return false;
 }
 
-/* One look at the buckets that were fetched for n keys, numbered in which[]. Where none matches and others passed
- * by, the key may stand in the next bucket: that is fetched, and the key stays in which[], whose new number
- * is returned. */
-static size_t fetch_entries(unsigned bits, size_t n, uint8_t which[], bucket *buckets[],
-                            const uint64_t hashes[], map_hint hints[])
+/* Keys whose entry is not in the bucket that was looked at, although others passed by it. */
+typedef struct astray {
+    size_t n;
+    uint8_t key[MAP_PREFETCH_MAX];
+    bucket *at[MAP_PREFETCH_MAX]; /* the bucket to look at next; it was fetched */
+} astray;
+
+/* Looks for the entry of a key in bucket b, which was fetched. */
+static inline void fetch_from(bucket *b, size_t key, unsigned bits, uint64_t hash, map_hint *hint,
+                              astray *more)
 {
-    size_t left = 0;
+    uint64_t tags = atomic_load_explicit(&b->tags, memory_order_acquire);
 
-    for (size_t i = 0; i < n; i++) {
-        uint8_t key = which[i];
-        uint64_t tags = atomic_load_explicit(&buckets[key]->tags, memory_order_acquire);
-
-        if (__builtin_expect(fetch_entry(buckets[key], probe_of(hashes[key], bits), tags, &hints[key]), 1) ||
-            tags_overflow(tags) == 0)
-            continue;
-        buckets[key] = bucket_after(hints[key].directory, buckets[key]);
-        __builtin_prefetch(buckets[key]);
-        which[left++] = key;
-    }
-    return left;
+    if (__builtin_expect(fetch_entry(b, probe_of(hash, bits), tags, hint), 1) || tags_overflow(tags) == 0)
+        return;
+    b = bucket_after(hint->directory, b);
+    __builtin_prefetch(b);
+    more->key[more->n] = (uint8_t)key;
+    more->at[more->n++] = b;
 }
+
+/* One more look for those that stand further on. */
+static void fetch_astray(unsigned bits, astray *from, const uint64_t hashes[], map_hint hints[])
+{
+    size_t n = from->n;
+
+    from->n = 0; /* what is noted anew comes not before what was read */
+    for (size_t i = 0; i < n; i++) {
+        size_t key = from->key[i];
+
+        fetch_from(from->at[i], key, bits, hashes[key], &hints[key], from);
+    }
+}
+
+static const bucket no_bucket; /* of an empty shard */
 
 static void prefetch_some(uint64_t root_word, size_t n, const uint64_t hashes[], map_hint hints[])
 {
+    unsigned bits = root_word_bits(root_word);
     bucket *buckets[MAP_PREFETCH_MAX];
-    uint8_t which[MAP_PREFETCH_MAX];
-    size_t some = 0;
+    astray more;
 
     for (size_t i = 0; i < n; i++) {
         uint64_t directory = directory_of(root_word, hashes[i]);
 
         hints[i].directory = directory;
-        hints[i].slot = NULL;
-        if (__builtin_expect(!directory, 0))
-            continue;
-        buckets[i] = directory_bucket(directory, hashes[i]);
-        __builtin_prefetch(buckets[i]);
-        which[some++] = (uint8_t)i;
+        hints[i].word = 0;
+        buckets[i] = (bucket *)&no_bucket;
+        if (__builtin_expect(directory != 0, 1)) {
+            buckets[i] = directory_bucket(directory, hashes[i]);
+            __builtin_prefetch(buckets[i]);
+        }
     }
-    for (int look = 0; some && look < 3; look++)
-        some = fetch_entries(root_word_bits(root_word), some, which, buckets, hashes, hints);
+    more.n = 0;
+    for (size_t i = 0; i < n; i++)
+        fetch_from(buckets[i], i, bits, hashes[i], &hints[i], &more);
+    for (int look = 0; more.n && look < LOOKS_AHEAD; look++)
+        fetch_astray(bits, &more, hashes, hints);
 }
 
 void map_prefetch(const map *m, size_t n, const uint64_t hashes[], map_hint ret_hints[])
@@ -504,20 +530,34 @@ static inline entry *hint_entry(const map_hint *hint, uint64_t directory, kv_sli
 {
     entry *e = word_entry(hint->word);
 
-    if (hint->directory != directory || !hint->slot || key.len > KEY_SHORT ||
+    if (!e || hint->directory != directory || key.len > KEY_SHORT ||
         atomic_load_explicit(hint->slot, memory_order_acquire) != hint->word)
         return NULL;
-    return e && entry_has_short_key(e, key) ? e : NULL;
+    return entry_has_short_key(e, key) ? e : NULL;
 }
 
-const entry *map_find_hinted(const map *m, kv_slice key, uint64_t hash, const map_hint *hint)
+static inline const entry *find_hinted(const map *m, uint64_t root_word, kv_slice key, uint64_t hash,
+                                       const map_hint *hint) KV_REQUIRES(kv_epoch_held)
 {
-    uint64_t root_word = map_root_word(m);
     const entry *e = hint_entry(hint, directory_of(root_word, hash), key);
 
     if (__builtin_expect(e && map_undisturbed(m, root_word, root_word_shard(root_word, hash)), 1))
         return e;
     return map_find(m, key, hash);
+}
+
+const entry *map_find_hinted(const map *m, kv_slice key, uint64_t hash, const map_hint *hint)
+{
+    return find_hinted(m, map_root_word(m), key, hash, hint);
+}
+
+void map_find_run(const map *m, size_t n, const kv_slice names[], size_t stride, const uint64_t hashes[],
+                  const map_hint hints[], const entry *ret[])
+{
+    uint64_t root_word = map_root_word(m); /* another one later is a disturbance */
+
+    for (size_t i = 0; i < n; i++)
+        ret[i] = find_hinted(m, root_word, names[i * stride], hashes[i], &hints[i]);
 }
 
 /* ---- writing ---- */
@@ -530,7 +570,8 @@ map_place shard_find(map_shard *s, kv_slice key, uint64_t hash)
     return (map_place){ f.entry, f.word, directory_segment(directory) };
 }
 
-map_place shard_find_hinted(map_shard *s, kv_slice key, uint64_t hash, const map_hint *hint)
+static inline map_place place_hinted(map_shard *s, kv_slice key, uint64_t hash, const map_hint *hint)
+    KV_REQUIRES(kv_shard_held)
 {
     uint64_t directory = shard_segment_word(s, hash);
     entry *e = hint_entry(hint, directory, key);
@@ -538,6 +579,11 @@ map_place shard_find_hinted(map_shard *s, kv_slice key, uint64_t hash, const map
     if (__builtin_expect(e != NULL, 1))
         return (map_place){ e, hint->slot, directory_segment(directory) };
     return shard_find(s, key, hash);
+}
+
+map_place shard_find_hinted(map_shard *s, kv_slice key, uint64_t hash, const map_hint *hint)
+{
+    return place_hinted(s, key, hash, hint);
 }
 
 static void stamp(map_shard *s, entry *e)
@@ -575,7 +621,7 @@ int shard_insert(map_shard *s, uint64_t hash, entry *fresh)
     return 0;
 }
 
-void shard_replace(map_shard *s, map_place *place, entry *fresh)
+static inline void replace(map_shard *s, const map_place *place, entry *fresh)
 {
     uint64_t word = atomic_load_explicit(place->word, memory_order_relaxed);
 
@@ -587,6 +633,11 @@ void shard_replace(map_shard *s, map_place *place, entry *fresh)
     atomic_store_explicit(place->word, (word & ~WORD_POINTER) | (uint64_t)(uintptr_t)fresh,
                           memory_order_release);
     shard_publish_end(s);
+}
+
+void shard_replace(map_shard *s, map_place *place, entry *fresh)
+{
+    replace(s, place, fresh);
 }
 
 void shard_unlink(map_shard *s, map_place *place)
@@ -605,4 +656,22 @@ void shard_remove(map_shard *s, map_place *place)
     shard_unlink(s, place);
     if (__builtin_expect(segment_entries(from) < from->low, 0))
         shard_shrink(s, domain_hash(s->root->domain, entry_key(place->entry)), from);
+}
+
+int map_put(map *m, kv_slice key, uint64_t hash, const map_hint *hint, entry *fresh, entry **ret_before,
+            map_tell_fn *tell, void *arg)
+{
+    map_shard *s = lock_at_once(m, hash);
+    map_place place = hint ? place_hinted(s, key, hash, hint) : shard_find(s, key, hash);
+    int err = 0;
+
+    if (__builtin_expect(place.entry != NULL, 1))
+        replace(s, &place, fresh);
+    else
+        err = shard_insert(s, hash, fresh);
+    if (tell && !err)
+        tell(arg, place.entry, fresh);
+    map_unlock(s);
+    *ret_before = place.entry;
+    return err;
 }

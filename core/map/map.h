@@ -55,8 +55,8 @@ const entry *map_find(const map *m, kv_slice key, uint64_t hash) KV_REQUIRES(kv_
  * written meanwhile: what it says is checked. All zero says nothing. */
 typedef struct map_hint {
     uint64_t directory;     /* the word that led to the segment */
-    _Atomic uint64_t *slot; /* NULL: no entry has that tag */
-    uint64_t word;          /* what stood in the slot */
+    uint64_t word;          /* what stood in the slot; 0: no entry has that tag */
+    _Atomic uint64_t *slot; /* set when word is */
 } map_hint;
 
 /* Brings what the lookups of n keys will touch into the cache, their misses overlapping: first all the
@@ -68,6 +68,11 @@ void map_prefetch(const map *m, size_t n, const uint64_t hashes[], map_hint ret_
 /* map_find, looking first where the hint points. */
 const entry *map_find_hinted(const map *m, kv_slice key, uint64_t hash, const map_hint *hint)
     KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+
+/* n lookups, one after the other, of names[0], names[stride], ...: map_find_hinted without what they have in common. */
+void map_find_run(const map *m, size_t n, const kv_slice names[], size_t stride, const uint64_t hashes[],
+                  const map_hint hints[], const entry *ret[]) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
 
 /* Finds n keys as of one moment (no change falls between two of them): ret[i] is the entry or NULL. */
 void map_find_many(const map *m, size_t n, const kv_slice keys[], const uint64_t hashes[], const entry *ret[])
@@ -108,6 +113,12 @@ int shard_insert(map_shard *shard, uint64_t hash, entry *fresh) KV_REQUIRES(kv_s
 void shard_replace(map_shard *shard, map_place *place, entry *fresh) KV_REQUIRES(kv_shard_held);
 /* Unlinks place->entry. May merge segments; cannot fail. */
 void shard_remove(map_shard *shard, map_place *place) KV_REQUIRES(kv_shard_held);
+
+/* All of that in one: stores fresh under key, which is its own, whatever stood there; hint may be NULL. *ret_before: what fresh
+ * replaced, to be retired by the caller, or NULL. tell (may be NULL) runs under the lock when it is done. KV_ENOMEM. */
+typedef void map_tell_fn(void *arg, const entry *before, const entry *fresh);
+int map_put(map *m, kv_slice key, uint64_t hash, const map_hint *hint, entry *fresh, entry **ret_before,
+            map_tell_fn *tell, void *arg) KV_EXCLUDES(kv_shard_held);
 
 /* ---- writing several keys, of one map or of several maps of one domain ---- */
 

@@ -8,6 +8,8 @@
 
 #include <stdatomic.h>
 
+#include <string.h>
+
 #include "kvstore/kvstore.h"
 
 #define SLAB_MAX     2048u
@@ -43,26 +45,40 @@ typedef struct magazine {
     uint32_t limit; /* more than this go back to the pool */
 } magazine;
 
-struct bag;
+#define BAG_ITEMS     126
+#define BAG_BYTES_MAX (32u << 10) /* a bag that stands for more is sealed */
+
+/* Blocks that were unlinked together; epoch.c. */
+typedef struct bag {
+    struct bag *next;
+    uint64_t epoch; /* in which it was sealed */
+    size_t
+        bytes; /* what they stand for; while it is being filled: retired_bytes as it was when it was begun */
+    uint32_t count;
+    struct {
+        uint64_t block; /* its address; of a block of the slab also the class, from bit 48 on */
+        void (*release)(kv_domain *domain, void *memory); /* NULL: it is a block of the slab */
+    } items[BAG_ITEMS];
+} bag;
 
 typedef struct domain_thread {
-    kv_domain *domain;               /* NULL once the domain has gone */
-    _Atomic uint64_t local;          /* the epoch entered; 0: in none. Read by who wants to advance it */
-    uint32_t nest;                   /* enters not yet left; a registered thread that is online counts one */
-    uint32_t registered;             /* kv_thread_register calls */
-    _Atomic uint64_t *epoch;         /* the domain's */
-    bool heavy;                      /* no membarrier(2): this thread must fence itself */
-    bool online;                     /* registered and not offline */
-    bool reclaiming;                 /* running release functions */
-    struct bag *bag;                 /* the one being filled */
-    struct bag *limbo, **limbo_tail; /* sealed, oldest first */
-    struct bag *spare;               /* empty ones */
+    kv_domain *domain;        /* NULL once the domain has gone */
+    _Atomic uint64_t local;   /* the epoch entered; 0: in none. Read by who wants to advance it */
+    uint32_t nest;            /* enters not yet left; a registered thread that is online counts one */
+    uint32_t registered;      /* kv_thread_register calls */
+    _Atomic uint64_t *epoch;  /* the domain's */
+    bool heavy;               /* no membarrier(2): this thread must fence itself */
+    bool online;              /* registered and not offline */
+    bool reclaiming;          /* running release functions */
+    bag *bag;                 /* the one being filled */
+    bag *limbo, **limbo_tail; /* sealed, oldest first */
+    bag *spare;               /* empty ones */
     uint32_t spares;
     uint32_t sealed; /* bags sealed since the last try to advance */
-    size_t budget;   /* bytes retired since then */
+    size_t budget;   /* bytes in them */
     struct domain_thread *next_of_thread, *next_of_domain, *previous_of_domain;
     magazine magazines[SLAB_CLASSES];
-    _Atomic size_t retired_bytes; /* written by this thread only */
+    _Atomic size_t retired_bytes, released_bytes; /* in all; written by this thread only */
 } domain_thread;
 
 /* A spare bag holds at least so many blocks, and some garbage of the index with them. */
@@ -139,11 +155,54 @@ static inline size_t slab_class_size(unsigned c)
     return c <= 38 ? ((size_t)c - 30) * 128 : ((size_t)c - 34) * 256;
 }
 
+/* Puts a block into the magazine of its class. */
+static inline void slab_put(domain_thread *t, void *block, unsigned c);
 /* Fills the thread's magazine of a class and takes a block of it; NULL when memory is out. */
 void *slab_refill(domain_thread *t, unsigned class_index);
 /* Gives a part of a magazine back to the pool. */
 void slab_spill(domain_thread *t, unsigned class_index);
 /* For a thread that could not have a record. */
 void slab_free_slow(kv_domain *domain, void *block, size_t size_bytes);
+
+__attribute__((always_inline)) static inline void slab_put(domain_thread *t, void *block, unsigned c)
+{
+    magazine *m = &t->magazines[c];
+
+    memcpy(block, &m->free, sizeof m->free);
+    m->free = block;
+    KV_POISON(block, slab_class_size(c));
+    if (__builtin_expect(++m->count > m->limit, 0))
+        slab_spill(t, c);
+}
+
+/* ---- retiring ---- */
+
+/* A bag for one more item, or NULL: there is none, and the block of that size was leaked, and counted. */
+bag *epoch_bag(kv_domain *domain, size_t size_bytes);
+/* The bag being filled stands for enough. */
+void epoch_seal(domain_thread *t);
+
+__attribute__((always_inline)) static inline void
+epoch_remember(kv_domain *domain, uint64_t block, size_t size_bytes,
+               void (*release)(kv_domain *domain, void *memory))
+{
+    domain_thread *t = domain_self;
+    bag *b = t->domain == domain ? t->bag : NULL;
+    size_t retired;
+
+    if (__builtin_expect(!b || b->count == BAG_ITEMS, 0)) {
+        b = epoch_bag(domain, size_bytes);
+        if (!b)
+            return;
+        t = domain_thread_self(domain);
+    }
+    b->items[b->count].block = block;
+    b->items[b->count].release = release;
+    b->count++;
+    retired = atomic_load_explicit(&t->retired_bytes, memory_order_relaxed) + size_bytes;
+    atomic_store_explicit(&t->retired_bytes, retired, memory_order_relaxed);
+    if (__builtin_expect(retired - b->bytes > BAG_BYTES_MAX, 0))
+        epoch_seal(t);
+}
 
 #endif

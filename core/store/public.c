@@ -58,12 +58,12 @@ struct get {
 };
 
 /* A reference to e's value, or a copy of it; NULL: memory is out. */
-static kv_bytes *value_for_keeps(const entry *e)
+static kv_bytes *value_for_keeps(const kv_store *store, const entry *e)
 {
     kv_bytes *owner;
     kv_slice value = entry_value(e, &owner);
 
-    return owner ? kv_bytes_prefix(owner, value.len) : kv_bytes_new(value);
+    return owner ? kv_bytes_prefix(owner, value.len) : kv_bytes_copy(domain_account(store->domain), value);
 }
 
 KV_REQUIRES(kv_epoch_held) static int get_act(act *a)
@@ -75,7 +75,7 @@ KV_REQUIRES(kv_epoch_held) static int get_act(act *a)
         return KV_ENOKEY;
     if (entry_type(e) != ENTRY_STRING)
         return KV_ETYPE;
-    get->value = value_for_keeps(e);
+    get->value = value_for_keeps(a->store, e);
     return get->value ? 0 : KV_ENOMEM;
 }
 
@@ -303,7 +303,7 @@ KV_REQUIRES(kv_epoch_held) static int get_many_found(struct get_many *m, const e
     for (size_t i = 0; i < m->n; i++) {
         if (!found[i] || entry_type(found[i]) != ENTRY_STRING)
             continue;
-        m->ret_values[i] = value_for_keeps(found[i]);
+        m->ret_values[i] = value_for_keeps(m->act.store, found[i]);
         if (!m->ret_values[i])
             return KV_ENOMEM;
         count++;

@@ -153,7 +153,7 @@ static char *slot_room(kv_slot *slot, size_t len, size_t spare, unsigned encodin
         slot_set_fresh(slot, fresh);
         return (char *)entry_value_room(fresh);
     }
-    kv_bytes *bytes = kv_bytes_room(len, spare);
+    kv_bytes *bytes = kv_bytes_room(domain_account(slot->store->domain), len, spare);
 
     if (!bytes || slot_set_bytes(slot, bytes, len, encoding) != 0)
         return NULL;
@@ -350,34 +350,67 @@ int store_update(kv_store *store, store_key key, kv_step *step, void *arg, int64
 
 /* ---- the way without a step ---- */
 
+struct put_told {
+    kv_store *store;
+    int64_t now_ms;
+};
+
+KV_UNDER_LOCK static void tell_put(void *arg, const entry *before, const entry *fresh)
+{
+    const struct put_told *put = arg;
+
+    if (before && entry_expired(before, put->now_ms))
+        store_tell_expired(put->store, before);
+    store_tell_set(put->store, fresh);
+}
+
+/* Publishes fresh (NULL: memory was out) and retires what it replaced. KV_ENOMEM: fresh is still the caller's. */
+__attribute__((always_inline)) static inline int put_fresh(struct put_told *put, store_key key, entry *fresh)
+    KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held)
+{
+    kv_store *store = put->store;
+    entry *before;
+
+    if (__builtin_expect(!fresh, 0))
+        return KV_ENOMEM;
+    int err = map_put(store->map, key.name, key.hash, key.hint, fresh, &before,
+                      store->on_change ? tell_put : NULL, put);
+
+    if (__builtin_expect(!err, 1))
+        entry_retire(store->domain, before);
+    return err;
+}
+
 int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t now_ms)
 {
+    struct put_told put = { store, now_ms };
     entry *fresh = epoch_reserve(store->domain, 1) == 0 ? entry_new(store->domain, parts) : NULL;
-    map_shard *shard;
-    map_place place;
-    int err = 0;
+    int err = put_fresh(&put, key, fresh);
 
-    if (!fresh)
-        return KV_ENOMEM;
-    shard = map_lock(store->map, key.hash);
-    place = shard_look_up(shard, key);
-    entry *before = place.entry;
-    if (before)
-        shard_replace(shard, &place, fresh);
-    else
-        err = shard_insert(shard, key.hash, fresh);
-    if (!err && store->on_change) {
-        if (before && entry_expired(before, now_ms))
-            store_tell_expired(store, before);
-        store_tell_set(store, fresh);
-    }
-    map_unlock(shard);
-    if (err) {
+    if (err && fresh) {
         if (parts->bytes)
             kv_bytes_ref(parts->bytes); /* the entry gives its reference back; the caller keeps one */
         entry_free(store->domain, fresh);
-    } else if (before) {
-        entry_retire(store->domain, before);
     }
     return err;
+}
+
+size_t store_put_run(kv_store *store, size_t n, const kv_slice pairs[], size_t stride,
+                     const uint64_t hashes[], const map_hint hints[], uint32_t access, int64_t now_ms)
+{
+    struct put_told put = { store, now_ms };
+    kv_domain *domain = store->domain;
+
+    for (size_t i = 0; i < n; i++, pairs += stride) {
+        store_key key = { pairs[0], hashes[i], &hints[i] };
+        entry *fresh = epoch_reserve(domain, 1) == 0
+                           ? entry_new_plain(domain, pairs[0], pairs[1], KV_FOREVER, 0, access)
+                           : NULL;
+
+        if (__builtin_expect(put_fresh(&put, key, fresh), 0)) {
+            entry_free(domain, fresh);
+            return i;
+        }
+    }
+    return n;
 }

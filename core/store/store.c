@@ -173,6 +173,20 @@ const entry *store_find(kv_store *store, store_key key, int64_t now_ms)
     return e && !entry_expired(e, now_ms) ? e : NULL;
 }
 
+void store_find_run(kv_store *store, size_t n, const kv_slice names[], size_t stride, const uint64_t hashes[],
+                    const map_hint hints[], const entry *ret[], int64_t now_ms)
+{
+    if (__builtin_expect(store->sharing == KV_SHARING_MUTEX, 0)) {
+        for (size_t i = 0; i < n; i++)
+            ret[i] = store_find(store, (store_key){ names[i * stride], hashes[i], NULL }, now_ms);
+        return;
+    }
+    map_find_run(store->map, n, names, stride, hashes, hints, ret);
+    for (size_t i = 0; i < n; i++)
+        if (ret[i] && entry_expired(ret[i], now_ms))
+            ret[i] = NULL;
+}
+
 void store_find_many(kv_store *store, size_t n, const kv_slice names[], const uint64_t hashes[],
                      const entry *ret[], int64_t now_ms)
 {

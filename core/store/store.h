@@ -35,6 +35,10 @@ store_key store_key_of(const kv_store *store, kv_slice name);
 /* The live entry, readable inside the epoch, or NULL: absent or expired. */
 const entry *store_find(kv_store *store, store_key key, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held);
+/* store_find for n keys, one after the other: names[0], names[stride], ... */
+void store_find_run(kv_store *store, size_t n, const kv_slice names[], size_t stride, const uint64_t hashes[],
+                    const map_hint hints[], const entry *ret[], int64_t now_ms) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
 /* n keys as of one moment. */
 void store_find_many(kv_store *store, size_t n, const kv_slice names[], const uint64_t hashes[],
                      const entry *ret[], int64_t now_ms) KV_REQUIRES(kv_epoch_held)
@@ -61,6 +65,12 @@ const entry *store_random(kv_store *store, uint64_t *rng, int64_t now_ms) KV_REQ
 /* Stores what parts says, unconditionally, replacing value and deadline. key.name must equal parts->key. KV_ENOMEM:
  * parts->bytes is still the caller's. The fastest way to write. */
 int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t now_ms)
+    KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+
+/* The same without deadlines for n keys, one after the other: pairs[0] the first key, pairs[1] its value, pairs[stride]
+ * the next key, ... Returns how many were stored before memory ran out: n, if it did not. */
+size_t store_put_run(kv_store *store, size_t n, const kv_slice pairs[], size_t stride,
+                     const uint64_t hashes[], const map_hint hints[], uint32_t access, int64_t now_ms)
     KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
 
 /* As kv_store_update. */

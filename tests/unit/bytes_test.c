@@ -51,7 +51,7 @@ static void bytes_may_be_empty(void **state)
 
 static void room_is_filled_by_the_caller(void **state)
 {
-    kv_bytes *bytes = kv_bytes_room(3, 5);
+    kv_bytes *bytes = kv_bytes_room(NULL, 3, 5);
 
     (void)state;
     assert_non_null(bytes);
@@ -63,7 +63,7 @@ static void room_is_filled_by_the_caller(void **state)
 
 static void growing_in_place_leaves_what_others_see(void **state)
 {
-    kv_bytes *bytes = kv_bytes_room(3, 5);
+    kv_bytes *bytes = kv_bytes_room(NULL, 3, 5);
 
     (void)state;
     memcpy(kv_bytes_data(bytes), "abc", 3);
@@ -77,7 +77,7 @@ static void growing_in_place_leaves_what_others_see(void **state)
 
 static void only_one_of_two_that_show_the_same_can_grow(void **state)
 {
-    kv_bytes *bytes = kv_bytes_room(0, 8);
+    kv_bytes *bytes = kv_bytes_room(NULL, 0, 8);
 
     (void)state;
     assert_true(kv_bytes_extend(bytes, 0, KV_STR("ab")));
@@ -88,7 +88,7 @@ static void only_one_of_two_that_show_the_same_can_grow(void **state)
 
 static void nothing_grows_beyond_its_room(void **state)
 {
-    kv_bytes *bytes = kv_bytes_room(2, 2);
+    kv_bytes *bytes = kv_bytes_room(NULL, 2, 2);
 
     (void)state;
     assert_false(kv_bytes_extend(bytes, 2, KV_STR("abc")));
@@ -101,9 +101,9 @@ static void nothing_grows_beyond_its_room(void **state)
 static void room_that_cannot_be_had_is_refused(void **state)
 {
     (void)state;
-    assert_null(kv_bytes_room(SIZE_MAX, 0));
-    assert_null(kv_bytes_room(1, SIZE_MAX));
-    assert_null(kv_bytes_room(SIZE_MAX / 2, SIZE_MAX / 2));
+    assert_null(kv_bytes_room(NULL, SIZE_MAX, 0));
+    assert_null(kv_bytes_room(NULL, 1, SIZE_MAX));
+    assert_null(kv_bytes_room(NULL, SIZE_MAX / 2, SIZE_MAX / 2));
 }
 
 int main(void)

@@ -91,7 +91,7 @@ static void room_in_an_entry_is_filled_later(void **state)
 
 static void a_reference_is_taken_over(void **state)
 {
-    kv_bytes *bytes = kv_bytes_room(4, 100), *shown;
+    kv_bytes *bytes = kv_bytes_room(NULL, 4, 100), *shown;
 
     assert_non_null(bytes);
     memcpy(kv_bytes_data(bytes), "abcd", 4);

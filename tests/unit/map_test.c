@@ -170,6 +170,40 @@ static bool put(model *m, cell *c, uint64_t number, int64_t deadline_ms)
     return true;
 }
 
+struct told {
+    const model *model;
+    const cell *cell;
+    int calls;
+};
+
+KV_UNDER_LOCK static void tell(void *arg, const entry *before, const entry *fresh)
+{
+    struct told *told = arg;
+
+    told->calls++;
+    assert_int_equal(before != NULL, told->cell->present);
+    if (before)
+        assert_true(entry_is(before, told->cell));
+    assert_true(kv_slice_equal(entry_key(fresh), key_of(told->cell)));
+}
+
+/* put, by the way that does all in one; hint: as old as it may be, or NULL. */
+static void put_in_one(model *m, cell *c, uint64_t number, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
+{
+    struct told told = { m, c, 0 };
+    entry *before = NULL, *fresh = build(m, c, number, KV_FOREVER);
+    int err;
+
+    assert_non_null(fresh);
+    err = map_put(m->map, key_of(c), hash_of(m, c), hint, fresh, &before, number & 1 ? tell : NULL, &told);
+    assert_int_equal(err, 0);
+    assert_int_equal(told.calls, number & 1);
+    assert_int_equal(before != NULL, c->present);
+    entry_retire(m->domain, before);
+    m->present += !c->present;
+    *c = (cell){ c->name, number, KV_FOREVER, fresh->version, true, false };
+}
+
 static void take(model *m, cell *c)
 {
     uint64_t hash = hash_of(m, c);
@@ -468,6 +502,77 @@ static void find_many_finds_what_find_finds(void **state)
     model_done(&m);
 }
 
+/* Some cells, their hashes, and what reading ahead learned of them. */
+enum { run_length = 40 };
+
+struct ahead {
+    cell *cells[run_length];
+    kv_slice names[2 * run_length];
+    uint64_t hashes[run_length];
+    map_hint hints[run_length];
+};
+
+static void read_ahead(model *m, struct ahead *ahead) KV_REQUIRES(kv_epoch_held)
+{
+    for (size_t i = 0; i < run_length; i++) {
+        ahead->cells[i] = &m->cells[draw(&m->rng) % m->n];
+        ahead->names[2 * i] = key_of(ahead->cells[i]);
+        ahead->names[2 * i + 1] = kv_slice_of("not a key", 9);
+        ahead->hashes[i] = hash_of(m, ahead->cells[i]);
+    }
+    map_prefetch(m->map, run_length, ahead->hashes, ahead->hints);
+}
+
+static void run_finds_what_is_there(model *m, const struct ahead *ahead) KV_REQUIRES(kv_epoch_held)
+{
+    const entry *found[run_length];
+
+    map_find_run(m->map, run_length, ahead->names, 2, ahead->hashes, ahead->hints, found);
+    for (size_t i = 0; i < run_length; i++) {
+        const entry *e = map_find_hinted(m->map, ahead->names[2 * i], ahead->hashes[i], &ahead->hints[i]);
+
+        assert_ptr_equal(found[i], e);
+        assert_int_equal(e != NULL, ahead->cells[i]->present);
+        if (e)
+            assert_true(entry_is(e, ahead->cells[i]));
+    }
+}
+
+/* The hints grow old: their keys are written, removed and added, segments grow, split and merge meanwhile. */
+static void old_hints_mislead_nobody(void **state)
+{
+    static const size_t sizes[] = { 3, 60, 3000, 20000 };
+
+    (void)state;
+    for (size_t size = 0; size < sizeof sizes / sizeof sizes[0]; size++) {
+        model m;
+
+        model_start(&m, sizes[size], 0, NULL);
+        for (int round = 0; round < 60; round++) {
+            struct ahead ahead;
+
+            enter(&m);
+            read_ahead(&m, &ahead);
+            run_finds_what_is_there(&m, &ahead);
+            for (size_t i = 0; i < m.n / 20 + 1; i++) {
+                cell *c = &m.cells[draw(&m.rng) % m.n];
+
+                if (round % 20 < 13)
+                    put_in_one(&m, c, draw(&m.rng), NULL);
+                else
+                    take(&m, c);
+            }
+            for (size_t i = 0; i < run_length; i += 3)
+                put_in_one(&m, ahead.cells[i], draw(&m.rng), &ahead.hints[i]);
+            run_finds_what_is_there(&m, &ahead);
+            epoch_leave(m.domain);
+        }
+        look_at_all(&m);
+        map_check(m.map);
+        model_done(&m);
+    }
+}
+
 static void the_same_key_may_be_locked_twice(void **state)
 {
     model m;
@@ -741,6 +846,7 @@ int main(void)
         cmocka_unit_test(the_index_costs_less_than_seventeen_bytes_an_entry),
         cmocka_unit_test(versions_never_repeat),
         cmocka_unit_test(find_many_finds_what_find_finds),
+        cmocka_unit_test(old_hints_mislead_nobody),
         cmocka_unit_test(the_same_key_may_be_locked_twice),
         cmocka_unit_test(clearing_leaves_an_empty_map_and_debris),
         cmocka_unit_test(swapping_exchanges_the_contents),

@@ -122,7 +122,7 @@ typedef enum kv_sharing {
     KV_SHARING_ACTOR,   /* one thread owns the state; calls are messages to it */
 } kv_sharing;
 
-/* Where memory comes from; all four or none. size_bytes is never 0; alignment is a power of two. */
+/* Where memory comes from; both functions or none. size_bytes is never 0; alignment is a power of two. */
 typedef struct kv_allocator {
     void *(*alloc)(void *arg, size_t size_bytes, size_t alignment);
     void (*free)(void *arg, void *memory, size_t size_bytes);
@@ -132,7 +132,8 @@ typedef struct kv_allocator {
 /* A domain is what stores may share: memory, reclamation, the secret key of the hash. A program
  * with many stores gives them one domain. NULL options are the defaults. */
 typedef struct kv_domain_options {
-    const kv_allocator *allocator; /* copied; NULL: aligned_alloc and free */
+    const kv_allocator *allocator; /* copied; NULL: aligned_alloc and free. Must work until the last
+                                      kv_bytes that came out of the domain's stores is gone, too */
     bool siphash;                  /* SipHash-1-3 instead of XXH3: for keys chosen by an enemy */
     bool helper;                   /* a background thread frees big values and prepares memory */
     const unsigned char *secret;   /* 192 bytes that key the hash, copied; NULL: from getrandom(2).
