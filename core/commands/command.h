@@ -99,6 +99,10 @@ typedef struct kv_arg {
 
 enum kv_arg_flag { KV_ARG_OPTIONAL = 1, KV_ARG_MULTIPLE = 2, KV_ARG_MULTIPLE_TOKEN = 4 };
 
+typedef struct kv_history {
+    const char *since, *change;
+} kv_history;
+
 /* Runs up to n calls of one command, in order, each replying once. call is set up for the first; the arguments of
  * the next ones follow in argv, argc each; hashes and hints are those of their first keys. The same as running
  * one after the other, without what those have in common. Returns how many it ran: at least one, and fewer than n
@@ -119,6 +123,8 @@ typedef struct kv_command {
     const kv_arg *args; /* ends with a NULL name; NULL: none */
     const char *tips;   /* COMMAND INFO's command tips, separated by spaces, or NULL */
     const char *deprecated_since, *replaced_by; /* or NULL */
+    const kv_history
+        *history; /* what later versions of Redis changed; ends with a NULL since; NULL: nothing */
 } kv_command;
 
 /* The ids: KV_COMMAND_get, KV_COMMAND_object_encoding, ... */

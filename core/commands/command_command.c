@@ -361,6 +361,21 @@ static void reply_args(kv_reply *r, const kv_arg *args)
         reply_arg(r, &args[i]);
 }
 
+static void reply_history(kv_reply *r, const kv_history *history)
+{
+    size_t count = 0;
+
+    while (history[count].since)
+        count++;
+    reply_text(r, "history");
+    r->ops->set(r, count);
+    for (size_t i = 0; i < count; i++) {
+        kv_reply_array(r, 2);
+        reply_text(r, history[i].since);
+        reply_text(r, history[i].change);
+    }
+}
+
 /* Name and documentation: two elements of a map. */
 static void reply_docs(kv_reply *r, const kv_command *row)
 {
@@ -369,7 +384,8 @@ static void reply_docs(kv_reply *r, const kv_command *row)
 
     reply_name(r, row);
     r->ops->map(r, 3u + (row->complexity != NULL) + (row->deprecated_since ? 2 : 0) +
-                       (row->replaced_by != NULL) + (row->args != NULL) + (count != 0));
+                       (row->replaced_by != NULL) + (row->history != NULL) + (row->args != NULL) +
+                       (count != 0));
     reply_pair(r, "summary", row->summary);
     reply_pair(r, "since", row->since);
     reply_pair(r, "group", row->group);
@@ -383,6 +399,8 @@ static void reply_docs(kv_reply *r, const kv_command *row)
     }
     if (row->replaced_by)
         reply_pair(r, "replaced_by", row->replaced_by);
+    if (row->history)
+        reply_history(r, row->history);
     if (row->args) {
         reply_text(r, "arguments");
         reply_args(r, row->args);

@@ -34,7 +34,8 @@ enum {
     {                                                                       \
         .first = first_, .last = last_, .step = step_, .flags = __VA_ARGS__ \
     }
-#define ARGS(...) ((const kv_arg[]){ __VA_ARGS__, { .name = NULL } })
+#define ARGS(...)    ((const kv_arg[]){ __VA_ARGS__, { .name = NULL } })
+#define HISTORY(...) ((const kv_history[]){ __VA_ARGS__, { .since = NULL } })
 #define ARG(name_, ...)                    \
     {                                      \
         .name = name_, .type = __VA_ARGS__ \

@@ -103,6 +103,10 @@ static void docs_describe(void **state)
 
     expect_like(s, "[*]2 $get [*]* $summary $* $since $1.0.0 $group $string $complexity * $arguments [*]1 *",
                 "COMMAND", "DOCS", "GET");
+    expect_like(s, "[*]2 $flushdb [*]* $history [*]2 [*]2 $4.0.0 $*ASYNC* [*]2 $6.2.0 $*SYNC* $arguments *",
+                "COMMAND", "DOCS", "flushdb");
+    expect_like(s, "*$config|set *$history [*]1 [*]2 $7.0.0 $*", "COMMAND", "DOCS", "config");
+    assert_null(strstr(said(s, "COMMAND", "DOCS", "get"), "$history"));
     expect(s, "*0", "COMMAND", "DOCS", "nope");
     expect_like(s, "[*]* $object [*]* $subcommands [*]* *", "COMMAND", "DOCS", "object");
 }
