@@ -30,23 +30,28 @@ int kv_arg_int(const kv_call *call, int index, int64_t *ret_value)
     return kv_parse_int(call->argv[index], ret_value) ? 0 : KV_ENOTINT;
 }
 
-bool kv_arg_db(kv_call *call, int index, int *ret_db)
+int kv_parse_db(kv_slice text, const kv_databases *databases, int *ret_db)
 {
     int64_t db;
 
-    if (!kv_parse_int(call->argv[index], &db)) {
-        kv_reply_error(call->reply, KV_ENOTINT);
-        return false;
-    }
-    if (db < INT_MIN || db > INT_MAX) {
+    if (!kv_parse_int(text, &db))
+        return KV_ENOTINT;
+    if (db < INT_MIN || db > INT_MAX)
+        return KV_ERANGE;
+    if (db < 0 || db >= (databases ? databases->count : 1))
+        return KV_EDB;
+    *ret_db = (int)db;
+    return 0;
+}
+
+bool kv_arg_db(kv_call *call, int index, int *ret_db)
+{
+    int err = kv_parse_db(call->argv[index], call->databases, ret_db);
+
+    if (err == KV_ERANGE)
         kv_reply_errorf(call->reply, "ERR value is out of range, value must between %d and %d", INT_MIN,
                         INT_MAX);
-        return false;
-    }
-    if (db < 0 || db >= (call->databases ? call->databases->count : 1)) {
-        kv_reply_error(call->reply, KV_EDB);
-        return false;
-    }
-    *ret_db = (int)db;
-    return true;
+    else if (err)
+        kv_reply_error(call->reply, err);
+    return err == 0;
 }

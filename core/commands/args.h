@@ -38,7 +38,9 @@ bool kv_parse_uint(kv_slice text, uint64_t *ret_value);
 
 /* The argument as an integer, or KV_ENOTINT; ret_value is then untouched. */
 int kv_arg_int(const kv_call *call, int index, int64_t *ret_value);
-/* As an index of call->databases; false: an error was replied. */
+/* As an index of databases (NULL: there is one). KV_ENOTINT; KV_ERANGE: no int; KV_EDB: there is none of that number. */
+int kv_parse_db(kv_slice text, const kv_databases *databases, int *ret_db);
+/* The same of an argument; false: an error was replied. */
 bool kv_arg_db(kv_call *call, int index, int *ret_db);
 
 /* The key at argv[index], hashed unless the host has done so. */

@@ -63,6 +63,7 @@ enum category {
     CATEGORY_DANGEROUS = 1 << 9,
     CATEGORY_CONNECTION = 1 << 10,
     CATEGORY_SCRIPTING = 1 << 11,
+    CATEGORY_TRANSACTION = 1 << 12,
 };
 
 static const struct word categories[] = {
@@ -77,6 +78,7 @@ static const struct word categories[] = {
     { CATEGORY_BLOCKING, "@blocking" },
     { CATEGORY_DANGEROUS, "@dangerous" },
     { CATEGORY_CONNECTION, "@connection" },
+    { CATEGORY_TRANSACTION, "@transaction" },
     { CATEGORY_SCRIPTING, "@scripting" },
 };
 
@@ -89,6 +91,8 @@ static unsigned group_category(const kv_command *row)
         return CATEGORY_STRING;
     if (row->run && strcmp(row->group, "scripting") == 0)
         return CATEGORY_SCRIPTING;
+    if (strcmp(row->group, "transactions") == 0)
+        return CATEGORY_TRANSACTION;
     return 0;
 }
 

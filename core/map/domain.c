@@ -10,6 +10,7 @@
 
 struct kv_role kv_shard_held;
 struct kv_role kv_epoch_held;
+struct kv_role kv_hold_held;
 
 static void *default_alloc(void *arg, size_t size_bytes, size_t alignment)
 {

@@ -9,16 +9,10 @@
  * SPDX-License-Identifier: MIT */
 #include "shard.h"
 
+#include <assert.h>
+
 #define TRIES 4
 #define GROUP 16 /* keys whose cache misses overlap */
-
-static void mark_flip(map_shard *s)
-{
-    uint32_t mark = atomic_load_explicit(&s->mark, memory_order_relaxed);
-
-    /* Raising: before the releases that publish. Lowering: after them. Pairs with undisturbed in map.c. */
-    atomic_store_explicit(&s->mark, mark + 1, memory_order_release);
-}
 
 /* ---- locking the shards of some keys ---- */
 
@@ -87,11 +81,28 @@ KV_UNCHECKED static void release_locks(map_shard *const scratch[], size_t n)
             lock_release(scratch[i]->lock);
 }
 
+/* Within a hold: everything is locked, and stays so. */
+static void find_held(map_key keys[], size_t n, map_shard *scratch[], const domain_thread *holding)
+{
+    scratch[0] = NULL;
+    for (size_t i = 0; i < n; i++) {
+        keys[i].shard = root_word_shard(map_root_word(keys[i].map), keys[i].hash);
+        assert(shard_is_held(keys[i].shard, holding));
+    }
+    (void)holding;
+}
+
 KV_UNCHECKED void map_lock_many(map_key keys[], size_t n, map_shard *scratch[])
 {
     kv_domain *domain = keys[0].map->domain;
-    domain_thread *held = epoch_hold(domain);
+    const domain_thread *holding = holding_thread(domain);
+    domain_thread *held;
 
+    if (holding) {
+        find_held(keys, n, scratch, holding);
+        return;
+    }
+    held = epoch_hold(domain);
     for (;;) {
         gather_shards(keys, n, scratch);
         for (size_t i = 0; i < n && scratch[i]; i++)
@@ -102,7 +113,7 @@ KV_UNCHECKED void map_lock_many(map_key keys[], size_t n, map_shard *scratch[])
         release_locks(scratch, n);
     }
     for (size_t i = 0; i < n && scratch[i]; i++)
-        mark_flip(scratch[i]);
+        shard_flip_mark(scratch[i]);
     epoch_let_go(domain, held);
 }
 
@@ -112,7 +123,7 @@ KV_UNCHECKED void map_unlock_many(map_key keys[], size_t n, map_shard *scratch[]
     garbage *all = NULL;
 
     for (size_t i = 0; i < n && scratch[i]; i++) {
-        mark_flip(scratch[i]);
+        shard_flip_mark(scratch[i]);
         all = shard_take_garbage(scratch[i], all);
     }
     release_locks(scratch, n);
@@ -136,13 +147,16 @@ KV_UNCHECKED static void unlock_shards(const root *r)
 static void flip_marks(const root *r)
 {
     for (size_t i = 0; i < root_shards(r); i++)
-        mark_flip(root_shard(r, i));
+        shard_flip_mark(root_shard(r, i));
 }
 
 KV_UNCHECKED uint64_t map_lock_all(map *m)
 {
-    domain_thread *held = epoch_hold(m->domain);
+    domain_thread *held;
 
+    if (holding_thread(m->domain))
+        return map_root_word(m);
+    held = epoch_hold(m->domain);
     for (;;) {
         uint64_t word = map_root_word(m);
         root *r = root_of_word(word);
@@ -163,6 +177,8 @@ KV_UNCHECKED void map_unlock_all(uint64_t root_word)
     kv_domain *domain = r->domain;
     garbage *all = NULL;
 
+    if (holding_thread(domain))
+        return;
     flip_marks(r);
     for (size_t i = 0; i < root_shards(r); i++)
         all = shard_take_garbage(root_shard(r, i), all);
@@ -187,9 +203,17 @@ static void exchange_roots(map *a, map *b)
 
 KV_UNCHECKED void map_swap(map *a, map *b, void (*under_lock)(void *arg), void *arg)
 {
-    domain_thread *held = epoch_hold(a->domain);
+    domain_thread *held;
     uint64_t word_a, word_b;
 
+    if (holding_thread(a->domain)) {
+        if (a != b)
+            exchange_roots(a, b);
+        if (under_lock)
+            under_lock(arg);
+        return;
+    }
+    held = epoch_hold(a->domain);
     if (a == b) {
         word_a = map_lock_all(a);
         if (under_lock)
@@ -234,7 +258,7 @@ static uint64_t shard_state(const map_shard *s)
 {
     map_shard *at = (map_shard *)s;
 
-    /* Pairs with the releases in mark_flip and shard_publish_end. */
+    /* Pairs with the releases in shard_flip_mark and shard_publish_end. */
     return (uint64_t)atomic_load_explicit(&at->mark, memory_order_acquire) << 32 |
            atomic_load_explicit(&at->sequence, memory_order_acquire);
 }
@@ -330,8 +354,13 @@ void map_find_many(const map *m, size_t n, const kv_slice keys[], const uint64_t
     for (size_t i = 0; i < n; i += GROUP)
         map_prefetch(m, n - i < GROUP ? n - i : GROUP, hashes + i, NULL);
     for (int i = 0; i < TRIES; i++) {
-        if (!view_open(&v, m, n, hashes))
-            continue;
+        if (!view_open(&v, m, n, hashes)) {
+            if (!holding_thread(m->domain))
+                continue;
+            find_all(map_root_word(m), n, keys, hashes,
+                     ret); /* it is this thread's own act that is under way */
+            return;
+        }
         find_all(v.root_word, n, keys, hashes, ret);
         if (view_holds(&v, m))
             return;

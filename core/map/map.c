@@ -58,13 +58,22 @@ KV_UNCHECKED static map_shard *lock_in_epoch(map *m, uint64_t hash)
     }
 }
 
-/* Not at the first attempt: another thread has the lock, the map is growing from one shard to many, or this
- * thread is in no epoch yet. */
+/* Not at the first attempt: another thread has the lock, or this one holds it (hold.c), the map is growing from
+ * one shard to many, or this thread is in no epoch yet. */
 KV_UNCHECKED __attribute__((noinline)) static map_shard *lock_slowly(map *m, uint64_t hash)
 {
-    domain_thread *held = epoch_hold(m->domain);
-    map_shard *s = lock_in_epoch(m, hash);
+    const domain_thread *holding = holding_thread(m->domain);
+    domain_thread *held;
+    map_shard *s;
 
+    if (holding) {
+        s = root_word_shard(map_root_word(m), hash);
+        assert(shard_is_held(s, holding));
+        if (shard_is_held(s, holding))
+            return s;
+    }
+    held = epoch_hold(m->domain);
+    s = lock_in_epoch(m, hash);
     epoch_let_go(m->domain, held);
     return s;
 }
@@ -276,9 +285,8 @@ static void root_free(root *r)
     domain_free(r->domain, r, root_size(r->bits));
 }
 
-/* Grows the map from one shard to many; memory may be out: then later. The old shard is locked; its index
- * becomes its garbage. */
-static void promote(map_shard *old)
+/* Memory may be out: then later. The old shard's index becomes its garbage. */
+__attribute__((noinline)) static void promote(map_shard *old)
 {
     map_options options = { .version_start = old->version,
                             .version_step = old->root->version_step,
@@ -301,14 +309,22 @@ static void promote(map_shard *old)
     shard_discard(old, &old->root->garbage, release_root, root_size(0));
 }
 
-/* With something in the garbage: a segment was replaced, so the shard may have grown enough. */
-__attribute__((noinline)) static void unlock_slowly(map_shard *s) KV_RELEASES(s)
+void shard_promote(map_shard *s)
 {
-    kv_domain *domain = s->root->domain;
-
     if (s->root->promote && s->root->bits == 0 &&
         atomic_load_explicit(&shard_extra_of(s)->segments, memory_order_relaxed) >= SEGMENTS_WHEN_BIG)
         promote(s);
+}
+
+/* With something in the garbage: a segment was replaced, so the shard may have grown enough; or it is the sign of
+ * a hold, which goes on. */
+KV_UNCHECKED __attribute__((noinline)) static void unlock_slowly(map_shard *s)
+{
+    kv_domain *domain = s->root->domain;
+
+    if (shard_is_held(s, holding_thread(domain)))
+        return;
+    shard_promote(s);
     garbage_retire(domain, shard_unlock(s));
 }
 
@@ -345,6 +361,7 @@ map *map_new(kv_domain *domain, const map_options *options)
     }
     r->map = m;
     m->domain = kv_domain_ref(domain);
+    atomic_init(&m->watches, NULL);
     atomic_init(&m->root, root_word(r, 0));
     return m;
 }
@@ -373,6 +390,7 @@ void map_free(map *m)
     for (size_t i = 0; i < root_shards(r); i++)
         free_entries(root_shard(r, i));
     root_free(r);
+    map_watch_done(m);
     domain_free(domain, m, sizeof *m);
     kv_domain_unref(domain);
 }
@@ -609,6 +627,9 @@ static void check_changed(const map_shard *s, uint64_t hash)
 
 int shard_insert(map_shard *s, uint64_t hash, entry *fresh)
 {
+    /* Under the shard's lock, as the store in map_watch_add is. */
+    if (__builtin_expect(atomic_load_explicit(&s->root->map->watches, memory_order_relaxed) != NULL, 0))
+        map_watch_tell(s->root->map, hash);
     stamp(s, fresh);
     shard_publish_begin(s);
     int err = put(s, hash, fresh);

@@ -146,6 +146,60 @@ bool map_debris_free(map_debris *debris, size_t max_segments) KV_EXCLUDES(kv_sha
 /* Exchanges the contents of two maps of one domain, as one atomic act, all shards of both locked. under_lock as above. */
 void map_swap(map *a, map *b, void (*under_lock)(void *arg), void *arg) KV_EXCLUDES(kv_shard_held);
 
+/* ---- an act of many steps: a hold ---- */
+
+/* The shards that one thread holds while it goes through an act of many steps. Say what the act touches, lock, do
+ * it with any functions of this header (they find the shards held), release:
+ *
+ *     do {
+ *         map_hold_begin(&hold);
+ *         map_hold_key(&hold, map, hash); ...       // one key
+ *         map_hold_map(&hold, other); ...           // all keys of a map
+ *     } while (!map_hold_lock(&hold));
+ *     ... act ...
+ *     map_hold_release(&hold);
+ *
+ * Nobody sees the act in part. Within it, what was not named must not be touched (checked in debug builds): it would
+ * be locked out of order. A thread has one hold at a time, in one domain, and is inside an epoch meanwhile. */
+typedef struct map_hold_part {
+    map *map;
+    uint64_t root_word;
+    uint64_t shards[16]; /* a bit for each of up to 1024 */
+} map_hold_part;
+
+typedef struct map_hold {
+    kv_domain *domain;
+    map_hold_part *parts; /* the caller's room for so many maps */
+    size_t room, count;
+} map_hold;
+
+void map_hold_begin(map_hold *hold);
+void map_hold_key(map_hold *hold, map *m, uint64_t hash);
+void map_hold_map(map_hold *hold, map *m);
+/* Locks, in the order of map_lock_many, and raises the marks. False: a map has got another shape since it was named, or
+ * nothing could be done for lack of memory at the very first call of a thread: name everything again. */
+bool map_hold_lock(map_hold *hold) KV_TRIES(true, kv_hold_held) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
+void map_hold_release(map_hold *hold) KV_RELEASES(kv_hold_held) KV_EXCLUDES(kv_shard_held);
+/* The hold of this thread in a domain, or NULL. */
+map_hold *map_hold_current(kv_domain *domain);
+
+/* ---- noticing that an absent key was inserted ---- */
+
+/* Whoever found a key absent, and wants to know later whether it has been there in between. */
+typedef struct map_watch {
+    map *map;
+    uint64_t hash;
+    struct map_watch *next, **link; /* in the map's table */
+    _Atomic bool inserted;          /* since map_watch_add; read with the key's shard locked, this is exact */
+} map_watch;
+
+/* w->map and w->hash are set, and the key's shard is locked. KV_ENOMEM. */
+int map_watch_add(map_watch *w) KV_REQUIRES(kv_shard_held);
+void map_watch_remove(map_watch *w);
+/* How often the map's contents were exchanged, modulo 65536. */
+unsigned map_swaps(const map *m);
+
 /* ---- deadlines ---- */
 
 /* What to do with an entry whose deadline has passed; runs under its shard's lock. It has been unlinked

@@ -117,7 +117,7 @@ uint64_t map_scan(const map *m, uint64_t cursor, map_visit_fn *visit, void *arg)
         segment *seg = directory_segment(word);
         unsigned n = seg ? gather_home(seg, buckets, home, seen) : 0;
 
-        if (!map_undisturbed(m, root_word, s)) {
+        if (!map_undisturbed(m, root_word, s) && !shard_is_held(s, holding_thread(m->domain))) {
             map_wait(m, at.prefix);
             continue;
         }

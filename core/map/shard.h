@@ -30,7 +30,8 @@ struct KV_CAPABILITY("shard") map_shard {
     uint16_t index;
     uint8_t bits; /* log2 of the number of shards */
     root *root;
-    kv_lock *lock; /* own, or the map's only one */
+    kv_lock *lock;                   /* own, or the map's only one */
+    _Atomic(domain_thread *) holder; /* whose hold has it (hold.c), or NULL; only that thread asks */
 
     /* Written by the holder of the lock; the atomics are read by others without it. */
     kv_lock own __attribute__((aligned(64)));
@@ -67,9 +68,12 @@ struct root {
 
 _Static_assert(sizeof(root) <= 128, "before the first shard");
 
+struct watch_table;
+
 struct map {
     _Atomic uint64_t root;
     kv_domain *domain;
+    _Atomic(struct watch_table *) watches; /* NULL until an absent key is watched */
 };
 
 static inline map_shard *root_word_shards(uint64_t word)
@@ -202,7 +206,33 @@ static inline void shard_publish_end(map_shard *s)
     atomic_store_explicit(&s->sequence, sequence + 1, memory_order_release);
 }
 
-/* Locks every shard of the map, in order, and raises the marks; tells the root word. */
+/* Raises the mark, or lowers it; the shard is locked. */
+static inline void shard_flip_mark(map_shard *s)
+{
+    uint32_t mark = atomic_load_explicit(&s->mark, memory_order_relaxed);
+
+    /* Raising: before the releases that publish. Lowering: after them. Pairs with map_undisturbed. */
+    atomic_store_explicit(&s->mark, mark + 1, memory_order_release);
+}
+
+/* Grows a map of one shard into many, if it is time; the shard is locked, nobody holds a place in it. */
+void shard_promote(map_shard *s);
+
+/* The record of this thread, when it has a hold on shards of the domain, else NULL. */
+static inline domain_thread *holding_thread(kv_domain *domain)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    return t && t->hold ? t : NULL;
+}
+
+/* Whether this thread's hold has the shard. */
+static inline bool shard_is_held(map_shard *s, const domain_thread *holding)
+{
+    return holding && atomic_load_explicit(&s->holder, memory_order_relaxed) == holding;
+}
+
+/* Locks every shard of the map, in order, and raises the marks; tells the root word. Within a hold they are. */
 uint64_t map_lock_all(map *m) KV_ACQUIRES(kv_shard_held);
 void map_unlock_all(uint64_t root_word) KV_RELEASES(kv_shard_held);
 
@@ -213,6 +243,10 @@ static inline bool map_undisturbed(const map *m, uint64_t root_word, const map_s
     return !(atomic_load_explicit(&((map_shard *)s)->mark, memory_order_acquire) & 1) &&
            atomic_load_explicit(&((map *)m)->root, memory_order_acquire) == root_word;
 }
+
+/* Tells those that watch an absent key that it is being inserted (watch.c); the shard is locked. */
+void map_watch_tell(map *m, uint64_t hash);
+void map_watch_done(map *m);
 
 void map_wait(const map *m, uint64_t hash) KV_EXCLUDES(kv_shard_held);
 /* shard_remove without shrinking. */

@@ -61,6 +61,8 @@ typedef struct bag {
     } items[BAG_ITEMS];
 } bag;
 
+struct map_hold;
+
 typedef struct domain_thread {
     kv_domain *domain;        /* NULL once the domain has gone */
     _Atomic uint64_t local;   /* the epoch entered; 0: in none. Read by who wants to advance it */
@@ -70,6 +72,7 @@ typedef struct domain_thread {
     bool heavy;               /* no membarrier(2): this thread must fence itself */
     bool online;              /* registered and not offline */
     bool reclaiming;          /* running release functions */
+    struct map_hold *hold;    /* the shards this thread holds for an act of many steps, or NULL */
     bag *bag;                 /* the one being filled */
     bag *limbo, **limbo_tail; /* sealed, oldest first */
     bag *spare;               /* empty ones */

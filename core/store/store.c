@@ -110,8 +110,10 @@ void kv_store_on_change(kv_store *store, kv_change_fn *fn, void *arg, const void
 
 void store_tell(const kv_store *store, const kv_change *change)
 {
-    if (store->on_change)
-        store->on_change(store->on_change_arg, change);
+    if (!store->on_change)
+        return;
+    store_hold_note(store);
+    store->on_change(store->on_change_arg, change);
 }
 
 void store_tell_set(const kv_store *store, const entry *e)

@@ -122,6 +122,44 @@ int store_clear_all(kv_store *stores[], size_t n, bool async) KV_EXCLUDES(kv_sha
 /* Exchanges the contents of two stores of one domain (SWAPDB). */
 void store_swap(kv_store *a, kv_store *b) KV_EXCLUDES(kv_shard_held);
 
+/* ---- several verbs as one act ---- */
+
+/* What map_hold is, for stores of one domain: within it every function of this header works as ever on what was named, and
+ * nobody sees the act in part. Its change records are told between KV_CHANGE_BEGIN and KV_CHANGE_END. */
+typedef struct store_hold store_hold;
+
+/* For up to so many stores; NULL: memory is out. */
+store_hold *store_hold_new(kv_domain *domain, size_t stores);
+void store_hold_free(store_hold *hold);
+/* Name what the act touches: keys, by their hashes, and whole stores (for what counts, walks or clears them); then lock;
+ * on false name everything again. */
+void store_hold_begin(store_hold *hold);
+void store_hold_key(store_hold *hold, kv_store *store, uint64_t hash);
+void store_hold_store(store_hold *hold, kv_store *store);
+bool store_hold_lock(store_hold *hold) KV_TRIES(true, kv_hold_held) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
+void store_hold_release(store_hold *hold) KV_RELEASES(kv_hold_held) KV_EXCLUDES(kv_shard_held);
+
+/* ---- noticing a change: WATCH ---- */
+
+/* What a key was when it was watched. It has changed when it was written, deleted or created since, even if it looks
+ * the same again; when its deadline has passed since; when its store was cleared or exchanged while the key was in it. A
+ * key whose deadline had passed before is absent. */
+typedef struct store_watch {
+    kv_store *store;
+    store_key key;    /* its name is the caller's and lives as long */
+    uint64_t version; /* 0: it was absent */
+    unsigned swaps;
+    map_watch absence; /* when it was */
+} store_watch;
+
+/* watch->store and ->key are set. KV_ENOMEM. */
+int store_watch_begin(store_watch *watch, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
+void store_watch_end(store_watch *watch);
+bool store_watch_changed(store_watch *watch, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
+
 /* ---- upkeep and figures ---- */
 
 /* As kv_store_expire_cycle, kv_store_stats, kv_store_count. */

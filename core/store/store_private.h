@@ -26,6 +26,9 @@ void store_tell_set(const kv_store *store, const entry *e) KV_UNDER_LOCK;
 void store_tell_gone(const kv_store *store, kv_change_kind kind, kv_slice key) KV_UNDER_LOCK;
 void store_tell_expired(kv_store *store, const entry *e) KV_UNDER_LOCK;
 
+/* Within a hold, tells the listener that an act begins, if this is its first change. */
+void store_hold_note(const kv_store *store) KV_UNDER_LOCK;
+
 /* Where a key stands. */
 KV_UNDER_LOCK static inline map_place shard_look_up(map_shard *shard, store_key key)
 {

@@ -4,9 +4,11 @@
  * locked". Functions say what they need, take and give back, and clang (-Wthread-safety)
  * refuses a program in which a path leaks a lock, waits under one, or reads without one.
  *
- * Two roles stand for what cannot be named in C:
+ * Three roles stand for what cannot be named in C:
  *   kv_shard_held   this thread has at least one shard locked;
- *   kv_epoch_held   this thread is inside an epoch: what it found in the map stays readable.
+ *   kv_epoch_held   this thread is inside an epoch: what it found in the map stays readable;
+ *   kv_hold_held    this thread holds the shards of an act of several commands: each verb of the store
+ *                   finds its shards held, and runs as ever.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef KVSTORE_CAPABILITY_H
@@ -24,6 +26,7 @@
 #define KV_REQUIRES(...)    KV_ATTRIBUTE(requires_capability(__VA_ARGS__))
 #define KV_EXCLUDES(...)    KV_ATTRIBUTE(locks_excluded(__VA_ARGS__))
 #define KV_ASSERTS(...)     KV_ATTRIBUTE(assert_capability(__VA_ARGS__))
+#define KV_TRIES(...)       KV_ATTRIBUTE(try_acquire_capability(__VA_ARGS__)) /* (what it returns then, role) */
 #define KV_UNCHECKED        KV_ATTRIBUTE(no_thread_safety_analysis)
 
 struct KV_CAPABILITY("role") kv_role {
@@ -31,6 +34,7 @@ struct KV_CAPABILITY("role") kv_role {
 };
 extern struct kv_role kv_shard_held;
 extern struct kv_role kv_epoch_held;
+extern struct kv_role kv_hold_held;
 
 /* A callback that runs under a shard's lock: it may compute, but not wait, do I/O or call a
  * kv_store function. */

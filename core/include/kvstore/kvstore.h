@@ -322,6 +322,8 @@ typedef enum kv_change_kind {
     KV_CHANGE_EXPIRE,   /* the key is gone: its deadline had passed */
     KV_CHANGE_CLEAR,    /* every key is gone */
     KV_CHANGE_SWAP,     /* the contents of the stores tagged tag and other_tag were exchanged */
+    KV_CHANGE_BEGIN, /* what this thread tells until END are the changes of one act (kv_exec_many, EXEC): */
+    KV_CHANGE_END,   /* whoever keeps records, keeps all of them or none */
 } kv_change_kind;
 
 /* A write, as the state it reached: absolute and deterministic, so that applying the records of a

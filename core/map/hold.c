@@ -1,0 +1,208 @@
+/* hold.c - the shards that one thread holds while it goes through an act of many steps.
+ *
+ * The steps are the functions of map.h, unchanged: each locks what it needs, as ever. So they must find out that the
+ * lock is this thread's already, and nobody else may pay for the question. They ask it where they would otherwise
+ * have to wait or to do more than usual:
+ *
+ *     map_lock         its attempt to take the lock fails, since the hold has it: then it looks at shard->holder
+ *     map_unlock       goes its long way when there is garbage; a held shard always has some: `sign`
+ *     map_find, _scan  find the mark raised, and go to the lock
+ *     map_find_many    finds the marks raised
+ *     map_lock_many, map_lock_all, map_swap ask at once
+ *
+ * Each part is one map with the set of its shards as bits, so that naming a key is a few instructions, and the sorted
+ * set without duplicates comes by itself. Parts are sorted by address, which together with ascending bits is
+ * the one order of all locks (many.c).
+ *
+ * What the steps unlink inside (segments that were split) stays in the shards' garbage until the release, in
+ * front of the sign. A map of one shard that grows into many does so at the release.
+ *
+ * Invariants
+ * 1. thread->hold is set <=> the shards of its parts are locked, marked, and have that thread as holder.
+ * 2. The root of a held map changes by map_swap alone, and both roots are held then: what was taken stays what is to
+ *    be released, since a part remembers the root, not the map.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "shard.h"
+
+#include <assert.h>
+
+_Static_assert(sizeof((map_hold_part){ 0 }).shards * 8 == SHARDS_MAX, "a bit for each");
+
+/* Stands last in the garbage of a held shard. Never written to. */
+static garbage sign;
+
+/* ---- naming ---- */
+
+void map_hold_begin(map_hold *hold)
+{
+    hold->count = 0;
+}
+
+static map_hold_part *part_of(map_hold *hold, map *m)
+{
+    map_hold_part *part;
+
+    for (size_t i = hold->count; i-- > 0;)
+        if (hold->parts[i].map == m)
+            return &hold->parts[i];
+    assert(hold->count < hold->room);
+    part = &hold->parts[hold->count++];
+    part->map = m;
+    part->root_word = map_root_word(m);
+    memset(part->shards, 0, sizeof part->shards);
+    return part;
+}
+
+static void add_all(map_hold_part *part)
+{
+    size_t n = (size_t)1 << root_word_bits(part->root_word);
+
+    for (size_t i = 0; i < n; i += 64)
+        part->shards[i / 64] = n - i < 64 ? ((uint64_t)1 << n) - 1 : UINT64_MAX;
+}
+
+void map_hold_key(map_hold *hold, map *m, uint64_t hash)
+{
+    map_hold_part *part = part_of(hold, m);
+    unsigned shard = (unsigned)(hash >> 1 >> (63 - root_word_bits(part->root_word)));
+
+    part->shards[shard / 64] |= (uint64_t)1 << (shard & 63);
+}
+
+void map_hold_map(map_hold *hold, map *m)
+{
+    add_all(part_of(hold, m));
+}
+
+/* ---- locking ---- */
+
+/* The next shard of a part from *index on, which moves behind it; NULL: there is none. */
+static map_shard *next_shard(const map_hold_part *part, size_t *index)
+{
+    size_t words = (((size_t)1 << root_word_bits(part->root_word)) + 63) / 64, word = *index / 64;
+    uint64_t left = word < words ? part->shards[word] >> (*index & 63) << (*index & 63) : 0;
+
+    while (!left && ++word < words)
+        left = part->shards[word];
+    if (!left)
+        return NULL;
+    *index = word * 64 + (size_t)__builtin_ctzll(left) + 1;
+    return root_word_shards(part->root_word) + (*index - 1);
+}
+
+/* By the address of the root, where the locks are. */
+static void sort_parts(map_hold *hold)
+{
+    for (size_t i = 1; i < hold->count; i++) {
+        map_hold_part part = hold->parts[i];
+        size_t j = i;
+
+        for (; j > 0 && (hold->parts[j - 1].root_word & ADDRESS) > (part.root_word & ADDRESS); j--)
+            hold->parts[j] = hold->parts[j - 1];
+        hold->parts[j] = part;
+    }
+}
+
+KV_UNCHECKED static void lock_part(map_hold_part *part)
+{
+    map_shard *s;
+    size_t index = 0;
+
+    if (root_of_word(part->root_word)->one) { /* who has one shard has them all */
+        add_all(part);
+        lock_acquire(root_word_shards(part->root_word)->lock);
+        return;
+    }
+    while ((s = next_shard(part, &index)) != NULL)
+        lock_acquire(s->lock);
+}
+
+KV_UNCHECKED static void unlock_part(const map_hold_part *part)
+{
+    map_shard *s;
+    size_t index = 0;
+
+    if (root_of_word(part->root_word)->one) {
+        lock_release(root_word_shards(part->root_word)->lock);
+        return;
+    }
+    while ((s = next_shard(part, &index)) != NULL)
+        lock_release(s->lock);
+}
+
+static bool roots_are_current(const map_hold *hold)
+{
+    for (size_t i = 0; i < hold->count; i++)
+        if (map_root_word(hold->parts[i].map) != hold->parts[i].root_word)
+            return false;
+    return true;
+}
+
+KV_UNCHECKED bool map_hold_lock(map_hold *hold)
+{
+    domain_thread *t = domain_thread_self(hold->domain);
+    map_shard *s;
+
+    assert(t && t->nest > 0 && !t->hold);
+    sort_parts(hold);
+    for (size_t i = 0; i < hold->count; i++)
+        lock_part(&hold->parts[i]);
+    if (!roots_are_current(hold)) {
+        for (size_t i = hold->count; i-- > 0;)
+            unlock_part(&hold->parts[i]);
+        return false;
+    }
+    for (size_t i = 0; i < hold->count; i++)
+        for (size_t index = 0; (s = next_shard(&hold->parts[i], &index)) != NULL;) {
+            assert(!s->garbage);
+            s->garbage = &sign;
+            atomic_store_explicit(&s->holder, t, memory_order_relaxed);
+            shard_flip_mark(s);
+        }
+    t->hold = hold;
+    return true;
+}
+
+/* ---- releasing ---- */
+
+/* Moves what a shard has unlinked, without the sign, in front of all. */
+static garbage *take_garbage(map_shard *s, garbage *all)
+{
+    while (s->garbage != &sign) {
+        garbage *g = s->garbage;
+
+        s->garbage = g->next;
+        g->next = all;
+        all = g;
+    }
+    s->garbage = NULL;
+    return all;
+}
+
+KV_UNCHECKED void map_hold_release(map_hold *hold)
+{
+    domain_thread *t = domain_thread_self(hold->domain);
+    garbage *all = NULL;
+    map_shard *s;
+
+    assert(t && t->hold == hold);
+    for (size_t i = 0; i < hold->count; i++)
+        for (size_t index = 0; (s = next_shard(&hold->parts[i], &index)) != NULL;) {
+            shard_promote(s);
+            all = take_garbage(s, all);
+            atomic_store_explicit(&s->holder, NULL, memory_order_relaxed);
+            shard_flip_mark(s);
+        }
+    t->hold = NULL;
+    for (size_t i = hold->count; i-- > 0;)
+        unlock_part(&hold->parts[i]);
+    garbage_retire(hold->domain, all);
+}
+
+map_hold *map_hold_current(kv_domain *domain)
+{
+    const domain_thread *t = holding_thread(domain);
+
+    return t ? t->hold : NULL;
+}
