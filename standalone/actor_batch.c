@@ -23,50 +23,42 @@
 #include "server.h"
 
 struct actor_batch {
-    actor_message message; /* first */
-    worker_message back;
-    connection *c;
-    worker *w;
-    int db, protocol;
-    bool no_touch, muted;
-    size_t value_max;
-    const kv_call *call; /* while running: for errors */
-    resp_reply reply;
-    output out;
+    actor_errand errand; /* first */
     int count, ran;
     request requests[];
 };
 
-static server *server_of(const actor_batch *b)
+/* Who is anything but authenticated has its requests run one by one (dispatch_session). */
+#define SPECIAL (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_MULTI)
+
+static server *server_of(const actor_errand *e)
 {
-    return b->w->server;
+    return e->w->server;
 }
 
 /* ---- on the state thread ---- */
 
 static void count_error(void *arg, kv_slice text)
 {
-    actor_batch *b = arg;
-    stats *s = &server_of(b)->actor_stats;
+    actor_errand *e = arg;
+    stats *s = &server_of(e)->actor_stats;
 
     stats_error(s, text);
-    stats_add(&s->failed_calls[b->call->command->id], 1);
+    stats_add(&s->failed_calls[e->call->command->id], 1);
 }
 
-static void run_requests(actor_batch *b, kv_call *call) KV_REQUIRES(kv_epoch_held)
+KV_REQUIRES(kv_epoch_held) static void run_batch(actor_errand *errand, kv_call *call)
 {
-    stats *s = &server_of(b)->actor_stats;
+    actor_batch *b = (actor_batch *)errand;
+    stats *s = &server_of(errand)->actor_stats;
     uint64_t hashes[BATCH_REQUESTS];
     map_hint hints[BATCH_REQUESTS];
 
-    b->call = call;
     if (b->count > 1)
         dispatch_prefetch(call->store, b->requests, b->count, hashes, hints);
-    while (b->ran < b->count && !b->out.failed && output_unsent(&b->out) < OUTPUT_ENOUGH) {
+    while (b->ran < b->count && !errand->out.failed && output_unsent(&errand->out) < OUTPUT_ENOUGH) {
         int i = b->ran++;
         const request *r = &b->requests[i];
-        bool timed = stats_call(s, r->row->id);
-        uint64_t start = timed ? clock_ns() : 0;
 
         call->command = r->row;
         call->argv = r->argv;
@@ -74,42 +66,42 @@ static void run_requests(actor_batch *b, kv_call *call) KV_REQUIRES(kv_epoch_hel
         call->key_hash = r->hash;
         call->key_hashed = r->hashed;
         call->key_hint = b->count > 1 ? &hints[i] : NULL;
-        r->row->run(call);
-        if (timed)
-            stats_time(s, r->row->id, 1, clock_ns() - start);
+        dispatch_run_row(call, r->row, s);
     }
-    b->call = NULL;
 }
 
-static void run_batch(actor_message *message)
+static void run_errand(actor_message *message)
 {
-    actor_batch *b = (actor_batch *)message;
-    server *s = server_of(b);
+    actor_errand *e = (actor_errand *)message;
+    server *s = server_of(e);
     int64_t now_ms = clock_ms();
     kv_call call = {
-        .db = b->db,
-        .store = s->databases.stores[b->db],
+        .db = e->db,
+        .store = s->databases.stores[e->db],
         .databases = &s->databases,
         .now_ms = now_ms,
-        .access = b->no_touch ? KV_NO_TOUCH : store_access_clock(now_ms),
-        .reply = &b->reply.base,
+        .access = e->no_touch ? KV_NO_TOUCH : store_access_clock(now_ms),
+        .reply = &e->reply.base,
         .counters = &s->actor_stats.keyspace,
         .rng = &s->actor_rng,
-        .value_max = b->value_max,
+        .value_max = e->value_max,
     };
 
+    e->call = &call;
+    e->reply.on_error = count_error;
     if (epoch_enter(s->domain) == 0)
-        run_requests(b, &call);
+        e->run(e, &call);
     else
-        b->out.failed = true;
+        e->out.failed = true;
     epoch_leave(s->domain);
+    e->call = NULL;
 }
 
-static void return_batch(actor_message *message)
+static void return_errand(actor_message *message)
 {
-    actor_batch *b = (actor_batch *)message;
+    actor_errand *e = (actor_errand *)message;
 
-    worker_post(b->w, &b->back);
+    worker_post(e->w, &e->back);
 }
 
 /* ---- on the worker's thread ---- */
@@ -118,32 +110,51 @@ void actor_batch_free(actor_batch *b)
 {
     if (!b)
         return;
-    output_done(&b->out);
+    output_done(&b->errand.out);
     free(b);
+}
+
+/* With requests left that did not run, c keeps the batch. */
+static void batch_is_back(actor_errand *e, connection *c, kv_reply *reply)
+{
+    actor_batch *b = (actor_batch *)e;
+
+    (void)reply;
+    if (b->ran == b->count || e->out.failed || (c->flags & CONNECTION_CLOSING))
+        return;
+    e->kept = true;
+    c->unfinished = b;
+    c->flags |= CONNECTION_READY;
+}
+
+/* Sends the replies of a connection that is still there. */
+static void take_replies(actor_errand *e, connection *c)
+{
+    if (!e->kept && !(c->flags & CONNECTION_UNFINISHED))
+        c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
+    if (e->muted && !e->out.failed)
+        output_reset(&e->out, 0);
+    output_move(connection_output(c), &e->out);
+    connection_flush(c);
 }
 
 static void take_back(worker *w, worker_message *message)
 {
-    actor_batch *b = (actor_batch *)((char *)message - offsetof(actor_batch, back));
-    connection *c = b->c;
-    bool whole = b->ran == b->count || b->out.failed;
+    actor_errand *e = (actor_errand *)((char *)message - offsetof(actor_errand, back));
+    connection *c = e->c;
 
     w->actor_in_flight--;
-    if (connection_unpark(c)) {
-        if (b->muted && !b->out.failed)
-            output_reset(&b->out, 0);
-        output_move(connection_output(c), &b->out);
-        if (whole) {
-            c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
-        } else {
-            c->unfinished = b;
-            c->flags |= CONNECTION_READY;
-        }
-        connection_flush(c);
-    } else
-        whole = true;
-    if (whole)
-        actor_batch_free(b);
+    connection_unpark(c);
+    resp_reply_set_protocol(&e->reply, c->protocol);
+    e->reply.on_error = NULL;
+    e->kept = false;
+    e->done(e, c, &e->reply.base);
+    if (!(c->flags & CONNECTION_CLOSING))
+        take_replies(e, c);
+    if (!e->kept) {
+        output_done(&e->out);
+        free(e);
+    }
     actor_batch_retry(w);
 }
 
@@ -205,17 +216,39 @@ void actor_batch_retry(worker *w)
     }
 }
 
-/* Posts b, whose output is empty, and parks c. */
-static void post_batch(connection *c, actor_batch *b)
+/* Posts e, whose output is empty, and parks c. */
+static void post_errand(actor_errand *e, connection *c)
 {
-    if (actor_post(c->owner->server->actor, &b->message)) {
+    if (actor_post(c->owner->server->actor, &e->message)) {
         c->owner->actor_in_flight++;
         connection_park(c);
     } else {
         /* Not reached while the shares add up to the capacity. */
-        actor_batch_free(b);
+        output_done(&e->out);
+        free(e);
         connection_close(c);
     }
+}
+
+void actor_errand_post(actor_errand *e, connection *c, actor_errand_run *run, actor_errand_done *done)
+{
+    worker *w = c->owner;
+
+    e->message.run = run_errand;
+    e->message.done = return_errand;
+    e->back.run = take_back;
+    e->run = run;
+    e->done = done;
+    e->c = c;
+    e->w = w;
+    e->db = c->db;
+    e->no_touch = (c->flags & CONNECTION_NO_TOUCH) != 0;
+    e->muted = (c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP)) != 0;
+    e->value_max = w->call.value_max;
+    e->out.limit = w->reply.out->limit;
+    resp_reply_init(&e->reply, &e->out, c->protocol);
+    e->reply.arg = e;
+    post_errand(e, c);
 }
 
 void actor_batch_continue(connection *c)
@@ -230,48 +263,31 @@ void actor_batch_continue(connection *c)
     memmove(b->requests, b->requests + b->ran, (size_t)(b->count - b->ran) * sizeof *b->requests);
     b->count -= b->ran;
     b->ran = 0;
-    post_batch(c, b);
+    post_errand(&b->errand, c);
 }
 
 /* Posts count requests, and parks c. */
 static void post(connection *c, const request requests[], int count)
 {
-    worker *w = c->owner;
     actor_batch *b = copy_requests(requests, count);
 
     if (!b) {
         connection_close(c);
         return;
     }
-    b->message.run = run_batch;
-    b->message.done = return_batch;
-    b->back.run = take_back;
-    b->c = c;
-    b->w = w;
-    b->db = c->db;
-    b->protocol = c->protocol;
-    b->no_touch = (c->flags & CONNECTION_NO_TOUCH) != 0;
-    b->muted = (c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP)) != 0;
-    b->value_max = w->call.value_max;
-    b->out.limit = w->reply.out->limit;
-    resp_reply_init(&b->reply, &b->out, c->protocol);
-    b->reply.on_error = count_error;
-    b->reply.arg = b;
     c->last_command = requests[count - 1].row;
-    post_batch(c, b);
+    actor_errand_post(&b->errand, c, run_batch, batch_is_back);
 }
 
-/* The number of requests at the front that are data commands and may run, their rows resolved. */
-static int data_run(connection *c, const batch *b, request run[])
+/* The number of requests from r on that are data commands and may run, their rows resolved. */
+static int data_run(connection *c, const request *r, int count, request run[])
 {
     bool memory_ok = !c->owner->refuse_memory;
     int n = 0;
 
-    if ((c->flags & (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED)) != CONNECTION_AUTHENTICATED)
+    if ((c->flags & SPECIAL) != CONNECTION_AUTHENTICATED)
         return 0;
-    for (; n < b->count; n++) {
-        const request *r = &b->requests[n];
-
+    for (; n < count; n++, r++) {
         if (!r->direct || !r->row->run || (!memory_ok && (r->row->flags & KV_CMD_DENYOOM)))
             break;
         run[n] = *r;
@@ -287,14 +303,13 @@ static bool resolve_one(connection *c, const request *from, request *to)
     const kv_command *row = from->row;
     size_t subcommands;
 
-    if (!row)
+    if (!row || (c->flags & SPECIAL) != CONNECTION_AUTHENTICATED)
         return false;
     kv_command_subcommands(row, &subcommands);
     if (subcommands && from->argc > 1)
         row = kv_command_find_sub(row, from->argv[1]);
     if (!row || (c->owner->refuse_memory && (row->flags & KV_CMD_DENYOOM)) || !row->run ||
-        !kv_command_arity_ok(row, from->argc) ||
-        (c->flags & (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED)) != CONNECTION_AUTHENTICATED)
+        !kv_command_arity_ok(row, from->argc))
         return false;
     *to = *from;
     to->row = row;
@@ -302,22 +317,29 @@ static bool resolve_one(connection *c, const request *from, request *to)
     return true;
 }
 
-int actor_batch_dispatch(connection *c, const batch *b)
+/* Whether a session command needs the state thread. */
+static bool sends_errand(const request *r)
+{
+    return r->row && (r->row->id == KV_COMMAND_exec || r->row->id == KV_COMMAND_watch);
+}
+
+/* Goes on with the requests from r on. Returns how many are done with, or 0: c waits for a place in the queue. */
+static int dispatch_some(connection *c, const request *r, int count)
 {
     worker *w = c->owner;
     request run[BATCH_REQUESTS];
-    int n = data_run(c, b, run);
+    int n = data_run(c, r, count, run);
 
-    if (n == 0 && resolve_one(c, &b->requests[0], &run[0]))
+    if (n == 0 && resolve_one(c, r, &run[0]))
         n = 1;
-    if (n == 0) {
-        dispatch_session(c, &b->requests[0]);
-        stats_add(&w->stats.commands, 1);
-        return 1;
-    }
-    if (w->actor_in_flight >= w->server->actor_share) {
+    if ((n || sends_errand(r)) && w->actor_in_flight >= w->server->actor_share) {
         wait_for_place(c);
         return 0;
+    }
+    if (n == 0) {
+        dispatch_session(c, r);
+        stats_add(&w->stats.commands, 1);
+        return 1;
     }
     if (c->flags & CONNECTION_REPLY_SKIP_NEXT) {
         c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP_NEXT;
@@ -326,4 +348,15 @@ int actor_batch_dispatch(connection *c, const batch *b)
     post(c, run, n);
     stats_add(&w->stats.commands, (uint64_t)n);
     return n;
+}
+
+int actor_batch_dispatch(connection *c, const batch *b)
+{
+    int ran = 0, n;
+
+    do {
+        n = dispatch_some(c, b->requests + ran, b->count - ran);
+        ran += n;
+    } while (n && ran < b->count && !dispatch_must_stop(c));
+    return ran;
 }

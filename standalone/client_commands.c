@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "multi.h"
 #include "pubsub.h"
 #include "session.h"
 
@@ -98,8 +99,9 @@ static void write_flags(const connection *c, char text[16])
         unsigned flag;
         char letter;
     } letters[] = {
-        { CONNECTION_SUBSCRIBED, 'P' }, { CONNECTION_CLOSE_AFTER, 'c' }, { CONNECTION_UNIX, 'U' },
-        { CONNECTION_NO_EVICT, 'e' },   { CONNECTION_NO_TOUCH, 'T' },
+        { CONNECTION_SUBSCRIBED, 'P' },  { CONNECTION_MULTI, 'x' }, { CONNECTION_DIRTY, 'd' },
+        { CONNECTION_CLOSE_AFTER, 'c' }, { CONNECTION_UNIX, 'U' },  { CONNECTION_NO_EVICT, 'e' },
+        { CONNECTION_NO_TOUCH, 'T' },
     };
     size_t len = 0;
 
@@ -109,6 +111,17 @@ static void write_flags(const connection *c, char text[16])
     if (len == 0)
         text[len++] = 'N';
     text[len] = '\0';
+}
+
+/* Looks whether a watched key has changed. */
+static void note_dirty(connection *c)
+{
+    kv_domain *domain = c->owner->server->domain;
+
+    c->flags &= ~(unsigned)CONNECTION_DIRTY;
+    if (epoch_enter(domain) == 0 && multi_is_dirty(c))
+        c->flags |= CONNECTION_DIRTY;
+    epoch_leave(domain);
 }
 
 char *session_describe_client(connection *c, const kv_call *running)
@@ -125,19 +138,22 @@ char *session_describe_client(connection *c, const kv_call *running)
         connection_usage(c, &use);
     connection_address(c, address);
     connection_local_address(c, local);
+    note_dirty(c);
     write_flags(c, flags);
     if (asprintf(
             &line,
             "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%d sub=%u psub=%u ssub=%u "
-            "multi=-1 qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=0 rbs=%zu rbp=%zu obl=%zu oll=%zu "
+            "multi=%d watch=%zu qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu obl=%zu "
+            "oll=%zu "
             "omem=%zu "
             "tot-mem=%zu events=%s cmd=%s%s%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s",
             (unsigned long long)c->id, address, local, c->fd, names && names->name ? names->name : "",
             (long long)(now_ms - c->created_ms) / 1000, (long long)(now_ms - c->active_ms) / 1000, flags,
             c->db, pubsub_count(c, TOPIC_CHANNEL), pubsub_count(c, TOPIC_PATTERN),
-            pubsub_count(c, TOPIC_SHARD), use.query_bytes, use.query_free_bytes, use.argument_bytes,
-            use.buffer_size, use.buffer_peak, use.buffer_bytes, use.list_length, use.list_bytes,
-            use.total_bytes,
+            pubsub_count(c, TOPIC_SHARD), c->flags & CONNECTION_MULTI ? (int)c->multi->count : -1,
+            c->multi ? c->multi->watched_count : 0, use.query_bytes, use.query_free_bytes, use.argument_bytes,
+            multi_memory(c), use.buffer_size, use.buffer_peak, use.buffer_bytes, use.list_length,
+            use.list_bytes, use.total_bytes,
             !c->pending                  ? "r"
             : c->wait == CONNECTION_BOTH ? "rw"
                                          : "w",

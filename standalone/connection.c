@@ -38,6 +38,7 @@
 
 #include "actor_batch.h"
 #include "dispatch.h"
+#include "multi.h"
 #include "pubsub.h"
 #include "server.h"
 #include "socket_io.h"
@@ -52,7 +53,7 @@
 /* What makes a flush more than sending. */
 #define UNCOMMON                                                                          \
     (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED | CONNECTION_READY | \
-     CONNECTION_ACTOR_WAITING | CONNECTION_DRAINING)
+     CONNECTION_ACTOR_WAITING | CONNECTION_DRAINING | CONNECTION_UNFINISHED)
 
 static void on_event(evutil_socket_t fd, short what, void *arg);
 
@@ -189,6 +190,7 @@ void connection_free(connection *c)
 {
     if (!c)
         return;
+    multi_end(c);
     drop_input(c);
     drop_pending(c);
     actor_batch_free(c->unfinished);
@@ -273,7 +275,7 @@ static void wait_for_next(connection *c)
         /* A readable event, if there is one, ends the waiting for it: see on_event. */
         if (c->wait == CONNECTION_WRITE || c->wait == CONNECTION_BOTH)
             set_wait(c, CONNECTION_NOTHING);
-    } else if (c->flags & CONNECTION_READY) {
+    } else if (c->flags & (CONNECTION_READY | CONNECTION_UNFINISHED)) {
         connection_run_later(c);
     } else if (w->draining) {
         connection_close(c);
@@ -337,7 +339,9 @@ void connection_flush(connection *c)
     if (status == OUTPUT_EMPTY && c->pending)
         drop_pending(c);
     output_reset(&w->out, OUTPUT_KEEP);
-    if (status == OUTPUT_BROKEN || (status == OUTPUT_EMPTY && (c->flags & CONNECTION_CLOSE_AFTER)))
+    if (status == OUTPUT_BROKEN ||
+        (status == OUTPUT_EMPTY &&
+         (c->flags & (CONNECTION_CLOSE_AFTER | CONNECTION_UNFINISHED)) == CONNECTION_CLOSE_AFTER))
         connection_close(c);
     else if (c->pending && !within_limits(c))
         close_for_output(c);
@@ -491,7 +495,10 @@ void connection_resume(connection *c)
         pubsub_send(c->owner);
     if (c->flags & (CONNECTION_CLOSING | CONNECTION_PARKED | CONNECTION_ACTOR_WAITING) || c->pending)
         return;
-    if (c->unfinished)
+    if (c->flags & CONNECTION_UNFINISHED) {
+        dispatch_go_on(c);
+        connection_flush(c);
+    } else if (c->unfinished)
         actor_batch_continue(c);
     else if (c->input && (c->flags & CONNECTION_READY))
         run_own(c);
@@ -848,7 +855,7 @@ void connection_usage_running(const connection *c, const kv_call *call, connecti
 size_t connection_memory(const connection *c)
 {
     const output *pending = c->pending;
-    size_t bytes = sizeof *c + (c->names ? sizeof *c->names : 0);
+    size_t bytes = sizeof *c + (c->names ? sizeof *c->names : 0) + multi_memory(c);
 
     if (c->input)
         bytes += sizeof *c->input + c->input->capacity;

@@ -33,6 +33,9 @@ enum connection_flag {
     CONNECTION_DRAINING = 1 << 13,      /* the server stops: closed when its replies are sent */
     CONNECTION_HALF_CLOSED = 1 << 14,   /* the client has said that no more will come */
     CONNECTION_ACTOR_WAITING = 1 << 12, /* in the list for a place in the actor's queue */
+    CONNECTION_MULTI = 1 << 15,         /* commands are queued, or EXEC runs them */
+    CONNECTION_UNFINISHED = 1 << 16,    /* EXEC has more to reply: see transaction_commands.c */
+    CONNECTION_DIRTY = 1 << 17,         /* a watched key had changed when CLIENT LIST last looked */
     CONNECTION_SUBSCRIBED = 1 << 20,    /* listens to something, see pubsub.h */
     CONNECTION_RESTRICTED = 1 << 21,    /* so in RESP2, where only few commands may run then */
     CONNECTION_MAILED = 1 << 22,        /* in the worker's list of those that were handed something */
@@ -74,6 +77,7 @@ typedef struct connection {
     int64_t created_ms, active_ms;
     const kv_command *last_command;
     connection_names *names; /* NULL: none was set */
+    struct multi *multi;     /* NULL: neither MULTI nor WATCH */
 
     connection_input *input;       /* NULL: nothing is unfinished */
     output *pending;               /* NULL: everything was sent */

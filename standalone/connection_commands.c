@@ -1,6 +1,7 @@
 /* connection_commands.c - PING ECHO SELECT QUIT RESET. SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "multi.h"
 #include "pubsub.h"
 #include "session.h"
 
@@ -55,6 +56,7 @@ void session_reset(kv_call *call)
     connection *c = session_connection(call);
     server *s = session_server(call);
 
+    multi_end(c);
     /* A reply that CLIENT REPLY SKIP has taken away stays away. */
     c->flags &= ~(unsigned)(CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP_NEXT | CONNECTION_NO_TOUCH |
                             CONNECTION_NO_EVICT);

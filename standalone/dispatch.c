@@ -27,12 +27,13 @@
 #include <stdio.h>
 
 #include "actor_batch.h"
+#include "multi.h"
 #include "server.h"
 #include "session.h"
 
 #define SPECIAL                                                                                        \
     (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | \
-     CONNECTION_REPLY_SKIP_NEXT)
+     CONNECTION_REPLY_SKIP_NEXT | CONNECTION_MULTI)
 
 void dispatch_prefetch(kv_store *store, const request requests[], int count, uint64_t ret_hashes[],
                        map_hint ret_hints[])
@@ -161,12 +162,20 @@ static void run_row(kv_call *call, const kv_command *row) KV_REQUIRES(kv_epoch_h
 }
 
 /* Few calls are timed (stats.h), so that INFO commandstats costs no clock reading per call. */
-static void run_timed(worker *w, const kv_command *row) KV_REQUIRES(kv_epoch_held)
+static void run_timed(kv_call *call, const kv_command *row, stats *s) KV_REQUIRES(kv_epoch_held)
 {
     uint64_t start = clock_ns();
 
-    run_row(&w->call, row);
-    stats_time(&w->stats, row->id, 1, clock_ns() - start);
+    run_row(call, row);
+    stats_time(s, row->id, 1, clock_ns() - start);
+}
+
+void dispatch_run_row(kv_call *call, const kv_command *row, stats *s)
+{
+    if (stats_call(s, row->id))
+        run_timed(call, row, s);
+    else
+        run_row(call, row);
 }
 
 /* Inlined into the loop over a batch: its set-up costs as much as its work. plain: c's flags have been looked at, and
@@ -192,7 +201,7 @@ __attribute__((always_inline)) static inline void run_request(connection *c, con
     call->key_hint = hint;
     c->last_command = row;
     if (__builtin_expect(stats_call(&w->stats, row->id), 0))
-        run_timed(w, row);
+        run_timed(call, row, &w->stats);
     else
         run_row(call, row);
 }
@@ -203,8 +212,25 @@ static bool replies_by_push(const kv_command *row)
     return row && (row->flags & KV_CMD_PUBSUB) && runs_for_subscribers(row);
 }
 
-/* Runs a request whose reply, or the one after, the client does not want (CLIENT REPLY). */
-static void run_muted(connection *c, const request *r, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
+/* A request after MULTI. */
+static void queue_request(connection *c, const request *r, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
+{
+    const kv_command *row = dispatch_resolve(c, r);
+
+    /* Without memory nothing is queued, whatever it would do. */
+    if (row && c->owner->refuse_memory && transaction_queues(row))
+        row = reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
+    if (!row)
+        c->multi->failed = true;
+    else if (transaction_queues(row))
+        transaction_queue(c, row, r);
+    else
+        run_request(c, r, hint, false);
+}
+
+/* Runs a request of a client that has not authenticated, has begun a transaction, or does not want the reply to this or
+ * the next one (CLIENT REPLY). */
+static void run_special(connection *c, const request *r, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
 {
     output *out = connection_output(c);
     output_mark_at mark = output_mark(out);
@@ -213,7 +239,10 @@ static void run_muted(connection *c, const request *r, const map_hint *hint) KV_
         c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP_NEXT;
         c->flags |= CONNECTION_REPLY_SKIP;
     }
-    run_request(c, r, hint, false);
+    if (c->flags & CONNECTION_MULTI)
+        queue_request(c, r, hint);
+    else
+        run_request(c, r, hint, false);
     if ((c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT)) &&
         !replies_by_push(c->owner->call.command))
         output_rewind(out, mark);
@@ -257,10 +286,15 @@ static int run_many(connection *c, const request *r, int n, const uint64_t hashe
 
 /* ---- running a batch ---- */
 
-static bool must_stop(const connection *c, const output *out)
+static inline bool must_stop(const connection *c, const output *out)
 {
     return (c->flags & (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED)) || out->failed ||
            output_unsent(out) >= OUTPUT_ENOUGH;
+}
+
+bool dispatch_must_stop(connection *c)
+{
+    return must_stop(c, connection_output(c));
 }
 
 void dispatch_begin_turn(worker *w)
@@ -321,7 +355,7 @@ int dispatch_batch(connection *c, const batch *b)
             else if (__builtin_expect(plain, 1))
                 run_request(c, &b->requests[ran++], hint, true);
             else
-                run_muted(c, &b->requests[ran++], hint);
+                run_special(c, &b->requests[ran++], hint);
         } while (ran < b->count && !must_stop(c, out));
     } else
         connection_close(c);
@@ -330,10 +364,20 @@ int dispatch_batch(connection *c, const batch *b)
     return ran;
 }
 
+void dispatch_go_on(connection *c)
+{
+    begin_batch(c);
+    if (epoch_enter(c->owner->server->domain) == 0)
+        transaction_go_on(c);
+    else
+        connection_close(c);
+    epoch_leave(c->owner->server->domain);
+}
+
 void dispatch_session(connection *c, const request *r)
 {
     if (epoch_enter(c->owner->server->domain) == 0)
-        run_muted(c, r, NULL);
+        run_special(c, r, NULL);
     else
         connection_close(c);
     epoch_leave(c->owner->server->domain);

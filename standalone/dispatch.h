@@ -28,4 +28,12 @@ bool dispatch_is_direct(const kv_command *row);
 /* Runs one request on the worker's thread, whatever the sharing; what dispatch_batch begins must have begun. */
 void dispatch_session(connection *c, const request *r) KV_EXCLUDES(kv_shard_held);
 
+/* Counts a call of the row, runs it, and times it when stats.h says so. */
+void dispatch_run_row(kv_call *call, const kv_command *row, stats *s) KV_REQUIRES(kv_epoch_held);
+/* Whether no further request of c may run now. */
+bool dispatch_must_stop(connection *c);
+
+/* Goes on with an EXEC that was interrupted (CONNECTION_UNFINISHED). */
+void dispatch_go_on(connection *c);
+
 #endif

@@ -385,9 +385,11 @@ static int open_databases(server *s)
         if (!s->databases.stores[s->databases.count])
             return -1;
     }
-    if (sharing == KV_SHARING_ACTOR)
-        s->actor = actor_new(s->domain, ACTOR_CAPACITY);
-    return sharing == KV_SHARING_ACTOR && !s->actor ? -1 : 0;
+    if (sharing != KV_SHARING_ACTOR)
+        return 0;
+    s->actor_hold = store_hold_new(s->domain, (size_t)count);
+    s->actor = s->actor_hold ? actor_new(s->domain, ACTOR_CAPACITY) : NULL;
+    return s->actor ? 0 : -1;
 }
 
 /* As many as asked for, or as there are cores. */
@@ -514,6 +516,7 @@ void server_done(server *s)
     free(s->workers);
     topics_free(s->topics);
     actor_free(s->actor);
+    store_hold_free(s->actor_hold);
     for (int i = 0; i < s->databases.count; i++)
         kv_store_unref(s->databases.stores[i]);
     free(s->databases.stores);

@@ -38,8 +38,9 @@ typedef struct server {
     bool direct[KV_COMMAND_COUNT]; /* rows without subcommands, see dispatch_is_direct */
     topics *topics;                /* what anybody listens to */
     struct actor *actor;           /* NULL, but with --sharing actor */
-    uint64_t actor_rng;            /* these two belong to the state thread */
+    uint64_t actor_rng;            /* these three belong to the state thread */
     stats actor_stats;
+    struct store_hold *actor_hold;
     int actor_share; /* batches of one worker that may be under way */
 
     worker *workers;

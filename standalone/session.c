@@ -19,10 +19,13 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_config_resetstat] = session_config_resetstat,
     [KV_COMMAND_config_rewrite] = session_config_rewrite,
     [KV_COMMAND_config_set] = session_config_set,
+    [KV_COMMAND_discard] = session_discard,
     [KV_COMMAND_echo] = session_echo,
+    [KV_COMMAND_exec] = session_exec,
     [KV_COMMAND_hello] = session_hello,
     [KV_COMMAND_info] = session_info,
     [KV_COMMAND_lolwut] = session_lolwut,
+    [KV_COMMAND_multi] = session_multi,
     [KV_COMMAND_ping] = session_ping,
     [KV_COMMAND_psubscribe] = session_psubscribe,
     [KV_COMMAND_publish] = session_publish,
@@ -43,11 +46,18 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_sunsubscribe] = session_sunsubscribe,
     [KV_COMMAND_time] = session_time,
     [KV_COMMAND_unsubscribe] = session_unsubscribe,
+    [KV_COMMAND_unwatch] = session_unwatch,
+    [KV_COMMAND_watch] = session_watch,
 };
 
 session_fn *session_function(int id)
 {
     return functions[id];
+}
+
+bool session_parks(int id)
+{
+    return id == KV_COMMAND_client_list || id == KV_COMMAND_client_kill;
 }
 
 void session_select(kv_call *call, int db)

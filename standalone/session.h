@@ -35,6 +35,17 @@ char *session_describe_client(connection *c, const kv_call *running);
 /* "HELP" replies: a list of lines. */
 void session_reply_help(kv_call *call, const char *const lines[], size_t count);
 
+/* Whether a session command may park its connection: EXEC then runs it after the locks are released. */
+bool session_parks(int id);
+
+/* transaction_commands.c */
+session_fn session_discard, session_exec, session_multi, session_unwatch, session_watch;
+/* Whether the command is queued after MULTI, and the queueing. */
+bool transaction_queues(const kv_command *row);
+void transaction_queue(connection *c, const kv_command *row, const request *r);
+/* Goes on with an EXEC that has more to reply; what dispatch_batch begins has begun. */
+void transaction_go_on(connection *c) KV_REQUIRES(kv_epoch_held);
+
 /* connection_commands.c */
 session_fn session_ping, session_echo, session_select_command, session_quit, session_reset;
 /* auth_commands.c */

@@ -28,6 +28,7 @@
 #include "actor_batch.h"
 #include "connection.h"
 #include "dispatch.h"
+#include "multi.h"
 #include "pubsub.h"
 #include "server.h"
 
@@ -272,7 +273,8 @@ void worker_drain(worker *w, int64_t until_ms)
     for (connection *c = w->connections, *next; c; c = next) {
         next = c->next;
         c->flags |= CONNECTION_DRAINING;
-        if (!c->pending && !c->in_flight && !(c->flags & (CONNECTION_READY | CONNECTION_ACTOR_WAITING)))
+        if (!c->pending && !c->in_flight &&
+            !(c->flags & (CONNECTION_READY | CONNECTION_ACTOR_WAITING | CONNECTION_UNFINISHED)))
             connection_close(c);
     }
 }
@@ -345,9 +347,10 @@ int worker_init(worker *w, struct server *s, int index)
         w->rng = (uint64_t)clock_ms() + (uint64_t)index;
     if (pubsub_open(w) != 0)
         return -1;
+    w->hold = store_hold_new(s->domain, (size_t)s->databases.count);
     batch_init(&w->batch, s->direct);
     init_call(w);
-    return w->wakeup_fd >= 0 && w->input && init_events(w) == 0 ? 0 : -1;
+    return w->wakeup_fd >= 0 && w->input && w->hold && init_events(w) == 0 ? 0 : -1;
 }
 
 void worker_done(worker *w)
@@ -358,6 +361,8 @@ void worker_done(worker *w)
         connection_free(c);
     }
     w->doomed = NULL;
+    multi_free_spare(w);
+    store_hold_free(w->hold);
     if (w->base) {
         event_del(&w->wakeup);
         event_del(&w->tick);

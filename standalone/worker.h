@@ -60,6 +60,9 @@ struct worker {
     struct connection *doomed;
     struct connection *actor_waiting, **actor_waiting_tail; /* for a place in the actor's queue */
     int actor_in_flight;
+    struct store_hold *hold; /* of the EXEC that runs on this thread */
+    struct multi *spare_multi;
+    _Atomic uint64_t multi_bytes; /* what the transactions of its connections take; written by this thread */
     _Atomic int connection_count;
     _Atomic int
         dealt_count; /* connections that the accepting worker gave to us: counted before they arrive */

@@ -60,7 +60,7 @@ static void info_is_one_line_of_the_list(void **state)
     expect_like(
         s,
         "$id=[1-9]* addr=* laddr=* fd=[0-9]* name=me age=[0-9]* idle=[0-9]* flags=* db=3 sub=0 psub=0 "
-        "*multi=-1 qbuf=[0-9]* *cmd=client|info user=default *resp=2*",
+        "*multi=-1 *qbuf=[0-9]* *cmd=client|info user=default *resp=2*",
         "CLIENT", "INFO");
     expect_like(s, "%*", "HELLO", "3");
     expect_like(s, "=txt:id=* resp=3*", "CLIENT", "INFO");

@@ -1,0 +1,295 @@
+/* multi.c - see multi.h.
+ *
+ * Requests point into the input, which is gone when EXEC comes, so each is copied: its slices and bytes into a
+ * chunk, a row of the queue before them. The first chunk lies in the multi itself, which the worker keeps for the next
+ * transaction: one of a few small commands allocates nothing.
+ *
+ *     multi | first chunk: slices bytes | slices bytes | ...      more chunks, each twice the one before
+ *     queue: row argv argc hash | row argv argc hash | ...
+ *
+ * What all transactions take is the sum of the workers' counters, looked at when another chunk is needed.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "multi.h"
+
+#include <stdlib.h>
+
+#include "server.h"
+
+#define FIRST_CHUNK_BYTES 2040u
+#define CHUNK_BYTES_MAX   (64u * 1024)
+#define QUEUE_FIRST       16
+#define WATCHED_LOOKS     64
+
+struct multi_chunk {
+    multi_chunk *next;
+    size_t size_bytes, used_bytes; /* of data */
+    char data[];
+};
+
+/* A multi with its first chunk and the first part of its queue. */
+typedef struct block {
+    multi multi;
+    queued_command queue[QUEUE_FIRST];
+    _Alignas(multi_chunk) char chunk[sizeof(multi_chunk) + FIRST_CHUNK_BYTES];
+} block;
+
+static multi_chunk *first_chunk(block *b)
+{
+    return (multi_chunk *)b->chunk;
+}
+
+/* ---- memory ---- */
+
+static void count(connection *c, multi *m, size_t bytes)
+{
+    m->memory_bytes += bytes;
+    stats_add(&c->owner->multi_bytes, bytes);
+}
+
+/* Whether so many bytes more are within the limits; otherwise the reason. */
+static bool within_limits(connection *c, const multi *m, size_t bytes, const char **ret_reason)
+{
+    const server *s = c->owner->server;
+    uint64_t limit = (uint64_t)config_number(s->config, CONFIG_ID_multi_memory_limit), all = 0;
+
+    if (m->memory_bytes + bytes > (uint64_t)config_number(s->config, CONFIG_ID_client_query_buffer_limit)) {
+        *ret_reason = NULL; /* as with a request of that size: the connection is closed */
+        return false;
+    }
+    for (int i = 0; i < s->worker_count; i++)
+        all += atomic_load_explicit(&s->workers[i].multi_bytes, memory_order_relaxed);
+    if (!limit || all + bytes <= limit)
+        return true;
+    *ret_reason = "OOM the transactions of all clients use more than 'multi-memory-limit'.";
+    return false;
+}
+
+void *multi_take(connection *c, size_t bytes, const char **ret_reason)
+{
+    multi *m = c->multi;
+    multi_chunk *chunk = m->chunks;
+    size_t size;
+
+    *ret_reason = kv_error_text(KV_ENOMEM);
+    bytes = (bytes + 7) & ~(size_t)7;
+    if (chunk->size_bytes - chunk->used_bytes < bytes) {
+        size = 2 * chunk->size_bytes < CHUNK_BYTES_MAX ? 2 * chunk->size_bytes : CHUNK_BYTES_MAX;
+        size = size < bytes ? bytes : size;
+        if (!within_limits(c, m, size, ret_reason))
+            return NULL;
+        chunk = malloc(sizeof *chunk + size);
+        if (!chunk)
+            return NULL;
+        *chunk = (multi_chunk){ .next = m->chunks, .size_bytes = size };
+        m->chunks = chunk;
+        count(c, m, sizeof *chunk + size);
+    }
+    chunk->used_bytes += bytes;
+    return chunk->data + chunk->used_bytes - bytes;
+}
+
+static bool grow_queue(connection *c, multi *m, const char **ret_reason)
+{
+    size_t capacity = 2 * m->capacity, more = m->capacity * sizeof *m->queue;
+    bool first = m->capacity == QUEUE_FIRST;
+    queued_command *queue;
+
+    if (!within_limits(c, m, more, ret_reason))
+        return false;
+    queue = first ? malloc(capacity * sizeof *queue) : realloc(m->queue, capacity * sizeof *queue);
+    if (!queue)
+        return false;
+    if (first)
+        memcpy(queue, m->queue, more);
+    m->queue = queue;
+    m->capacity = capacity;
+    count(c, m, more);
+    return true;
+}
+
+/* ---- life ---- */
+
+multi *multi_of(connection *c)
+{
+    worker *w = c->owner;
+    block *b;
+
+    if (c->multi)
+        return c->multi;
+    b = (block *)w->spare_multi;
+    w->spare_multi = NULL;
+    if (!b)
+        b = malloc(sizeof *b);
+    if (!b)
+        return NULL;
+    memset(&b->multi, 0, sizeof b->multi);
+    *first_chunk(b) = (multi_chunk){ .size_bytes = FIRST_CHUNK_BYTES };
+    b->multi.chunks = first_chunk(b);
+    b->multi.queue = b->queue;
+    b->multi.capacity = QUEUE_FIRST;
+    c->multi = &b->multi;
+    count(c, c->multi, sizeof *b);
+    return c->multi;
+}
+
+static void forget_watched(multi *m)
+{
+    for (watched_key *w = m->watched; w; w = w->next)
+        store_watch_end(&w->watch);
+    m->watched = NULL;
+    m->watched_count = 0;
+}
+
+void multi_end(connection *c)
+{
+    worker *w = c->owner;
+    multi *m = c->multi;
+    block *b = (block *)m;
+
+    c->flags &= ~(unsigned)(CONNECTION_MULTI | CONNECTION_UNFINISHED);
+    if (!m)
+        return;
+    forget_watched(m);
+    c->multi = NULL;
+    stats_add(&w->multi_bytes, (uint64_t)0 - m->memory_bytes);
+    for (size_t i = 0; i < m->part_count; i++)
+        output_done(&m->parts[i].replies);
+    free(m->parts);
+    if (m->queue != b->queue)
+        free(m->queue);
+    while (m->chunks != first_chunk(b)) {
+        multi_chunk *chunk = m->chunks;
+
+        m->chunks = chunk->next;
+        free(chunk);
+    }
+    if (w->spare_multi)
+        free(b);
+    else
+        w->spare_multi = m;
+}
+
+void multi_free_spare(worker *w)
+{
+    free(w->spare_multi);
+    w->spare_multi = NULL;
+}
+
+/* ---- the queue ---- */
+
+const kv_slice *multi_copy(connection *c, int argc, const kv_slice argv[], const char **ret_reason)
+{
+    size_t bytes = (size_t)argc * sizeof *argv;
+    kv_slice *copy;
+    char *to;
+
+    for (int i = 0; i < argc; i++)
+        bytes += argv[i].len;
+    copy = multi_take(c, bytes, ret_reason);
+    if (!copy)
+        return NULL;
+    to = (char *)(copy + argc);
+    for (int i = 0; i < argc; i++) {
+        memcpy(to, argv[i].data, argv[i].len);
+        copy[i] = kv_slice_of(to, argv[i].len);
+        to += argv[i].len;
+    }
+    return copy;
+}
+
+int multi_queue(connection *c, const kv_command *row, const request *r, const char **ret_reason)
+{
+    multi *m = c->multi;
+    const kv_slice *argv;
+
+    *ret_reason = kv_error_text(KV_ENOMEM);
+    if (m->count == m->capacity && !grow_queue(c, m, ret_reason))
+        return KV_ENOMEM;
+    argv = multi_copy(c, r->argc, r->argv, ret_reason);
+    if (!argv)
+        return KV_ENOMEM;
+    m->queue[m->count++] = (queued_command){
+        .row = row, .argv = argv, .argc = r->argc, .hashed = r->hashed && row == r->row, .hash = r->hash
+    };
+    m->flags |= row->flags;
+    return 0;
+}
+
+multi_part *multi_part_new(multi *m, size_t command)
+{
+    multi_part *part;
+
+    if (m->part_count == m->part_capacity) {
+        size_t capacity = m->part_capacity ? 2 * m->part_capacity : 4;
+        multi_part *parts = realloc(m->parts, capacity * sizeof *parts);
+
+        if (!parts)
+            return NULL;
+        m->parts = parts;
+        m->part_capacity = capacity;
+    }
+    part = &m->parts[m->part_count++];
+    *part = (multi_part){ .command = command };
+    return part;
+}
+
+/* ---- watched keys ---- */
+
+/* Whether it is among the newest ones: twice is allowed, and only costs memory. */
+static bool is_watched(const connection *c, kv_slice name)
+{
+    const kv_store *store = c->owner->server->databases.stores[c->db];
+    int looks = WATCHED_LOOKS;
+
+    for (const watched_key *w = c->multi->watched; w && looks-- > 0; w = w->next)
+        if (w->watch.store == store && kv_slice_equal(w->watch.key.name, name))
+            return true;
+    return false;
+}
+
+int multi_watch(connection *c, kv_slice name, watched_key **ret_key, const char **ret_reason)
+{
+    multi *m = multi_of(c);
+    kv_store *store = c->owner->server->databases.stores[c->db];
+    watched_key *w;
+
+    *ret_key = NULL;
+    *ret_reason = kv_error_text(KV_ENOMEM);
+    if (!m)
+        return KV_ENOMEM;
+    if (is_watched(c, name))
+        return 0;
+    w = multi_take(c, sizeof *w + name.len, ret_reason);
+    if (!w)
+        return KV_ENOMEM;
+    if (name.len)
+        memcpy(w + 1, name.data, name.len);
+    *w = (watched_key){ .watch.store = store };
+    w->watch.key = store_key_of(store, kv_slice_of(w + 1, name.len));
+    *ret_key = w;
+    return 0;
+}
+
+void multi_watch_begun(connection *c, watched_key *key)
+{
+    key->next = c->multi->watched;
+    c->multi->watched = key;
+    c->multi->watched_count++;
+}
+
+void multi_unwatch(connection *c)
+{
+    if (c->flags & CONNECTION_MULTI)
+        forget_watched(c->multi);
+    else
+        multi_end(c);
+}
+
+bool multi_is_dirty(const connection *c)
+{
+    for (watched_key *w = c->multi ? c->multi->watched : NULL; w; w = w->next)
+        if (store_watch_changed(&w->watch, c->owner->now_ms))
+            return true;
+    return false;
+}
