@@ -11,7 +11,7 @@
 
 typedef struct actor_errand actor_errand;
 /* On the state thread, inside an epoch; replies go to call->reply. */
-typedef void actor_errand_run(actor_errand *e, kv_call *call) KV_REQUIRES(kv_epoch_held);
+typedef void actor_errand_run(actor_errand *e, kv_call *call);
 /* Back on the worker's thread, before the replies are sent; what is replied here comes after those. c may be closed. */
 typedef void actor_errand_done(actor_errand *e, connection *c, kv_reply *reply);
 

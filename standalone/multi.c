@@ -236,19 +236,19 @@ multi_part *multi_part_new(multi *m, size_t command)
 
 /* ---- watched keys ---- */
 
-/* Whether it is among the newest ones: twice is allowed, and only costs memory. */
-static bool is_watched(const connection *c, kv_slice name)
+/* Whether it is among the first ones of a list: twice is allowed, and only costs memory. */
+static bool is_listed(const watched_key *list, const kv_store *store, kv_slice name)
 {
-    const kv_store *store = c->owner->server->databases.stores[c->db];
     int looks = WATCHED_LOOKS;
 
-    for (const watched_key *w = c->multi->watched; w && looks-- > 0; w = w->next)
+    for (const watched_key *w = list; w && looks-- > 0; w = w->next)
         if (w->watch.store == store && kv_slice_equal(w->watch.key.name, name))
             return true;
     return false;
 }
 
-int multi_watch(connection *c, kv_slice name, watched_key **ret_key, const char **ret_reason)
+int multi_watch(connection *c, kv_slice name, const watched_key *ready, watched_key **ret_key,
+                const char **ret_reason)
 {
     multi *m = multi_of(c);
     kv_store *store = c->owner->server->databases.stores[c->db];
@@ -258,7 +258,7 @@ int multi_watch(connection *c, kv_slice name, watched_key **ret_key, const char 
     *ret_reason = kv_error_text(KV_ENOMEM);
     if (!m)
         return KV_ENOMEM;
-    if (is_watched(c, name))
+    if (is_listed(m->watched, store, name) || is_listed(ready, store, name))
         return 0;
     w = multi_take(c, sizeof *w + name.len, ret_reason);
     if (!w)

@@ -49,8 +49,9 @@ const kv_slice *multi_copy(connection *c, int argc, const kv_slice argv[], const
 /* Appends a request to the queue. KV_ENOMEM as above. */
 int multi_queue(connection *c, const kv_command *row, const request *r, const char **ret_reason);
 /* Makes a key of the connection's database ready to be watched: *ret_key, which the caller begins to watch, or NULL: it is
- * watched already. KV_ENOMEM as above. */
-int multi_watch(connection *c, kv_slice name, watched_key **ret_key, const char **ret_reason);
+ * watched already, or in the list of those that are ready. KV_ENOMEM as above. */
+int multi_watch(connection *c, kv_slice name, const watched_key *ready, watched_key **ret_key,
+                const char **ret_reason);
 /* Its watching has begun. */
 void multi_watch_begun(connection *c, watched_key *key);
 /* Ends all watching. */

@@ -57,7 +57,8 @@ session_fn *session_function(int id)
 
 bool session_parks(int id)
 {
-    return id == KV_COMMAND_client_list || id == KV_COMMAND_client_kill;
+    return id == KV_COMMAND_client_list || id == KV_COMMAND_client_kill || id == KV_COMMAND_publish ||
+           id == KV_COMMAND_spublish;
 }
 
 void session_select(kv_call *call, int db)

@@ -152,7 +152,7 @@ static bool prepare_watching(watch_task *task, kv_call *call)
 
     task->last = &task->keys;
     for (int i = 1; i < call->argc; i++) {
-        if (multi_watch(c, call->argv[i], task->last, &reason) != 0) {
+        if (multi_watch(c, call->argv[i], task->keys, task->last, &reason) != 0) {
             if (reason)
                 call->reply->ops->error(call->reply, kv_str(reason));
             else
@@ -293,7 +293,7 @@ static void finish(connection *c)
 }
 
 /* Runs a command that had to wait for the release. */
-static void run_part(connection *c, const queued_command *q)
+KV_REQUIRES(kv_epoch_held) static void run_part(connection *c, const queued_command *q)
 {
     worker *w = c->owner;
 

@@ -4,6 +4,8 @@
  * sink keeps a path of aggregates that still want elements; a reply goes into the innermost of them. A
  * command that replies too much, too little or not at all fails here, before any expectation is looked at.
  *
+ * MULTI, EXEC, DISCARD, WATCH and UNWATCH are a host's: this one has them too, in the simplest form.
+ *
  * SPDX-License-Identifier: MIT */
 #include "process.h"
 
@@ -11,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "command.h"
+#include "transaction.h"
 
 enum { databases_count = 16, depth_max = 16 };
 
@@ -26,6 +28,10 @@ struct process_client {
     int db;
     kv_counters counters;
     uint64_t rng;
+    bool multi, failed;
+    queued_command *queue;
+    size_t queued;
+    watched_key *watched;
 };
 
 /* ---- the sink --------------------------------------------------------------------------- */
@@ -241,8 +247,31 @@ process_client *process_client_new(process_door *door)
     return c;
 }
 
+static void end_transaction(process_client *c)
+{
+    for (size_t i = 0; i < c->queued; i++) {
+        for (int j = 0; j < c->queue[i].argc; j++)
+            free((char *)c->queue[i].argv[j].data);
+        free((kv_slice *)c->queue[i].argv);
+    }
+    free(c->queue);
+    c->queue = NULL;
+    c->queued = 0;
+    while (c->watched) {
+        watched_key *w = c->watched;
+
+        c->watched = w->next;
+        store_watch_end(&w->watch);
+        free((char *)w->watch.key.name.data);
+        free(w);
+    }
+    c->multi = c->failed = false;
+}
+
 void process_client_free(process_client *c)
 {
+    if (c)
+        end_transaction(c);
     free(c);
 }
 
@@ -259,13 +288,11 @@ static void run_select(process_client *c, kv_slice number, kv_reply *to)
     kv_reply_ok(to);
 }
 
-static void run(process_client *c, const kv_command *row, size_t argc, const kv_slice argv[], int64_t now_ms,
-                kv_reply *to)
+static kv_call call_of(process_client *c, const kv_slice argv[], int argc, int64_t now_ms, kv_reply *to)
 {
-    kv_call call = {
-        .command = row,
+    return (kv_call){
         .argv = argv,
-        .argc = (int)argc,
+        .argc = argc,
         .db = c->db,
         .store = c->door->stores[c->db],
         .databases = &c->door->databases,
@@ -276,11 +303,171 @@ static void run(process_client *c, const kv_command *row, size_t argc, const kv_
         .rng = &c->rng,
         .value_max = KV_VALUE_MAX,
     };
+}
 
-    if (epoch_enter(c->door->domain) == 0)
-        row->run(&call);
+/* ---- transactions ----------------------------------------------------------------------- */
+
+static kv_slice copy_slice(kv_slice from)
+{
+    char *copy = malloc(from.len + 1);
+
+    if (!copy)
+        abort();
+    if (from.len)
+        memcpy(copy, from.data, from.len);
+    return kv_slice_of(copy, from.len);
+}
+
+static void queue(process_client *c, const kv_command *row, int argc, const kv_slice argv[], kv_reply *to)
+{
+    kv_slice *copy = malloc((size_t)argc * sizeof *copy);
+
+    c->queue = realloc(c->queue, (c->queued + 1) * sizeof *c->queue);
+    if (!c->queue || !copy)
+        abort();
+    for (int i = 0; i < argc; i++)
+        copy[i] = copy_slice(argv[i]);
+    c->queue[c->queued++] = (queued_command){ .row = row, .argv = copy, .argc = argc };
+    to->ops->simple(to, KV_STR("QUEUED"));
+}
+
+KV_REQUIRES(kv_epoch_held) static void watch(process_client *c, kv_call *call)
+{
+    for (int i = 1; i < call->argc; i++) {
+        watched_key *w = calloc(1, sizeof *w);
+
+        if (!w)
+            abort();
+        w->watch.store = call->store;
+        w->watch.key = store_key_of(call->store, copy_slice(call->argv[i]));
+        if (store_watch_begin(&w->watch, call->now_ms) != 0)
+            abort();
+        w->next = c->watched;
+        c->watched = w;
+    }
+    kv_reply_ok(call->reply);
+}
+
+/* Locks, checks, runs. */
+KV_REQUIRES(kv_epoch_held)
+KV_EXCLUDES(kv_shard_held, kv_hold_held) static void run_transaction(const transaction *t, kv_call *call)
+{
+    store_hold *hold = store_hold_new(kv_store_domain(call->store), databases_count);
+    int err;
+
+    if (!hold)
+        abort();
+    transaction_lock(t, hold);
+    err = transaction_check(t, call->now_ms);
+    if (!err)
+        kv_reply_array(call->reply, t->count);
+    for (size_t i = 0; !err && i < t->count; i++) {
+        call->command = t->commands[i].row;
+        call->argv = t->commands[i].argv;
+        call->argc = t->commands[i].argc;
+        if (call->command->run)
+            call->command->run(call);
+        else
+            kv_reply_bulk(call->reply, call->argv[1]); /* ECHO */
+    }
+    store_hold_release(hold);
+    store_hold_free(hold);
+    if (err == KV_ECOND)
+        call->reply->ops->null_array(call->reply);
+    else if (err)
+        kv_reply_error(call->reply, err);
+}
+
+KV_REQUIRES(kv_epoch_held)
+KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exec(process_client *c, kv_call *call)
+{
+    key_check checks[32];
+    int n = transaction_parse_checks(call->argc - 1, call->argv + 1, checks);
+    transaction t = {
+        .databases = call->databases,
+        .db = c->db,
+        .commands = c->queue,
+        .count = c->queued,
+        .checks = checks,
+        .check_count = n > 0 ? (size_t)n : 0,
+        .watched = c->watched,
+    };
+
+    assert(call->argc < 64);
+    if (n < 0)
+        kv_reply_errorf(call->reply,
+                        "EXECABORT Transaction discarded because of: invalid check condition syntax");
+    else if (c->failed)
+        kv_reply_errorf(call->reply, "EXECABORT Transaction discarded because of previous errors.");
     else
+        run_transaction(&t, call);
+    end_transaction(c);
+}
+
+/* The five commands of transactions. */
+KV_REQUIRES(kv_epoch_held)
+KV_EXCLUDES(kv_shard_held, kv_hold_held) static void run_about_transactions(process_client *c, kv_call *call)
+{
+    switch (call->command->id) {
+    case KV_COMMAND_multi:
+        if (c->multi) {
+            kv_reply_errorf(call->reply, "ERR MULTI calls can not be nested");
+            return;
+        }
+        c->multi = true;
+        break;
+    case KV_COMMAND_watch:
+        if (c->multi)
+            kv_reply_errorf(call->reply, "ERR WATCH inside MULTI is not allowed");
+        else
+            watch(c, call);
+        return;
+    case KV_COMMAND_exec:
+        if (!c->multi)
+            kv_reply_errorf(call->reply, "ERR EXEC without MULTI");
+        else
+            exec(c, call);
+        return;
+    case KV_COMMAND_discard:
+        if (!c->multi) {
+            kv_reply_errorf(call->reply, "ERR DISCARD without MULTI");
+            return;
+        }
+        end_transaction(c);
+        break;
+    case KV_COMMAND_unwatch:
+        end_transaction(c);
+        break;
+    default:
+        abort(); /* a session command: the conversation needs_server() */
+    }
+    kv_reply_ok(call->reply);
+}
+
+/* ---- requests --------------------------------------------------------------------------- */
+
+static bool is_queued(const process_client *c, int id)
+{
+    return c->multi && id != KV_COMMAND_multi && id != KV_COMMAND_exec && id != KV_COMMAND_discard &&
+           id != KV_COMMAND_watch;
+}
+
+static void run(process_client *c, const kv_command *row, size_t argc, const kv_slice argv[], int64_t now_ms,
+                kv_reply *to)
+{
+    kv_call call = call_of(c, argv, (int)argc, now_ms, to);
+
+    call.command = row;
+    if (epoch_enter(c->door->domain) != 0)
         kv_reply_error(to, KV_ENOMEM);
+    else if (is_queued(c, row->id))
+        queue(c, row, (int)argc, argv, to);
+    else if (row->run)
+        row->run(&call);
+    else if (row->id == KV_COMMAND_select)
+        run_select(c, argv[1], to);
+    else
+        run_about_transactions(c, &call);
     epoch_leave(c->door->domain);
 }
 
@@ -289,12 +476,10 @@ reply *process_ask(process_client *c, size_t argc, const kv_slice argv[], int64_
     sink to = { .base = { .ops = &transcript, .protocol = 2 } };
     const kv_command *row = kv_command_resolve((int)argc, argv, &to.base);
 
-    if (row && row->run)
+    if (row)
         run(c, row, argc, argv, now_ms, &to.base);
-    else if (row && row->id == KV_COMMAND_select)
-        run_select(c, argv[1], &to.base);
-    else if (row)
-        abort(); /* a session command: the conversation needs_server() */
+    else
+        c->failed = c->multi;
     assert(to.root && to.depth == 0 && "a reply without its end");
     return to.root;
 }
