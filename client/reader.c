@@ -9,8 +9,8 @@
  *   lines      hiredis looks for the end of a line from its beginning each time more arrives, which is quadratic for a line that
  *              never ends: so a line may be line_max long, and a length header_max.
  *
- * hiredis' position in its buffer always stands at the first item it could not read yet, so that one look at that place
- * after each attempt finds both of the last two (check_front).
+ * hiredis' position in its buffer stands behind the first byte of the item it could not read to its end, so that one look at
+ * that place after each attempt finds both of the last two (check_front).
  *
  * Memory: hiredis 0.14 asserts that a small allocation succeeds when it gives up a large idle buffer; so that is turned
  * off (maxbuf 0), and the whole reader is replaced instead (shrink). Otherwise it reports what it cannot allocate.
@@ -63,10 +63,6 @@ static bool begin_node(const redisReadTask *task, size_t text_len)
 {
     kvc_reader *reader = task->privdata;
 
-    if (!task->parent) {
-        reader->bytes = reader->elements = 0;
-        reader->attribute = false;
-    }
     return spend(reader, sizeof(kvc_reply) + sizeof(kvc_reply *)) && spend(reader, text_len);
 }
 
@@ -259,30 +255,61 @@ kvc_status kvc_reader_feed(kvc_reader *reader, const void *data, size_t len, kvc
     return KVC_OK;
 }
 
-/* The length that a string's header (at least up to its \r) announces; -1 when it is none. */
-static int64_t announced(const char *header, const char *end)
+/* The type of the item that hiredis could not read to its end; -1: it has not seen its first byte. */
+static int unfinished_type(const redisReader *hiredis)
+{
+    if (hiredis->ridx < 0)
+        return -1;
+#ifdef KVC_HIREDIS_RESP3
+    return hiredis->task[hiredis->ridx]->type;
+#else
+    return hiredis->rstack[hiredis->ridx].type;
+#endif
+}
+
+static bool is_line(int type)
+{
+#ifdef KVC_HIREDIS_RESP3
+    if (type == REDIS_REPLY_DOUBLE || type == REDIS_REPLY_BIGNUM)
+        return true;
+#endif
+    return type == REDIS_REPLY_STATUS || type == REDIS_REPLY_ERROR;
+}
+
+static bool is_string(int type)
+{
+#ifdef KVC_HIREDIS_RESP3
+    if (type == REDIS_REPLY_VERB)
+        return true;
+#endif
+    return type == REDIS_REPLY_STRING;
+}
+
+/* The decimal number from text to end; -1 when it is none. */
+static int64_t announced(const char *text, const char *end)
 {
     int64_t len = 0;
 
-    for (const char *c = header + 1; c < end; c++) {
-        if (*c < '0' || *c > '9' || len > INT64_MAX / 10 - 9)
+    for (; text < end; text++) {
+        if (*text < '0' || *text > '9' || len > INT64_MAX / 10 - 9)
             return -1;
-        len = len * 10 + (*c - '0');
+        len = len * 10 + (*text - '0');
     }
     return len;
 }
 
-/* Looks at the item that is not complete yet. */
+/* Looks at the item that is not complete yet, behind its first byte. */
 static kvc_status check_front(kvc_reader *reader, kvc_error *error)
 {
     const redisReader *hiredis = reader->hiredis;
     const char *front = hiredis->buf + hiredis->pos, *end;
     size_t available = hiredis->len - hiredis->pos;
+    int type = unfinished_type(hiredis);
     int64_t len;
 
-    if (available == 0)
+    if (type < 0 || available == 0)
         return KVC_OK;
-    if (strchr("+-(,", *front))
+    if (is_line(type))
         return available <= line_max ? KVC_OK
                                      : kvc_fail(error, KVC_EPROTOCOL, "the server sent a line without end");
     end = memchr(front, '\r', available < header_max ? available : header_max);
@@ -290,16 +317,12 @@ static kvc_status check_front(kvc_reader *reader, kvc_error *error)
         return available < header_max
                    ? KVC_OK
                    : kvc_fail(error, KVC_EPROTOCOL, "what the server sent is not RESP: a length without end");
-    if (*front != '$' && *front != '=')
+    len = is_string(type) ? announced(front, end) : 0;
+    if (len <= 0 ||
+        ((uint64_t)len <= reader->limits.bytes && reader->bytes <= reader->limits.bytes - (size_t)len))
         return KVC_OK;
-    len = announced(front, end);
-    if (len > 0 && ((uint64_t)len > reader->limits.bytes || !spend(reader, (size_t)len)))
-        return kvc_fail(error, KVC_EPROTOCOL,
-                        "the server announced a string of %" PRId64 " bytes, which exceeds max_reply_bytes",
-                        len);
-    if (len > 0)
-        reader->bytes -= (size_t)len; /* it is spent when it is there */
-    return KVC_OK;
+    return kvc_fail(error, KVC_EPROTOCOL,
+                    "the server announced a string of %" PRId64 " bytes, which exceeds max_reply_bytes", len);
 }
 
 /* Gives back what one long reply made the buffer grow to. */
@@ -341,8 +364,9 @@ kvc_status kvc_reader_next(kvc_reader *reader, kvc_reply **ret_reply, kvc_error 
         if (reader->attribute) {
             kvc_reply_free(reply);
             reply = NULL;
-            reader->attribute = false;
         }
+        reader->bytes = reader->elements = 0;
+        reader->attribute = false;
     } while (!reply);
     *ret_reply = reply;
     return KVC_OK;
