@@ -79,8 +79,8 @@ void map_find_many(const map *m, size_t n, const kv_slice keys[], const uint64_t
     KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
 
 /* Visits the entries of at least one home bucket at cursor and returns the next cursor; 0 begins and ends.
- * An entry present throughout is visited at least once, under any splits and merges meanwhile. The cursor
- * is a position in hash space, so any number that a stranger sends is a valid one. */
+ * An entry present throughout is visited once, and no key twice, under any splits and merges meanwhile (but for
+ * keys of equal hashes in a chain, see scan.c). The cursor is a position in hash space, so any number that a stranger sends is a valid one. */
 typedef void map_visit_fn(void *arg, const entry *e);
 uint64_t map_scan(const map *m, uint64_t cursor, map_visit_fn *visit, void *arg) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held);

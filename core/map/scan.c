@@ -4,16 +4,18 @@
  *
  * The segments of all shards, in order, tile the hash space by prefix; within a segment home buckets are
  * ordered by lo. Neither order changes when a segment grows, splits or merges, or when one shard becomes 64,
- * which Redis obtains for its tables by incrementing reversed bits. One call visits one home bucket: the
- * entries whose home it is, up to 15 buckets further on. depth (shard bits and directory bits) says how
- * large the segment was when the cursor was made:
+ * which Redis obtains for its tables by incrementing reversed bits. A cursor says what was visited:
  *
- * - Segments as large or smaller now: go on at lo in the first of them; those after it start at 0.
- * - Merged meanwhile: the part that was not yet visited may have any lo, so start at 0 again.
+ *     every hash before prefix; and of those that share the first depth bits with prefix, every one below lo
  *
- * Home bucket, not position, decides, so an entry that stands in a neighbour is seen with its home. Entries in a chain are seen
- * with their lo, for which their keys are hashed. What is visited was copied from one published segment,
- * and not while a change of several keys was under way.
+ * One call visits one home bucket: the entries whose home it is, up to 15 buckets further on; position does not
+ * decide. Where the segment has split or merged since (its depth is another, or it begins before prefix), what
+ * was visited is no range of its buckets: then one call visits all the rest of it, telling by their hashes what
+ * was visited before. So a scan that runs to its end visits no entry twice, and each that is there throughout once.
+ *
+ * What is visited was gathered from one published segment in which nothing was published meanwhile, and not while
+ * a change of several keys was under way; where writers keep disturbing that, under the lock. Only entries in a
+ * chain, which no random hash brings about, may be met twice when they are removed and added again.
  *
  * A random entry: segments hold about the same share of hash space times entries, but not exactly, so a drawn
  * segment is accepted in proportion to its density; then every entry is equally likely. A map with few entries per
@@ -21,7 +23,8 @@
 #include "shard.h"
 
 #define PREFIX_BITS 34u
-#define VISIT_MAX   (SEGMENT_WINDOW * BUCKET_SLOTS)
+#define VISIT_MAX   (SEGMENT_BUCKETS * BUCKET_SLOTS)
+#define TRIES       4
 #define DRAWS       4096
 
 typedef struct scan_position {
@@ -48,13 +51,37 @@ static uint64_t next_prefix(uint64_t prefix, unsigned depth)
     return depth == 0 ? 0 : ((prefix >> (64 - depth)) + 1) << (64 - depth);
 }
 
-/* ---- one home bucket ---- */
-
-static unsigned gather_home(segment *s, unsigned buckets, unsigned home, const entry *seen[])
+static bool same_prefix(uint64_t a, uint64_t b, unsigned depth)
 {
-    unsigned n = 0, index = home;
+    return depth == 0 || (a ^ b) >> (64 - depth) == 0;
+}
 
-    for (unsigned step = 0; step < SEGMENT_WINDOW && step < buckets; step++) {
+/* Whether an entry was visited before the cursor came to at. */
+static bool was_visited(const map *m, scan_position at, const entry *e)
+{
+    uint64_t hash = domain_hash(m->domain, entry_key(e));
+
+    return hash < at.prefix || (same_prefix(hash, at.prefix, at.depth) && (hash & 0xff) < at.lo);
+}
+
+/* ---- gathering ---- */
+
+/* What one call visits. */
+typedef struct stop {
+    uint64_t root_word, word; /* of the root; of the directory */
+    map_shard *shard;
+    unsigned depth, buckets, home; /* of the segment: its depth with the shard's; the bucket to visit */
+    bool rest;                     /* all of the segment that was not visited before */
+    bool doubtful;                 /* what is there may have been visited: look at the hashes */
+    unsigned n;
+    const entry *seen[VISIT_MAX];
+} stop;
+
+static void gather_home(segment *s, stop *at)
+{
+    unsigned index = at->home;
+
+    for (unsigned step = 0; step < SEGMENT_WINDOW && step < at->buckets; step++) {
         bucket *b = &s->bucket[index];
         uint64_t tags = atomic_load_explicit(&b->tags, memory_order_acquire);
 
@@ -63,75 +90,121 @@ static unsigned gather_home(segment *s, unsigned buckets, unsigned home, const e
                 tags >> (8 * i) & 0xff ? atomic_load_explicit(&b->words[i], memory_order_acquire) : 0;
 
             if (word_entry(word) && word_steps(word) == step)
-                seen[n++] = word_entry(word);
+                at->seen[at->n++] = word_entry(word);
         }
         if (tags_overflow(tags) == 0)
             break;
-        if (++index == buckets)
+        if (++index == at->buckets)
             index = 0;
     }
-    return n;
 }
 
-static void visit_chain(const map *m, segment *s, unsigned buckets, unsigned home, map_visit_fn *visit,
-                        void *arg)
+static void gather_all(segment *s, stop *at)
 {
+    segment_cursor cursor = { 0 };
+    segment_slot slot;
+
+    while (segment_walk(s, &cursor, &slot) && slot.bucket != IN_CHAIN)
+        at->seen[at->n++] = slot.entry;
+}
+
+/* Decides what to visit from a position, and gathers it. */
+static void gather(scan_position from, stop *at)
+{
+    at->shard = root_word_shard(at->root_word, from.prefix);
+    at->word = shard_segment_word(at->shard, from.prefix);
+    at->n = 0;
+    segment *s = directory_segment(at->word);
+
+    if (!s)
+        return;
+    at->depth = at->shard->bits + directory_depth(at->word);
+    at->buckets = directory_buckets(at->word);
+    at->home = bucket_home(from.lo, at->buckets);
+    at->rest = (from.lo && at->depth != from.depth) || from.prefix << at->depth != 0; /* begins before it */
+    at->doubtful = at->rest || bucket_first_lo(at->home, at->buckets) != from.lo;
+    if (at->rest)
+        gather_all(s, at);
+    else
+        gather_home(s, at);
+}
+
+/* Gathers without a lock; false: something was published meanwhile. */
+static bool gather_undisturbed(const map *m, scan_position from, stop *at)
+{
+    at->root_word = map_root_word(m);
+    map_shard *s = root_word_shard(at->root_word, from.prefix);
+    /* Pairs with shard_publish_end. */
+    uint32_t sequence = atomic_load_explicit(&s->sequence, memory_order_acquire);
+
+    if (sequence & 1)
+        return false;
+    gather(from, at);
+    /* What was gathered was read by acquire loads, so this comes after it. */
+    return atomic_load_explicit(&s->sequence, memory_order_acquire) == sequence &&
+           map_undisturbed(m, at->root_word, s);
+}
+
+static void gather_locked(const map *m, scan_position from, stop *at)
+{
+    map_shard *s = map_lock((map *)m, from.prefix);
+
+    at->root_word = map_root_word(m);
+    gather(from, at);
+    map_unlock(s);
+}
+
+/* ---- visiting ---- */
+
+static void visit_chain(const map *m, const stop *at, scan_position from, map_visit_fn *visit, void *arg)
+{
+    segment *s = directory_segment(at->word);
     segment_cursor cursor = { .bucket = s->buckets };
     segment_slot slot;
 
     while (segment_walk(s, &cursor, &slot)) {
         uint8_t lo = (uint8_t)domain_hash(m->domain, entry_key(slot.entry));
 
-        if (bucket_home(lo, buckets) == home)
+        if ((at->rest || bucket_home(lo, at->buckets) == at->home) && !was_visited(m, from, slot.entry))
             visit(arg, slot.entry);
     }
 }
 
-/* The place after this home bucket. */
-static uint64_t step_on(scan_position at, unsigned depth, unsigned buckets, unsigned home)
+/* The place after what was visited. */
+static uint64_t step_on(scan_position from, const stop *at)
 {
-    scan_position next = { at.prefix, depth, home + 1 < buckets ? bucket_first_lo(home + 1, buckets) : 256 };
+    scan_position next = { next_prefix(from.prefix, at->depth), 0, 0 };
 
-    if (next.lo > 255) {
-        next.prefix = next_prefix(at.prefix, depth);
-        next.depth = next.lo = 0;
-        if (next.prefix == 0)
-            return 0;
-    }
+    if (!at->rest && at->home + 1 < at->buckets)
+        next = (scan_position){ from.prefix, at->depth, bucket_first_lo(at->home + 1, at->buckets) };
+    else if (next.prefix == 0)
+        return 0;
+    else if (at->rest && from.lo && same_prefix(next.prefix, from.prefix, from.depth))
+        next = (scan_position){ next.prefix, from.depth, from.lo }; /* the next part of what has split */
     return cursor_of(next);
 }
 
 uint64_t map_scan(const map *m, uint64_t cursor, map_visit_fn *visit, void *arg)
 {
-    const entry *seen[VISIT_MAX];
-    scan_position at = position_of(cursor);
+    scan_position from = position_of(cursor);
+    int tries = 0;
+    stop at;
 
-    for (;;) {
-        uint64_t root_word = map_root_word(m);
-        map_shard *s = root_word_shard(root_word, at.prefix);
-        uint64_t word = shard_segment_word(s, at.prefix);
-        unsigned depth = s->bits + directory_depth(word);
+    while (tries < TRIES && !gather_undisturbed(m, from, &at))
+        tries++;
+    if (tries == TRIES)
+        gather_locked(m, from, &at);
+    if (!directory_segment(at.word)) { /* an empty shard */
+        uint64_t next = next_prefix(from.prefix, at.shard->bits);
 
-        unsigned lo = depth < at.depth ? 0 : at.lo;
-        unsigned buckets = directory_buckets(word), home = bucket_home((uint8_t)lo, buckets);
-        segment *seg = directory_segment(word);
-        unsigned n = seg ? gather_home(seg, buckets, home, seen) : 0;
-
-        if (!map_undisturbed(m, root_word, s) && !shard_is_held(s, holding_thread(m->domain))) {
-            map_wait(m, at.prefix);
-            continue;
-        }
-        if (!seg) { /* an empty shard */
-            uint64_t next = next_prefix(at.prefix, s->bits);
-
-            return next ? cursor_of((scan_position){ next, 0, 0 }) : 0;
-        }
-        for (unsigned i = 0; i < n; i++)
-            visit(arg, seen[i]);
-        if (word & DIRECTORY_CHAIN)
-            visit_chain(m, seg, buckets, home, visit, arg);
-        return step_on(at, depth, buckets, home);
+        return next ? cursor_of((scan_position){ next, 0, 0 }) : 0;
     }
+    for (unsigned i = 0; i < at.n; i++)
+        if (!at.doubtful || !was_visited(m, from, at.seen[i]))
+            visit(arg, at.seen[i]);
+    if (at.word & DIRECTORY_CHAIN)
+        visit_chain(m, &at, from, visit, arg);
+    return step_on(from, &at);
 }
 
 /* ---- a random entry ---- */

@@ -1,4 +1,4 @@
-/* scan_fuzz.c - whatever is added and removed meanwhile, SCAN sees every key that stays.
+/* scan_fuzz.c - whatever is added and removed meanwhile, SCAN sees every key that stays, and none twice.
  *
  * Input: a program of two-byte instructions. The lowest two bits of the first byte say what is done, the rest of
  * it and the second byte to which keys:
@@ -60,7 +60,7 @@ static void see(void *arg, kv_slice name, kv_slice value, const kv_meta *meta)
     memcpy(text, name.data, name.len);
     text[name.len] = 0;
     must(sscanf(text, "key:%d", &key) == 1 && key >= 0 && key < keys_max);
-    must(w->present[key]);
+    must(w->present[key] && !w->seen[key]);
     w->seen[key] = true;
 }
 

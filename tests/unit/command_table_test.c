@@ -35,7 +35,7 @@ static const kv_command *resolve(struct catcher *c, int argc, const char *const 
 
     for (int i = 0; i < argc; i++)
         argv[i] = kv_str(words[i]);
-    *c = (struct catcher){ .reply = { &catcher_ops, 2 } };
+    *c = (struct catcher){ .reply = { .ops = &catcher_ops, .protocol = 2 } };
     return kv_command_resolve(argc, argv, &c->reply);
 }
 

@@ -248,8 +248,8 @@ KV_API int kv_store_get_many(kv_store *store, size_t n, const kv_slice keys[], k
 typedef void kv_scan_fn(void *arg, kv_slice key, kv_slice value, const kv_meta *meta);
 
 /* Visits some of the keys and returns the cursor to go on with; begins and ends with 0. A key that is
- * present from the first call to the last is seen at least once, whatever happens meanwhile; a key may
- * be seen twice. About count keys are visited per call. No state is kept between calls. */
+ * present from the first call to the last is seen once, whatever happens meanwhile; no key is seen
+ * twice. About count keys are visited per call. No state is kept between calls. */
 KV_API uint64_t kv_store_scan(kv_store *store, uint64_t cursor, size_t count, kv_scan_fn *visit, void *arg,
                               int64_t now_ms) KV_EXCLUDES(kv_shard_held);
 
