@@ -145,7 +145,7 @@ kvc_status kvc_command(kvc_client *client, size_t argc, const kvc_slice *argv, k
 kvc_status kvc_command_strings(kvc_client *client, const char *const *argv, kvc_reply **ret_reply,
                                kvc_error *error)
 {
-    kvc_slice few[16], *slices = few;
+    kvc_slice few[16] = { { NULL, 0 } }, *slices = few;
     size_t argc = 0;
     kvc_status status;
 

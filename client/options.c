@@ -32,21 +32,22 @@ enum {
     X(tls_ciphersuites)
 
 /* What 0 stands for. */
-#define DEFAULTS(X)                     \
-    X(port, 6379)                       \
-    X(connect_timeout_ms, 5000)         \
-    X(command_timeout_ms, 5000)         \
-    X(keepalive_s, 60)                  \
-    X(pool_max, 8)                      \
-    X(pool_wait_ms, 5000)               \
-    X(idle_close_s, 300)                \
-    X(backoff_min_ms, 50)               \
-    X(backoff_max_ms, 5000)             \
-    X(max_retries, 3)                   \
-    X(max_redirects, 5)                 \
-    X(max_reply_bytes, (size_t)1 << 30) \
-    X(max_reply_depth, 32)              \
-    X(max_reply_elements, (size_t)16 << 20)
+#define DEFAULTS(X)                         \
+    X(port, 6379)                           \
+    X(connect_timeout_ms, 5000)             \
+    X(command_timeout_ms, 5000)             \
+    X(keepalive_s, 60)                      \
+    X(pool_max, 8)                          \
+    X(pool_wait_ms, 5000)                   \
+    X(idle_close_s, 300)                    \
+    X(backoff_min_ms, 50)                   \
+    X(backoff_max_ms, 5000)                 \
+    X(max_retries, 3)                       \
+    X(max_redirects, 5)                     \
+    X(max_reply_bytes, (size_t)1 << 30)     \
+    X(max_reply_depth, 32)                  \
+    X(max_reply_elements, (size_t)16 << 20) \
+    X(async_queue_bytes, (size_t)64 << 20)
 
 static void fill_in(kvc_options *options)
 {
@@ -84,6 +85,8 @@ static kvc_status check(const kvc_options *options, kvc_error *error)
     if (options->protocol != 0 && options->protocol != 2 && options->protocol != 3)
         return kvc_fail(error, KVC_EARG, "protocol is %d; expected 0 (whichever there is), 2 or 3",
                         options->protocol);
+    if (options->cluster && options->unix_path)
+        return kvc_fail(error, KVC_EARG, "cluster goes with host and port, not with a unix socket");
     if (options->client_name && !is_printable_word(options->client_name))
         return kvc_fail(error, KVC_EARG,
                         "client_name is \"%s\"; expected printable characters without spaces",

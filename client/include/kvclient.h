@@ -89,7 +89,8 @@ static inline kvc_slice kvc_str(const char *text)
     X(KVC_ETYPE, -13, "the reply has another type than expected")                  \
     X(KVC_ESTATE, -14, "not possible in this state")                               \
     X(KVC_EREDIRECT, -15, "too many redirections")                                 \
-    X(KVC_ENOTSUP, -16, "not supported by this build or this transport")
+    X(KVC_ENOTSUP, -16, "not supported by this build or this transport")           \
+    X(KVC_EFULL, -17, "too much is waiting to be answered")
 
 typedef enum kvc_status {
 #define KVC_STATUS_ENUM(name, number, text) name = number,
@@ -186,6 +187,7 @@ typedef struct kvc_options {
     size_t max_reply_bytes;    /* 1 GiB: of one reply, nested ones included */
     uint32_t max_reply_depth;  /* 32 (hiredis 0.14 itself stops at 7) */
     size_t max_reply_elements; /* 16 Mi in one reply */
+    size_t async_queue_bytes;  /* 64 MiB: of requests that kvc_async holds until they are answered */
 
     bool tls;
     bool tls_insecure; /* do not verify the server's certificate */
@@ -413,24 +415,28 @@ KVC_API void kvc_subscription_free(kvc_subscription *subscription);
 /* ---- asynchronous calls ----------------------------------------------------------------- */
 
 /* On the caller's libevent loop and only on its thread. One connection, which reconnects by itself; commands sent meanwhile wait
- * for it until their deadline. With kvc_options.cluster, redirections are followed. */
+ * for it until their deadline. Subscriptions have a second one. With kvc_options.cluster there is one to each node
+ * that is needed, and redirections are followed; then the order of commands is kept for a key as long as its slot
+ * does not move. */
 struct event_base;
 typedef struct kvc_async kvc_async;
 
-/* Called exactly once for each command that was accepted, never from within kvc_async_command: with the reply (yours; NULL
- * unless KVC_OK, KVC_NIL) or with error. It may issue further commands, and may call kvc_async_close. */
+/* Called exactly once for each command that was accepted, never from within kvc_async_command: with KVC_OK and the reply (yours; of
+ * type NIL for a null), or with another status, no reply, and error. It may issue further commands, and may call
+ * kvc_async_close. */
 typedef void kvc_async_fn(kvc_async *async, kvc_status status, kvc_reply *reply, const kvc_error *error,
                           void *arg);
-/* A push, a message or a change of state; message lives during the call. */
+/* An event of what was subscribed to (see kvc_event); message lives during the call. */
 typedef void kvc_async_message_fn(kvc_async *async, const kvc_message *message, void *arg);
 
 /* Returns at once; the connection is made by the loop. */
 KVC_API kvc_status kvc_async_open(struct event_base *base, const kvc_options *options, kvc_async **ret_async,
                                   kvc_error *error);
-/* timeout_ms 0: the command timeout. KVC_EARG, KVC_ENOMEM, KVC_ESTATE (closing): not accepted, fn is not called. */
+/* timeout_ms 0: the command timeout; UINT32_MAX: none. Not accepted, and fn (which may be NULL) is not called: KVC_EARG, KVC_ENOMEM,
+ * KVC_EFULL (async_queue_bytes: wait for answers), KVC_ESTATE (closing, or a command that changes the connection, see kvc_command). */
 KVC_API kvc_status kvc_async_command(kvc_async *async, size_t argc, const kvc_slice *argv,
                                      uint32_t timeout_ms, kvc_async_fn *fn, void *arg);
-/* Where messages go; then SUBSCRIBE and its kin may be sent as kvc_async_subscribe. They are subscribed again after a reconnect. */
+/* Where messages go; without it, kvc_async_subscribe answers KVC_ESTATE. What is subscribed is subscribed again after a reconnect. */
 KVC_API void kvc_async_on_message(kvc_async *async, kvc_async_message_fn *fn, void *arg);
 KVC_API kvc_status kvc_async_subscribe(kvc_async *async, kvc_channel_kind kind, kvc_slice channel);
 KVC_API kvc_status kvc_async_unsubscribe(kvc_async *async, kvc_channel_kind kind, kvc_slice channel);

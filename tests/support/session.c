@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "module_door.h"
 #include "process.h"
 #include "server.h"
 
@@ -22,8 +21,7 @@ enum { args_max = 64 };
 
 static struct {
     const char *name;
-    server *server;        /* kvserver, redis, module */
-    bool module;           /* redis-server with the module, and the conversation is with one key of it */
+    server *server;        /* kvserver, redis */
     process_door *process; /* process */
     int64_t now_ms;        /* process: where time stands still */
 } door;
@@ -77,19 +75,6 @@ static bool open_server(const char *name, int argc, char **argv)
     return true;
 }
 
-static bool open_module(void)
-{
-    const char *file = module_door_file();
-
-    if (!file) {
-        fprintf(stderr, "the module was not built, or cannot be loaded\n");
-        return false;
-    }
-    door.module = true;
-    return open_server("redis-server", 4,
-                       (char *[]){ NULL, NULL, (char *)"--loadmodule", (char *)(uintptr_t)file, NULL });
-}
-
 bool session_open_door(int argc, char **argv)
 {
     door.name = argc > 1 ? argv[1] : "process";
@@ -99,9 +84,7 @@ bool session_open_door(int argc, char **argv)
         return open_server("redis-server", argc, argv);
     if (strcmp(door.name, "kvserver") == 0)
         return open_server("kvserver", argc, argv);
-    if (strcmp(door.name, "module") == 0)
-        return open_module();
-    fprintf(stderr, "usage: %s process | kvserver [option ...] | redis [option ...] | module\n", argv[0]);
+    fprintf(stderr, "usage: %s process | kvserver [option ...] | redis [option ...]\n", argv[0]);
     exit(2);
 }
 
@@ -124,7 +107,7 @@ void not_in_redis(session *s, const char *reason)
 
 void needs_server(session *s)
 {
-    if (!s->conn || door.module)
+    if (!s->conn)
         skip();
 }
 
@@ -245,16 +228,8 @@ static void fail_at(place at, size_t argc, const kv_slice argv[], const char *wa
 
 static reply *ask_at(session *s, place at, size_t argc, const kv_slice argv[])
 {
-    reply *r = NULL;
+    reply *r = s->conn ? conn_ask(s->conn, argc, argv) : process_ask(s->client, argc, argv, door.now_ms);
 
-    if (door.module) {
-        if (!module_door_ask(s->conn, argc, argv, &r)) {
-            print_message("not at this door: %.*s\n", (int)argv[0].len, argv[0].data);
-            skip();
-        }
-    } else {
-        r = s->conn ? conn_ask(s->conn, argc, argv) : process_ask(s->client, argc, argv, door.now_ms);
-    }
     if (!r)
         fail_at(at, argc, argv, "a reply", s->conn ? conn_trouble(s->conn) : "none");
     return r;
