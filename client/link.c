@@ -131,9 +131,9 @@ const kvc_reply *kvc_link_hello(const kvc_link *link)
 bool kvc_link_dirty(const kvc_link *link)
 {
     return link->state != LINK_READY || link->pending || kvc_buffer_slice(&link->out).len ||
-           link->db != link->options->db || link->channels || link->shard_channels || link->in_multi ||
-           link->watching || link->monitoring || link->reply_off || link->reply_skip || link->asking ||
-           link->changed;
+           !kvc_reader_idle(link->reader) || link->db != link->options->db || link->channels ||
+           link->shard_channels || link->in_multi || link->watching || link->monitoring || link->reply_off ||
+           link->reply_skip || link->asking || link->changed;
 }
 
 /* ---- the queue of runs ---- */

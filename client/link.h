@@ -45,7 +45,7 @@ int kvc_link_protocol(const kvc_link *link);
 /* HELLO's reply, or NULL. Borrowed until the next begin. */
 const kvc_reply *kvc_link_hello(const kvc_link *link);
 /* Something of the session is not as the handshake left it (MULTI, WATCH, another database, subscriptions, CLIENT REPLY OFF,
- * MONITOR, ...), or replies are outstanding: not for the next user. */
+ * MONITOR, ...), or replies are outstanding, or more came than was asked for: not for the next user. */
 bool kvc_link_dirty(const kvc_link *link);
 
 /* ---- out -------------------------------------------------------------------------------- */

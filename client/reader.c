@@ -325,13 +325,19 @@ static kvc_status check_front(kvc_reader *reader, kvc_error *error)
                     "the server announced a string of %" PRId64 " bytes, which exceeds max_reply_bytes", len);
 }
 
+bool kvc_reader_idle(const kvc_reader *reader)
+{
+    const redisReader *hiredis = reader->hiredis;
+
+    return hiredis->pos == hiredis->len && hiredis->ridx <= 0 && unfinished_type(hiredis) < 0;
+}
+
 /* Gives back what one long reply made the buffer grow to. */
 static void shrink(kvc_reader *reader)
 {
     redisReader *fresh;
 
-    if (reader->peak <= idle_buffer_max || reader->hiredis->pos < reader->hiredis->len ||
-        reader->hiredis->ridx != -1)
+    if (reader->peak <= idle_buffer_max || !kvc_reader_idle(reader))
         return;
     fresh = hiredis_reader(reader);
     if (!fresh)

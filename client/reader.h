@@ -26,5 +26,7 @@ void kvc_reader_free(kvc_reader *reader);
 kvc_status kvc_reader_feed(kvc_reader *reader, const void *data, size_t len, kvc_error *error);
 /* KVC_OK: *ret_reply is yours. KVC_NIL: more bytes are needed. KVC_EPROTOCOL, KVC_ENOMEM. */
 kvc_status kvc_reader_next(kvc_reader *reader, kvc_reply **ret_reply, kvc_error *error);
+/* Every byte that was fed belongs to a reply that next handed out. */
+bool kvc_reader_idle(const kvc_reader *reader);
 
 #endif
