@@ -52,14 +52,15 @@ static void shard_empty(map_shard *s, remains *into)
     extra->deepest = 0;
 }
 
-static map_debris *debris_new(kv_domain *domain, size_t shards)
+map_debris *map_debris_new(const map *m)
 {
-    map_debris *debris = domain_alloc(domain, debris_size(shards), 8);
+    size_t shards = (size_t)1 << root_word_bits(map_root_word(m));
+    map_debris *debris = domain_alloc(m->domain, debris_size(shards), 8);
 
     if (!debris)
         return NULL;
     memset(debris, 0, debris_size(shards));
-    debris->domain = domain;
+    debris->domain = m->domain;
     debris->shards = shards;
     return debris;
 }
@@ -69,35 +70,18 @@ static void debris_delete(map_debris *debris)
     domain_free(debris->domain, debris, debris_size(debris->shards));
 }
 
-int map_clear(map *m, void (*under_lock)(void *arg), void *arg, map_debris **ret_debris)
+bool map_clear(map *m, map_debris *debris, void (*under_lock)(void *arg), void *arg)
 {
-    for (;;) {
-        size_t shards = (size_t)1 << root_word_bits(map_root_word(m)), entries = 0;
-        map_debris *debris = debris_new(m->domain, shards);
+    uint64_t word = map_lock_all(m);
+    root *r = root_of_word(word);
+    bool fits = root_shards(r) == debris->shards;
 
-        if (!debris)
-            return KV_ENOMEM;
-        uint64_t word = map_lock_all(m);
-        root *r = root_of_word(word);
-
-        if (root_shards(r) != shards) { /* the map has become many shards meanwhile */
-            map_unlock_all(word);
-            debris_delete(debris);
-            continue;
-        }
-        for (size_t i = 0; i < shards; i++) {
-            entries += atomic_load_explicit(&root_shard(r, i)->entries, memory_order_relaxed);
-            shard_empty(root_shard(r, i), &debris->remains[i]);
-        }
-        if (under_lock)
-            under_lock(arg);
-        map_unlock_all(word);
-        if (entries == 0)
-            while (map_debris_free(debris, SIZE_MAX))
-                ;
-        *ret_debris = entries ? debris : NULL;
-        return 0;
-    }
+    for (size_t i = 0; fits && i < debris->shards; i++)
+        shard_empty(root_shard(r, i), &debris->remains[i]);
+    if (fits && under_lock)
+        under_lock(arg);
+    map_unlock_all(word);
+    return fits;
 }
 
 /* What becomes of what is found in debris: it is retired, or freed at once when no reader can be left. */

@@ -134,13 +134,16 @@ typedef struct map_key {
 void map_lock_many(map_key keys[], size_t n, map_shard *scratch[]) KV_ACQUIRES(kv_shard_held);
 void map_unlock_many(map_key keys[], size_t n, map_shard *scratch[]) KV_RELEASES(kv_shard_held);
 
-/* Takes everything out of the map at one moment, all shards locked; readers see all or nothing. The debris is dismantled
- * and freed with map_debris_free. under_lock(arg) (may be NULL) runs while all shards are locked. Versions go on from where they
- * were. NULL ret_debris content: the map was empty. KV_ENOMEM. */
+/* Room for what a map will be emptied of; NULL: memory is out. */
 typedef struct map_debris map_debris;
-int map_clear(map *m, void (*under_lock)(void *arg), void *arg, map_debris **ret_debris)
+map_debris *map_debris_new(const map *m);
+/* Takes everything out of the map at one moment, all shards locked; readers see all or nothing. It becomes debris, which
+ * is dismantled with map_debris_free. under_lock(arg) (may be NULL) runs while all shards are locked. Versions go on
+ * from where they were. False: the map has another number of shards than when debris was made; nothing was done. */
+bool map_clear(map *m, map_debris *debris, void (*under_lock)(void *arg), void *arg)
     KV_EXCLUDES(kv_shard_held);
-/* Frees up to max_segments worth of it; returns whether anything is left. Callers need no epoch. */
+/* Frees up to max_segments worth of it (NULL is none) and, with the last of it, debris itself; returns whether anything
+ * is left. Callers need no epoch. */
 bool map_debris_free(map_debris *debris, size_t max_segments) KV_EXCLUDES(kv_shard_held);
 
 /* Exchanges the contents of two maps of one domain, as one atomic act, all shards of both locked. under_lock as above. */

@@ -117,8 +117,9 @@ int store_transfer_key(kv_store *from, store_key from_key, kv_store *to, store_k
 /* Removes everything at one moment; the memory is returned by the domain's helper, or before the call
  * returns when async is false or there is no helper. */
 int store_clear(kv_store *store, bool async) KV_EXCLUDES(kv_shard_held);
-/* Empties n stores of one domain one after the other, store by store as store_clear. */
-int store_clear_all(kv_store *stores[], size_t n, bool async) KV_EXCLUDES(kv_shard_held);
+/* Empties n > 0 stores of one domain as one act, which no reader sees in part. KV_ENOMEM: none of them. */
+int store_clear_all(kv_store *stores[], size_t n, bool async) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
 /* Exchanges the contents of two stores of one domain (SWAPDB). */
 void store_swap(kv_store *a, kv_store *b) KV_EXCLUDES(kv_shard_held);
 

@@ -441,7 +441,12 @@ static void write_and_clear(arena *a, uint64_t seed)
             put_pair(a, a->map, x, x + 1, i, true);
         }
         epoch_leave(a->domain);
-        if (map_clear(a->map, NULL, NULL, &debris))
+        debris = map_debris_new(a->map);
+        while (debris && !map_clear(a->map, debris, NULL, NULL)) {
+            map_debris_free(debris, SIZE_MAX);
+            debris = map_debris_new(a->map);
+        }
+        if (!debris)
             abort();
         while (map_debris_free(debris, 1))
             ;

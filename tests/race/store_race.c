@@ -294,6 +294,88 @@ static void a_value_is_never_torn(void **state)
     with_each_sharing(churns);
 }
 
+/* ---- emptying all stores is one act ---- */
+
+struct databases {
+    kv_store *stores[3];
+    _Atomic bool stop;
+    _Atomic unsigned violations, emptied;
+};
+
+static void *fill_and_clear_all(void *arg)
+{
+    struct databases *d = arg;
+    kv_domain *domain = kv_store_domain(d->stores[0]);
+
+    for (int i = 0; i < ROUNDS / 10; i++) {
+        char text[16];
+
+        snprintf(text, sizeof text, "%d", i);
+        for (int db = 0; db < 3; db++)
+            d->violations += kv_store_set(d->stores[db], KV_STR("k"), kv_str(text), NULL, NOW, NULL) != 0;
+        if (epoch_enter(domain) == 0)
+            d->violations += store_clear_all(d->stores, 3, i % 2) != 0;
+        epoch_leave(domain);
+    }
+    return NULL;
+}
+
+/* What k holds, or -1. */
+static int64_t number_in(kv_store *store)
+{
+    kv_bytes *value = kv_store_get(store, KV_STR("k"), NOW);
+    int64_t number = -1;
+
+    if (value && !decimal_parse(kv_bytes_slice(value), &number))
+        number = -2;
+    kv_bytes_unref(value);
+    return number;
+}
+
+/* Who finds the first store empty finds nothing in the others that was there before. */
+static void *look_at_all(void *arg)
+{
+    struct databases *d = arg;
+
+    while (!d->stop)
+        for (int db = 1; db < 3; db++) {
+            int64_t before = number_in(d->stores[db]), first = number_in(d->stores[0]);
+
+            if (first != -1 || before == -1)
+                continue;
+            d->violations += number_in(d->stores[db]) == before;
+            d->emptied++;
+        }
+    return NULL;
+}
+
+static void emptying_all_stores_is_one_act(void **state)
+{
+    kv_domain_options domain_options = { .helper = true };
+    kv_store_options options = { .domain = kv_domain_new(&domain_options) };
+    struct databases d = { .stop = false };
+    pthread_t writer, reader;
+
+    (void)state;
+    for (int db = 0; db < 3; db++) {
+        options.shards = db == 1 ? 16 : 0;
+        d.stores[db] = kv_store_new(&options);
+        assert_non_null(d.stores[db]);
+    }
+    assert_int_equal(pthread_create(&reader, NULL, look_at_all, &d), 0);
+    assert_int_equal(pthread_create(&writer, NULL, fill_and_clear_all, &d), 0);
+    pthread_join(writer, NULL);
+    d.stop = true;
+    pthread_join(reader, NULL);
+    assert_int_equal(d.violations, 0);
+    for (int db = 0; db < 3; db++) {
+        assert_int_equal(kv_store_count(d.stores[db]), 0);
+        store_check(d.stores[db]);
+        kv_store_unref(d.stores[db]);
+    }
+    kv_domain_unref(options.domain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +383,7 @@ int main(void)
         cmocka_unit_test(a_write_of_many_keys_is_seen_whole),
         cmocka_unit_test(compare_and_set_succeeds_once_per_version),
         cmocka_unit_test(a_value_is_never_torn),
+        cmocka_unit_test(emptying_all_stores_is_one_act),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
