@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT */
 #include "failure.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -92,6 +93,13 @@ kvc_status kvc_fail_errno(kvc_error *error, kvc_status status, int sys_errno, co
     snprintf(error->message + used, sizeof error->message - used, ": %s",
              strerror_r(sys_errno, reason, sizeof reason));
     return status;
+}
+
+kvc_status kvc_fail_io(kvc_error *error, int sys_errno, const char *doing)
+{
+    bool closed = sys_errno == ECONNRESET || sys_errno == EPIPE;
+
+    return kvc_fail_errno(error, closed ? KVC_ECLOSED : KVC_EIO, sys_errno, "%s", doing);
 }
 
 kvc_status kvc_fail_reply(kvc_error *error, kvc_status status, kvc_slice text)

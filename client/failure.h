@@ -18,6 +18,8 @@ kvc_status kvc_fail(kvc_error *error, kvc_status status, const char *format, ...
 /* The message ends with what sys_errno means. */
 kvc_status kvc_fail_errno(kvc_error *error, kvc_status status, int sys_errno, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* Of reading or writing a socket: KVC_ECLOSED when the other side reset or closed it, else KVC_EIO. */
+kvc_status kvc_fail_io(kvc_error *error, int sys_errno, const char *doing);
 /* An error reply of the server: its word and its text. */
 kvc_status kvc_fail_reply(kvc_error *error, kvc_status status, kvc_slice text);
 kvc_status kvc_fail_nomem(kvc_error *error);

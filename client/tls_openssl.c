@@ -282,7 +282,7 @@ static kvc_status outcome(kvc_tls_session *session, int result, short *ret_event
     }
     if (session->sys_errno) {
         ERR_clear_error();
-        return kvc_fail_errno(error, KVC_EIO, session->sys_errno, "%s", doing);
+        return kvc_fail_io(error, session->sys_errno, doing);
     }
     if (SSL_in_init(session->ssl) && !session->ended)
         return fail_handshake(session, error);

@@ -118,8 +118,7 @@ kvc_status kvc_transport_read(kvc_transport *transport, void *data, size_t size,
     if (n == 0)
         return kvc_fail(error, KVC_ECLOSED, "the server closed the connection");
     *ret_events = POLLIN;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? KVC_NIL
-                                                   : kvc_fail_errno(error, KVC_EIO, errno, "reading");
+    return errno == EAGAIN || errno == EWOULDBLOCK ? KVC_NIL : kvc_fail_io(error, errno, "reading");
 }
 
 kvc_status kvc_transport_write(kvc_transport *transport, const void *data, size_t len, size_t *ret_n,
@@ -138,8 +137,7 @@ kvc_status kvc_transport_write(kvc_transport *transport, const void *data, size_
         return KVC_OK;
     }
     *ret_events = POLLOUT;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? KVC_NIL
-                                                   : kvc_fail_errno(error, KVC_EIO, errno, "writing");
+    return errno == EAGAIN || errno == EWOULDBLOCK ? KVC_NIL : kvc_fail_io(error, errno, "writing");
 }
 
 bool kvc_transport_has_bytes(const kvc_transport *transport)

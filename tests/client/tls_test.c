@@ -1,0 +1,258 @@
+/* tls_test.c - TLS against redis-server, with certificates made here by the openssl program.
+ *
+ * Skipped (exit status 77) without TLS in the build, without redis-server or one that can TLS, or without openssl.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kvclient.h"
+#include "server.h"
+#include "show.h"
+
+enum { skipped = 77 };
+
+static char *directory;
+static server *running;
+static char port_text[16];
+static kvc_error error;
+
+static char *path(const char *name)
+{
+    static char paths[8][PATH_MAX];
+    static unsigned turn;
+    char *text = paths[turn++ % 8];
+
+    snprintf(text, PATH_MAX, "%s/%s", directory, name);
+    return text;
+}
+
+static bool openssl(const char *const argv[])
+{
+    char *output = NULL;
+    bool done = run_program(argv, directory, &output) == 0;
+
+    if (!done)
+        fprintf(stderr, "%s\n", output ? output : "openssl did not run");
+    free(output);
+    return done;
+}
+
+/* A key and a certificate that vouches for itself, for localhost and 127.0.0.1. */
+static bool make_certificate(const char *program, const char *key, const char *certificate)
+{
+    return openssl((const char *const[]){
+        program, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test",
+        "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate, NULL });
+}
+
+static void set_up(kvc_options *options)
+{
+    kvc_options_init(options);
+    options->port = atoi(port_text);
+    options->tls = true;
+    options->tls_ca_file = path("server.crt");
+    options->tls_cert_file = path("client.crt");
+    options->tls_key_file = path("client.key");
+}
+
+static kvc_client *open_client(const kvc_options *options)
+{
+    kvc_client *client;
+
+    if (kvc_open(options, &client, &error) != KVC_OK)
+        fail_msg("%s", error.message);
+    return client;
+}
+
+static void expect_refused(const kvc_options *options, kvc_status expected, const char *words)
+{
+    kvc_client *client;
+
+    assert_int_equal(kvc_open(options, &client, &error), expected);
+    assert_null(client);
+    if (!strstr(error.message, words))
+        fail_msg("\"%s\" does not say \"%s\"", error.message, words);
+}
+
+static void commands_go_through_tls(void **state)
+{
+    enum { size = 3 * 1000 * 1000 };
+    kvc_options options;
+    kvc_client *client;
+    char *value = malloc(size);
+    kvc_reply *reply;
+
+    (void)state;
+    assert_non_null(value);
+    memset(value, 'x', size);
+    set_up(&options);
+    for (int by_name = 0; by_name <= 1; by_name++) {
+        options.host = by_name ? "localhost" : "127.0.0.1";
+        client = open_client(&options);
+        assert_int_equal(kvc_set(client, kvc_str("big"), kvc_bytes(value, size), NULL, &error), KVC_OK);
+        assert_int_equal(kvc_get(client, kvc_str("big"), &reply, &error), KVC_OK);
+        assert_int_equal(kvc_reply_text(reply).len, size);
+        assert_memory_equal(kvc_reply_text(reply).data, value, size);
+        kvc_reply_free(reply);
+        kvc_close(client);
+    }
+    free(value);
+}
+
+static void a_long_pipeline_does_not_lock_up(void **state)
+{
+    enum { size = 32 * 1024, rounds = 200 };
+    static char value[size];
+    kvc_slice set[] = { kvc_str("SET"), kvc_str("k"), kvc_bytes(value, size) },
+              get[] = { kvc_str("GET"), kvc_str("k") };
+    kvc_options options;
+    kvc_client *client;
+    kvc_pipeline *pipeline;
+    kvc_reply *replies;
+
+    (void)state;
+    set_up(&options);
+    client = open_client(&options);
+    assert_int_equal(kvc_pipeline_new(client, KVC_PIPELINE, &pipeline, &error), KVC_OK);
+    for (int i = 0; i < rounds; i++) {
+        assert_int_equal(kvc_pipeline_add(pipeline, 3, set, &error), KVC_OK);
+        assert_int_equal(kvc_pipeline_add(pipeline, 2, get, &error), KVC_OK);
+    }
+    assert_int_equal(kvc_pipeline_run(pipeline, &replies, &error), KVC_OK);
+    assert_int_equal(kvc_reply_count(replies), 2 * rounds);
+    assert_int_equal(kvc_reply_text(kvc_reply_at(replies, 2 * rounds - 1)).len, size);
+    kvc_reply_free(replies);
+    kvc_pipeline_free(pipeline);
+    kvc_close(client);
+}
+
+static void the_server_must_be_who_it_says(void **state)
+{
+    kvc_options options;
+
+    (void)state;
+    set_up(&options);
+    options.tls_ca_file = path("client.crt"); /* not the one that vouches for the server */
+    expect_refused(&options, KVC_ETLS, "certificate");
+    options.tls_insecure = true;
+    kvc_close(open_client(&options));
+    set_up(&options);
+    options.tls_sni = "example.org";
+    expect_refused(&options, KVC_ETLS, "certificate");
+    options.tls_sni = "localhost";
+    kvc_close(open_client(&options));
+}
+
+static void the_client_must_show_its_certificate(void **state)
+{
+    kvc_options options;
+    kvc_client *client;
+    kvc_status status;
+
+    (void)state;
+    set_up(&options);
+    options.tls_cert_file = options.tls_key_file = NULL;
+    status = kvc_open(&options, &client, &error); /* with TLS 1.3 the refusal comes with the first read */
+    assert_true(status == KVC_ETLS || status == KVC_ECLOSED);
+    assert_null(client);
+}
+
+static void a_file_that_is_wrong_is_named(void **state)
+{
+    kvc_options options;
+
+    (void)state;
+    set_up(&options);
+    options.tls_ca_file = "/nonexistent/ca.crt";
+    expect_refused(&options, KVC_ETLS, "tls_ca_file /nonexistent/ca.crt");
+    set_up(&options);
+    options.tls_cert_file = path("server.key");
+    expect_refused(&options, KVC_ETLS, "tls_cert_file");
+    set_up(&options);
+    options.tls_key_file = path("server.key");
+    expect_refused(&options, KVC_ETLS, "tls_key_file");
+    set_up(&options);
+    options.tls_ciphers = "NONE-SUCH";
+    expect_refused(&options, KVC_ETLS, "tls_ciphers NONE-SUCH");
+}
+
+static void one_side_without_tls_gets_an_error(void **state)
+{
+    kvc_options options;
+
+    (void)state;
+    set_up(&options);
+    options.tls = false;
+    options.tls_cert_file = options.tls_key_file = options.tls_ca_file = NULL;
+    options.connect_timeout_ms = 2000;
+    expect_refused(&options, KVC_ECLOSED, port_text);
+    set_up(&options);
+    options.port = server_port(running); /* the one without TLS */
+    options.connect_timeout_ms = 2000;
+    expect_refused(&options, KVC_ETLS, "handshake");
+}
+
+static void a_uri_says_tls(void **state)
+{
+    kvc_options options;
+    kvc_client *client;
+    char uri[64];
+    char *memory;
+
+    (void)state;
+    set_up(&options);
+    options.tls = false;
+    snprintf(uri, sizeof uri, "rediss://localhost:%s", port_text);
+    assert_int_equal(kvc_options_parse_uri(&options, uri, &memory, &error), KVC_OK);
+    client = open_client(&options);
+    assert_int_equal(kvc_ping(client, &error), KVC_OK);
+    kvc_close(client);
+    free(memory);
+}
+
+/* The server, or NULL; *ret_skip says why it is not to be expected. */
+static server *start(const char *program)
+{
+    snprintf(port_text, sizeof port_text, "%d", free_port());
+    return server_start_tcp(
+        program, (const char *const[]){ "--tls-port", port_text, "--tls-cert-file", path("server.crt"),
+                                        "--tls-key-file", path("server.key"), "--tls-ca-cert-file",
+                                        path("client.crt"), "--tls-auth-clients", "yes", NULL });
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(commands_go_through_tls),
+        cmocka_unit_test(a_long_pipeline_does_not_lock_up),
+        cmocka_unit_test(the_server_must_be_who_it_says),
+        cmocka_unit_test(the_client_must_show_its_certificate),
+        cmocka_unit_test(a_file_that_is_wrong_is_named),
+        cmocka_unit_test(one_side_without_tls_gets_an_error),
+        cmocka_unit_test(a_uri_says_tls),
+    };
+    const char *redis = server_program("redis-server"), *program = server_program("openssl");
+    int result = 1;
+
+    if (!kvc_build_info()->tls || !redis || !program)
+        return skipped;
+    directory = new_directory();
+    if (make_certificate(program, path("server.key"), path("server.crt")) &&
+        make_certificate(program, path("client.key"), path("client.crt")))
+        running = start(redis);
+    if (running) {
+        result = cmocka_run_group_tests(tests, NULL, NULL);
+        if (!server_stop(running))
+            result = 1;
+    }
+    remove_directory(directory);
+    return result;
+}
