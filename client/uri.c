@@ -125,7 +125,7 @@ static kvc_status parse_host(kvc_options *options, char *text, kvc_error *error)
 {
     char *host = text, *port = NULL, *end;
     kvc_status status;
-    long value;
+    long value = 0;
 
     if (*text == '[') {
         end = strchr(text, ']');
