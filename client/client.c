@@ -42,6 +42,18 @@ static kvc_status server_lease(kvc_client *client, const kvc_slice *key, uint32_
     return kvc_pool_take(pool_of(client), wait_ms, ret_connection, error);
 }
 
+static kvc_status server_settings(kvc_client *client, const kvc_options **ret_options, kvc_tls **ret_tls,
+                                  kvc_error *error)
+{
+    server_client *server = (server_client *)client;
+
+    if (kvc_pool_inherited(server->pool))
+        return kvc_fail(error, KVC_ESTATE, "this process is a fork of the one that opened the client");
+    *ret_options = server->options;
+    *ret_tls = server->tls;
+    return KVC_OK;
+}
+
 static void server_close(kvc_client *client)
 {
     server_client *server = (server_client *)client;
@@ -53,7 +65,11 @@ static void server_close(kvc_client *client)
 }
 
 static const kvc_client_ops server_ops = {
-    .call = server_call, .run = server_run, .lease = server_lease, .close = server_close
+    .call = server_call,
+    .run = server_run,
+    .lease = server_lease,
+    .settings = server_settings,
+    .close = server_close,
 };
 
 kvc_status kvc_open(const kvc_options *options, kvc_client **ret_client, kvc_error *error)

@@ -56,6 +56,7 @@ struct kvc_feed {
     bool reconnecting;     /* it was; RECONNECTED is to come */
 
     unsigned failures; /* attempts since the last session */
+    kvc_error failure; /* of the last one */
     int64_t retry_ms;  /* DOWN */
     uint64_t seed;
     int64_t heard_ms, pinged_ms; /* UP; pinged_ms 0: no PING is on its way */
@@ -123,6 +124,11 @@ void kvc_feed_free(kvc_feed *feed)
 bool kvc_feed_is_up(const kvc_feed *feed)
 {
     return feed->state == FEED_UP;
+}
+
+const kvc_error *kvc_feed_failure(const kvc_feed *feed)
+{
+    return &feed->failure;
 }
 
 size_t kvc_feed_count(const kvc_feed *feed)
@@ -255,6 +261,7 @@ static void go_down(kvc_feed *feed, int64_t now_ms, const kvc_error *failure)
     const kvc_options *options = feed->options;
 
     log_failure(feed, failure);
+    feed->failure = *failure;
     if (feed->state == FEED_UP) {
         tell_state(feed, false);
         if (!feed->reconnecting)
@@ -274,6 +281,7 @@ static kvc_status come_up(kvc_feed *feed, int64_t now_ms, kvc_error *error)
 {
     feed->state = FEED_UP;
     feed->failures = 0;
+    feed->failure = (kvc_error){ .status = KVC_OK };
     feed->heard_ms = now_ms;
     feed->pinged_ms = 0;
     tell_state(feed, true);
@@ -374,10 +382,10 @@ static kvc_status take_confirmation(kvc_feed *feed, const kvc_message *message, 
 }
 
 /* A command of ours was refused. */
-static kvc_status take_refusal(kvc_feed *feed, kvc_error *error)
+static kvc_status take_refusal(kvc_feed *feed, int64_t now_ms, kvc_error *error)
 {
     request *r = STAILQ_FIRST(&feed->asked);
-    kvc_status status;
+    kvc_error later;
 
     if (!r)
         return KVC_NIL; /* an answer to PING */
@@ -386,17 +394,23 @@ static kvc_status take_refusal(kvc_feed *feed, kvc_error *error)
     feed->redirect = kvc_redirect_of(feed->reply);
     if (r->unsubscribe)
         return KVC_NIL;
+    if (feed->options->cluster && feed->redirect.kind > KVC_REDIRECT_MOVED) {
+        kvc_fail_reply(&later, KVC_EREPLY, kvc_reply_text(feed->reply));
+        go_down(feed, now_ms,
+                &later); /* the cluster is in a change: again, with a new connection, in a while */
+        return KVC_NIL;
+    }
     kvc_channel_set_remove(&feed->wanted, r->kind, request_name(r));
-    if (feed->options->cluster && feed->redirect.kind != KVC_REDIRECT_NONE)
+    if (feed->options->cluster && feed->redirect.kind == KVC_REDIRECT_MOVED)
         return kvc_fail(error, KVC_EREDIRECT, "a shard channel is served elsewhere");
-    status = kvc_fail_reply(error, KVC_EREPLY, kvc_reply_text(feed->reply));
-    return status;
+    return kvc_fail_reply(error, KVC_EREPLY, kvc_reply_text(feed->reply));
 }
 
-static kvc_status take_reply(kvc_feed *feed, kvc_link_kind kind, kvc_message *ret_message, kvc_error *error)
+static kvc_status take_reply(kvc_feed *feed, kvc_link_kind kind, int64_t now_ms, kvc_message *ret_message,
+                             kvc_error *error)
 {
     if (kind == KVC_LINK_REPLY)
-        return kvc_reply_type(feed->reply) == KVC_TYPE_ERROR ? take_refusal(feed, error) : KVC_NIL;
+        return kvc_reply_type(feed->reply) == KVC_TYPE_ERROR ? take_refusal(feed, now_ms, error) : KVC_NIL;
     if (!kvc_message_read(feed->reply, ret_message))
         return KVC_NIL; /* another kind of push */
     return ret_message->event == KVC_EVENT_MESSAGE ? KVC_OK : take_confirmation(feed, ret_message, error);
@@ -463,7 +477,7 @@ static kvc_status read_step(kvc_feed *feed, int64_t now_ms, kvc_message *ret_mes
     *ret_again = true;
     status = kvc_link_next(kvc_session_link(feed->session), &kind, &feed->reply, &failure);
     if (status == KVC_OK) {
-        status = take_reply(feed, kind, ret_message, error);
+        status = take_reply(feed, kind, now_ms, ret_message, error);
         *ret_again = status == KVC_NIL;
         return status;
     }

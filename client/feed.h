@@ -41,6 +41,8 @@ kvc_slice kvc_feed_moved(const kvc_feed *feed, kvc_redirect *ret_redirect);
 
 /* It has a connection with a session on it. */
 bool kvc_feed_is_up(const kvc_feed *feed);
+/* Why the last connection ended or was not made; status KVC_OK: it is up, or was not tried. */
+const kvc_error *kvc_feed_failure(const kvc_feed *feed);
 /* Channels and patterns that it is to hear. */
 size_t kvc_feed_count(const kvc_feed *feed);
 
