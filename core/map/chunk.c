@@ -10,7 +10,9 @@
  *
  * Small domains stay small: they begin with a chunk of 64 KiB, and ask for huge pages only from the fifth
  * big chunk on. Memory comes from mmap when the domain has no allocator of its own, because aligned_alloc
- * would take twice the address space for each. SPDX-License-Identifier: MIT */
+ * would take twice the address space for each. An allocator of a stranger's pays for alignment, so
+ * there all chunks are small.
+ * SPDX-License-Identifier: MIT */
 #include "chunk.h"
 
 #include <sys/mman.h>
@@ -92,11 +94,11 @@ static paging paging_of(const kv_domain *domain)
 
 void *chunk_acquire(kv_domain *domain, size_t size)
 {
-    void *memory = size == CHUNK_BIG ? take_ready(domain) : NULL;
+    void *memory = size != CHUNK_SMALL ? take_ready(domain) : NULL;
 
     if (!memory)
         memory = chunk_new(domain, size, paging_of(domain));
-    if (memory && size == CHUNK_BIG) {
+    if (memory && size != CHUNK_SMALL) {
         atomic_fetch_add_explicit(&domain->big_chunks, 1, memory_order_relaxed);
         if (domain->helper && chunk_wanted(domain))
             helper_wake(domain);
@@ -106,7 +108,7 @@ void *chunk_acquire(kv_domain *domain, size_t size)
 
 void chunk_release(kv_domain *domain, void *memory, size_t size)
 {
-    if (size == CHUNK_BIG)
+    if (size != CHUNK_SMALL)
         atomic_fetch_sub_explicit(&domain->big_chunks, 1, memory_order_relaxed);
     chunk_delete(domain, memory, size);
 }
@@ -136,11 +138,11 @@ static void touch(char *memory, size_t size)
 
 void chunk_prepare(kv_domain *domain)
 {
-    void *memory = chunk_new(domain, CHUNK_BIG, HUGE_PAGE);
+    void *memory = chunk_new(domain, domain->chunk_bytes, HUGE_PAGE);
 
     if (!memory)
         return;
-    touch(memory, CHUNK_BIG);
+    touch(memory, domain->chunk_bytes);
     lock_acquire(&domain->ready_lock);
     bool room = domain->ready_count < READY_CHUNKS;
 
@@ -148,7 +150,7 @@ void chunk_prepare(kv_domain *domain)
         domain->ready[domain->ready_count++] = memory;
     lock_release(&domain->ready_lock);
     if (!room)
-        chunk_delete(domain, memory, CHUNK_BIG);
+        chunk_delete(domain, memory, domain->chunk_bytes);
 }
 
 bool chunk_ready(kv_domain *domain)
@@ -164,7 +166,7 @@ void chunk_give_back(kv_domain *domain)
     void *memory = take_ready(domain);
 
     if (memory)
-        chunk_delete(domain, memory, CHUNK_BIG);
+        chunk_delete(domain, memory, domain->chunk_bytes);
 }
 
 void chunk_done(kv_domain *domain)

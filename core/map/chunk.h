@@ -6,9 +6,9 @@
 #include "domain.h"
 
 #define CHUNK_SMALL ((size_t)64 << 10) /* what a small domain begins with */
-#define CHUNK_BIG   ((size_t)2 << 20)  /* a huge page */
+#define CHUNK_BIG   ((size_t)2 << 20)  /* a huge page: what it goes on with, see domain->chunk_bytes */
 
-/* Memory of one of the two sizes, aligned to its size; its content is undefined. NULL: memory is out. */
+/* Memory of CHUNK_SMALL or domain->chunk_bytes, aligned to its size; its content is undefined. NULL: memory is out. */
 void *chunk_acquire(kv_domain *domain, size_t size_bytes);
 void chunk_release(kv_domain *domain, void *memory, size_t size_bytes);
 

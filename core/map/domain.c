@@ -59,6 +59,7 @@ kv_domain *kv_domain_new(const kv_domain_options *options)
     memset(domain, 0, sizeof *domain);
     domain->account = account_new(allocator, sizeof *domain);
     domain->default_allocator = !options->allocator;
+    domain->chunk_bytes = domain->default_allocator ? CHUNK_BIG : CHUNK_SMALL;
     domain->siphash = options->siphash;
     atomic_init(&domain->references, 1);
     if (!domain->account)
@@ -113,6 +114,17 @@ void domain_free(kv_domain *domain, void *memory, size_t size_bytes)
 account *domain_account(kv_domain *domain)
 {
     return domain->account;
+}
+
+void domain_trim(kv_domain *domain)
+{
+    domain_thread *t = domain_thread_self(domain);
+
+    epoch_reclaim(domain);
+    if (t)
+        slab_return_magazines(t);
+    slab_trim(domain);
+    span_trim(domain);
 }
 
 void domain_read_memory(kv_domain *domain, domain_memory *ret_memory)

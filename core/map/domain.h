@@ -74,6 +74,10 @@ void domain_free(kv_domain *domain, void *memory, size_t size_bytes);
 /* The domain's account, for what may outlive the domain: kv_bytes. */
 account *domain_account(kv_domain *domain);
 
+/* Frees what can be freed, and gives back what this thread keeps for its next blocks: after much was freed that
+ * will not be needed again soon. */
+void domain_trim(kv_domain *domain) KV_EXCLUDES(kv_shard_held);
+
 /* Bytes had from the allocator and not given back, and the part of them handed out as blocks. */
 typedef struct domain_memory {
     size_t allocated_bytes;

@@ -21,6 +21,8 @@ struct kv_domain {
     _Atomic uint64_t epoch; /* read by every thread that enters: a line of its own, nearly */
     account *account;       /* all of the domain's memory comes from it */
     bool default_allocator;
+    size_t
+        chunk_bytes; /* of all chunks but the first: CHUNK_BIG, or CHUNK_SMALL from an allocator of its own */
     bool siphash;
     bool membarrier; /* the kernel fences readers for us */
     _Atomic uint32_t references;
@@ -52,6 +54,8 @@ void epoch_done(kv_domain *domain);
 /* slab.c */
 void slab_done(kv_domain *domain);
 void slab_return_magazines(struct domain_thread *t);
+/* Gives back the empty chunks that are kept for later. */
+void slab_trim(kv_domain *domain);
 /* helper.c */
 int helper_start(kv_domain *domain);
 void helper_stop(kv_domain *domain);

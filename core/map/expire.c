@@ -159,3 +159,13 @@ size_t map_expire(map *m, uint64_t *position, int64_t now_ms, size_t max_segment
     epoch_reclaim(m->domain);
     return w.removed;
 }
+
+int64_t map_next_deadline(const map *m)
+{
+    root *r = root_of_word(map_root_word(m));
+    int64_t next_ms = KV_FOREVER;
+
+    for (size_t i = 0; i < root_shards(r); i++)
+        next_ms = min_deadline(next_ms, atomic_load_explicit(&r->extra[i].earliest, memory_order_relaxed));
+    return next_ms;
+}

@@ -625,12 +625,20 @@ static void check_changed(const map_shard *s, uint64_t hash)
 #endif
 }
 
-int shard_insert(map_shard *s, uint64_t hash, entry *fresh)
+/* Later versions are newer than the one it comes with. */
+static void adopt(map_shard *s, entry *e, uint64_t version)
+{
+    e->version = version;
+    if (s->version < version)
+        s->version = version;
+}
+
+/* Publishes what has its version. */
+static inline int insert(map_shard *s, uint64_t hash, entry *fresh)
 {
     /* Under the shard's lock, as the store in map_watch_add is. */
     if (__builtin_expect(atomic_load_explicit(&s->root->map->watches, memory_order_relaxed) != NULL, 0))
         map_watch_tell(s->root->map, hash);
-    stamp(s, fresh);
     shard_publish_begin(s);
     int err = put(s, hash, fresh);
 
@@ -642,11 +650,22 @@ int shard_insert(map_shard *s, uint64_t hash, entry *fresh)
     return 0;
 }
 
+int shard_insert(map_shard *s, uint64_t hash, entry *fresh)
+{
+    stamp(s, fresh);
+    return insert(s, hash, fresh);
+}
+
+int shard_insert_as(map_shard *s, uint64_t hash, entry *fresh, uint64_t version)
+{
+    adopt(s, fresh, version);
+    return insert(s, hash, fresh);
+}
+
 static inline void replace(map_shard *s, const map_place *place, entry *fresh)
 {
     uint64_t word = atomic_load_explicit(place->word, memory_order_relaxed);
 
-    stamp(s, fresh);
     if (__builtin_expect(!entry_alike(place->entry, fresh), 0))
         count_replacement(s, place->segment, place->entry, fresh);
     shard_publish_begin(s);
@@ -658,6 +677,13 @@ static inline void replace(map_shard *s, const map_place *place, entry *fresh)
 
 void shard_replace(map_shard *s, map_place *place, entry *fresh)
 {
+    stamp(s, fresh);
+    replace(s, place, fresh);
+}
+
+void shard_replace_as(map_shard *s, map_place *place, entry *fresh, uint64_t version)
+{
+    adopt(s, fresh, version);
     replace(s, place, fresh);
 }
 
@@ -686,10 +712,12 @@ int map_put(map *m, kv_slice key, uint64_t hash, const map_hint *hint, entry *fr
     map_place place = hint ? place_hinted(s, key, hash, hint) : shard_find(s, key, hash);
     int err = 0;
 
-    if (__builtin_expect(place.entry != NULL, 1))
+    if (__builtin_expect(place.entry != NULL, 1)) {
+        stamp(s, fresh);
         replace(s, &place, fresh);
-    else
+    } else {
         err = shard_insert(s, hash, fresh);
+    }
     if (tell && !err)
         tell(arg, place.entry, fresh);
     map_unlock(s);

@@ -120,6 +120,17 @@ typedef void map_tell_fn(void *arg, const entry *before, const entry *fresh);
 int map_put(map *m, kv_slice key, uint64_t hash, const map_hint *hint, entry *fresh, entry **ret_before,
             map_tell_fn *tell, void *arg) KV_EXCLUDES(kv_shard_held);
 
+/* ---- versions ---- */
+
+/* The same with the version that the entry had elsewhere, on a primary or in a file; later ones are newer. */
+int shard_insert_as(map_shard *shard, uint64_t hash, entry *fresh, uint64_t version)
+    KV_REQUIRES(kv_shard_held);
+void shard_replace_as(map_shard *shard, map_place *place, entry *fresh, uint64_t version)
+    KV_REQUIRES(kv_shard_held);
+/* The newest version of all shards; and: none is older than this one any more. */
+uint64_t map_version(map *m) KV_EXCLUDES(kv_shard_held);
+void map_raise_version(map *m, uint64_t version) KV_EXCLUDES(kv_shard_held);
+
 /* ---- writing several keys, of one map or of several maps of one domain ---- */
 
 typedef struct map_key {
@@ -214,6 +225,9 @@ typedef void map_due_fn(void *arg, map_shard *shard, const entry *e);
  * a sweep costs nothing where nothing is due. Returns how many entries it removed. */
 size_t map_expire(map *m, uint64_t *position, int64_t now_ms, size_t max_segments, map_due_fn *due, void *arg)
     KV_EXCLUDES(kv_shard_held);
+
+/* No entry has a deadline before this one; KV_FOREVER: none has any. As of the last whole sweep: it may be too early. */
+int64_t map_next_deadline(const map *m) KV_REQUIRES(kv_epoch_held);
 
 /* ---- figures ---- */
 

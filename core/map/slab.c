@@ -1,6 +1,6 @@
 /* slab.c - blocks for entries: size classes, a magazine per thread, pages in big aligned chunks.
  *
- *     chunk 2 MiB (64 KiB: the first one of a domain), aligned to its size
+ *     chunk 2 MiB (64 KiB: the first one of a domain; see chunk.h), aligned to its size
  *       [ header | a record per page ][ page 0's rest ][ page 1 ] ... [ page 127 ]
  *     page 16 KiB (4 KiB in the small chunk): blocks of one class; nothing but blocks
  *     thread: a magazine per class, blocks linked through their first word
@@ -56,6 +56,7 @@ struct slab {
     chunk *all;
     chunk *small; /* the first one, of 64 KiB */
     size_t big_chunks, empty_chunks;
+    size_t chunk_bytes; /* of all but the first */
 };
 
 /* ---- chunks ---- */
@@ -80,7 +81,7 @@ static void chunk_unlink(chunk *c)
 static chunk *chunk_new(kv_domain *domain, struct slab *slab)
 {
     bool small = !slab->small;
-    size_t size = small ? CHUNK_SMALL : CHUNK_BIG;
+    size_t size = small ? CHUNK_SMALL : slab->chunk_bytes;
     unsigned shift = small ? SMALL_SHIFT : BIG_SHIFT;
     chunk *c = chunk_acquire(domain, size);
 
@@ -124,7 +125,7 @@ static chunk *chunk_of(const struct slab *slab, const void *block)
 {
     if ((uintptr_t)block - (uintptr_t)slab->small < CHUNK_SMALL)
         return slab->small;
-    return (chunk *)((uintptr_t)block & ~(CHUNK_BIG - 1));
+    return (chunk *)((uintptr_t)block & ~(slab->chunk_bytes - 1));
 }
 
 /* ---- pages ---- */
@@ -250,7 +251,7 @@ static struct slab *slab_of(kv_domain *domain) KV_REQUIRES(domain->slab_lock)
     if (!domain->slab) {
         domain->slab = domain_alloc(domain, sizeof *domain->slab, 8);
         if (domain->slab)
-            memset(domain->slab, 0, sizeof *domain->slab);
+            *domain->slab = (struct slab){ .chunk_bytes = domain->chunk_bytes };
     }
     return domain->slab;
 }
@@ -346,6 +347,19 @@ void slab_free_slow(kv_domain *domain, void *block, size_t size_bytes)
     block_give(domain, domain->slab, block);
     lock_release(&domain->slab_lock);
     atomic_fetch_sub_explicit(&domain->slab_used_bytes, slab_block_size(size_bytes), memory_order_relaxed);
+}
+
+void slab_trim(kv_domain *domain)
+{
+    lock_acquire(&domain->slab_lock);
+    struct slab *slab = domain->slab;
+
+    for (chunk *c = slab ? slab->chunks : NULL, *next; c; c = next) {
+        next = c->next;
+        if (c->free_pages == c->pages)
+            chunk_delete(domain, slab, c);
+    }
+    lock_release(&domain->slab_lock);
 }
 
 /* The blocks go with their chunks, whether they were freed or not. */

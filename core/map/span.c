@@ -39,6 +39,7 @@ struct spans {
     uint64_t filled[(BINS + 63) / 64]; /* bins that are not empty */
     span_chunk *chunks, *small;
     size_t chunk_count, empty_count;
+    size_t chunk_bytes; /* of all but the first */
 };
 
 static void *line_at(span_chunk *c, size_t line)
@@ -108,17 +109,17 @@ static span_chunk *chunk_of(const struct spans *spans, const void *p)
 {
     if ((uintptr_t)p - (uintptr_t)spans->small < CHUNK_SMALL)
         return spans->small;
-    return (span_chunk *)((uintptr_t)p & ~(CHUNK_BIG - 1));
+    return (span_chunk *)((uintptr_t)p & ~(spans->chunk_bytes - 1));
 }
 
 static size_t chunk_size(const struct spans *spans, const span_chunk *c)
 {
-    return c == spans->small ? CHUNK_SMALL : CHUNK_BIG;
+    return c == spans->small ? CHUNK_SMALL : spans->chunk_bytes;
 }
 
 static bool chunk_add(kv_domain *domain, struct spans *spans)
 {
-    size_t size = spans->small ? CHUNK_BIG : CHUNK_SMALL, lines = size / SPAN_LINE;
+    size_t size = spans->small ? spans->chunk_bytes : CHUNK_SMALL, lines = size / SPAN_LINE;
     span_chunk *c = chunk_acquire(domain, size);
 
     if (!c)
@@ -181,7 +182,7 @@ static struct spans *spans_of(kv_domain *domain)
     if (!domain->spans) {
         domain->spans = domain_alloc(domain, sizeof *domain->spans, 8);
         if (domain->spans)
-            memset(domain->spans, 0, sizeof *domain->spans);
+            *domain->spans = (struct spans){ .chunk_bytes = domain->chunk_bytes };
     }
     return domain->spans;
 }
@@ -239,6 +240,20 @@ void span_free(kv_domain *domain, void *span, size_t lines)
     if (chunk_is_empty(c, line, lines)) {
         spans->empty_count++;
         if (spans->empty_count > (spans->chunk_count > SPARE_CHUNK_FROM ? 1 : 0))
+            chunk_drop(domain, spans, c);
+    }
+    lock_release(&domain->span_lock);
+}
+
+void span_trim(kv_domain *domain)
+{
+    lock_acquire(&domain->span_lock);
+    struct spans *spans = domain->spans;
+
+    for (span_chunk *c = spans ? spans->chunks : NULL, *next; c; c = next) {
+        next = c->next;
+        if (boundary(c, c->first_line) &&
+            chunk_is_empty(c, c->first_line, ((run *)line_at(c, c->first_line))->lines))
             chunk_drop(domain, spans, c);
     }
     lock_release(&domain->span_lock);

@@ -11,6 +11,8 @@
 /* lines (2..SPAN_MAX) lines, aligned to a line; NULL: memory is out. */
 void *span_alloc(kv_domain *domain, size_t lines);
 void span_free(kv_domain *domain, void *span, size_t lines);
+/* Gives back the empty chunks that are kept for later. */
+void span_trim(kv_domain *domain);
 void span_done(kv_domain *domain);
 
 #endif

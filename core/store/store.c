@@ -255,6 +255,11 @@ size_t store_expire_cycle(kv_store *store, int64_t now_ms, size_t max_segments)
     return removed;
 }
 
+int64_t store_next_deadline(kv_store *store)
+{
+    return map_next_deadline(store->map);
+}
+
 /* ---- figures ---- */
 
 void store_read_stats(kv_store *store, kv_stats *ret_stats, int64_t now_ms)

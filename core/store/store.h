@@ -73,6 +73,14 @@ size_t store_put_run(kv_store *store, size_t n, const kv_slice pairs[], size_t s
                      const uint64_t hashes[], const map_hint hints[], uint32_t access, int64_t now_ms)
     KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
 
+/* The same with a version that the key had elsewhere, on a primary or in a file: later writes get newer ones. KV_EINVAL:
+ * there is no such version. */
+int store_restore(kv_store *store, store_key key, const entry_parts *parts, uint64_t version, int64_t now_ms)
+    KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+/* The newest version that any key of the store has had; and: later ones are newer than this. */
+uint64_t store_version(kv_store *store) KV_EXCLUDES(kv_shard_held);
+void store_raise_version(kv_store *store, uint64_t version) KV_EXCLUDES(kv_shard_held);
+
 /* As kv_store_update. */
 int store_update(kv_store *store, store_key key, kv_step *step, void *arg, int64_t now_ms)
     KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
@@ -165,6 +173,8 @@ bool store_watch_changed(store_watch *watch, int64_t now_ms) KV_REQUIRES(kv_epoc
 
 /* As kv_store_expire_cycle, kv_store_stats, kv_store_count. */
 size_t store_expire_cycle(kv_store *store, int64_t now_ms, size_t max_segments) KV_EXCLUDES(kv_shard_held);
+/* See map_next_deadline. */
+int64_t store_next_deadline(kv_store *store) KV_REQUIRES(kv_epoch_held);
 void store_read_stats(kv_store *store, kv_stats *ret_stats, int64_t now_ms) KV_EXCLUDES(kv_shard_held);
 size_t store_count(kv_store *store);
 /* Verifies the invariants of the map; see map_check. */

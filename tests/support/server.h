@@ -48,7 +48,7 @@ int free_port(void);
  * it did not end in time. *ret_output is what it wrote to stdout and stderr, yours. */
 int run_program(const char *const argv[], const char *directory, char **ret_output);
 
-/* A new directory below $TMPDIR or /tmp, yours; remove_directory removes it and the files in it. */
+/* A new directory below $TMPDIR or /tmp, yours; remove_directory removes it and all that is in it. */
 char *new_directory(void);
 void remove_directory(char *directory);
 

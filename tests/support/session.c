@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "module_door.h"
 #include "process.h"
 #include "server.h"
 
@@ -21,7 +22,8 @@ enum { args_max = 64 };
 
 static struct {
     const char *name;
-    server *server;        /* kvserver, redis */
+    server *server;        /* kvserver, redis, module */
+    bool module;           /* redis-server with the module, and the conversation is with one key of it */
     process_door *process; /* process */
     int64_t now_ms;        /* process: where time stands still */
 } door;
@@ -75,6 +77,19 @@ static bool open_server(const char *name, int argc, char **argv)
     return true;
 }
 
+static bool open_module(void)
+{
+    const char *file = module_door_file();
+
+    if (!file) {
+        fprintf(stderr, "the module was not built, or cannot be loaded\n");
+        return false;
+    }
+    door.module = true;
+    return open_server("redis-server", 4,
+                       (char *[]){ NULL, NULL, (char *)"--loadmodule", (char *)(uintptr_t)file, NULL });
+}
+
 bool session_open_door(int argc, char **argv)
 {
     door.name = argc > 1 ? argv[1] : "process";
@@ -84,7 +99,9 @@ bool session_open_door(int argc, char **argv)
         return open_server("redis-server", argc, argv);
     if (strcmp(door.name, "kvserver") == 0)
         return open_server("kvserver", argc, argv);
-    fprintf(stderr, "usage: %s process | kvserver [option ...] | redis [option ...]\n", argv[0]);
+    if (strcmp(door.name, "module") == 0)
+        return open_module();
+    fprintf(stderr, "usage: %s process | kvserver [option ...] | redis [option ...] | module\n", argv[0]);
     exit(2);
 }
 
@@ -107,7 +124,7 @@ void not_in_redis(session *s, const char *reason)
 
 void needs_server(session *s)
 {
-    if (!s->conn)
+    if (!s->conn || door.module)
         skip();
 }
 
@@ -228,8 +245,16 @@ static void fail_at(place at, size_t argc, const kv_slice argv[], const char *wa
 
 static reply *ask_at(session *s, place at, size_t argc, const kv_slice argv[])
 {
-    reply *r = s->conn ? conn_ask(s->conn, argc, argv) : process_ask(s->client, argc, argv, door.now_ms);
+    reply *r = NULL;
 
+    if (door.module) {
+        if (!module_door_ask(s->conn, argc, argv, &r)) {
+            print_message("not at this door: %.*s\n", (int)argv[0].len, argv[0].data);
+            skip();
+        }
+    } else {
+        r = s->conn ? conn_ask(s->conn, argc, argv) : process_ask(s->client, argc, argv, door.now_ms);
+    }
     if (!r)
         fail_at(at, argc, argv, "a reply", s->conn ? conn_trouble(s->conn) : "none");
     return r;

@@ -16,7 +16,8 @@
  *     }
  *
  * The program's first argument is the door: "process" (the commands, called directly), "kvserver" (over a
- * socket) or "redis" (redis-server, which decides what is right wherever it knows the command). What follows
+ * socket), "redis" (redis-server, which decides what is right wherever it knows the command), or "module" (the
+ * fields of one key in redis-server with our module; what speaks of more than that is skipped there). What follows
  * goes to the server's command line. Every conversation begins with empty databases and a new connection to
  * database 0, in RESP2.
  *

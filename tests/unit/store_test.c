@@ -467,6 +467,36 @@ static void every_write_tells_the_state_it_reached(void **state)
 
 /* ---- options ---- */
 
+/* What came from elsewhere keeps its version; what is written after has a newer one. */
+static void restored_keys_keep_their_versions(void **state)
+{
+    kv_store *store = new_store(KV_SHARING_SHARDED);
+    kv_domain *domain = kv_store_domain(store);
+    entry_parts parts = { .key = KV_STR("k"), .value = KV_STR("old"), .deadline_ms = NOW + 5 };
+    uint64_t version = 0;
+    kv_meta meta;
+
+    (void)state;
+    assert_int_equal(epoch_enter(domain), 0);
+    assert_int_equal(store_restore(store, store_key_of(store, parts.key), &parts, 0, NOW), KV_EINVAL);
+    assert_int_equal(store_restore(store, store_key_of(store, parts.key), &parts, 1000, NOW), 0);
+    parts.value = KV_STR("older");
+    assert_int_equal(store_restore(store, store_key_of(store, parts.key), &parts, 900, NOW), 0);
+    assert_true(store_next_deadline(store) == NOW + 5);
+    epoch_leave(domain);
+    assert_int_equal(kv_store_copy(store, KV_STR("k"), NULL, 0, &meta, NOW), 0);
+    assert_true(meta.version == 900 && meta.deadline_ms == NOW + 5);
+    assert_value(store, "k", "older", NOW);
+    assert_int_equal(kv_store_set(store, KV_STR("k"), KV_STR("new"), NULL, NOW, &version), 0);
+    assert_true(version > 1000);
+    store_raise_version(store, 5000);
+    assert_true(store_version(store) == 5000);
+    assert_int_equal(kv_store_set(store, KV_STR("k"), KV_STR("newer"), NULL, NOW, &version), 0);
+    assert_true(version > 5000);
+    store_check(store);
+    kv_store_unref(store);
+}
+
 static void options_out_of_range_are_refused(void **state)
 {
     kv_store_options three = { .shards = 3 }, many = { .shards = 2048 }, odd = { .sharing = (kv_sharing)7 };
@@ -665,6 +695,7 @@ int main(void)
         cmocka_unit_test(delete_many_counts_each_key_once),
         cmocka_unit_test(transfer_takes_value_and_deadline_along),
         cmocka_unit_test(every_write_tells_the_state_it_reached),
+        cmocka_unit_test(restored_keys_keep_their_versions),
         cmocka_unit_test(options_out_of_range_are_refused),
         cmocka_unit_test(a_value_is_on_the_account_of_its_domain_and_may_outlive_it),
         cmocka_unit_test(a_run_stops_where_memory_ends),
