@@ -8,6 +8,8 @@
 #include "span.h"
 #include "thread.h"
 
+#define GRACE_PERIOD 3 /* times that the epoch has to advance before what was retired is free */
+
 struct kv_role kv_shard_held;
 struct kv_role kv_epoch_held;
 struct kv_role kv_hold_held;
@@ -120,7 +122,8 @@ void domain_trim(kv_domain *domain)
 {
     domain_thread *t = domain_thread_self(domain);
 
-    epoch_reclaim(domain);
+    for (int i = 0; i < GRACE_PERIOD; i++)
+        epoch_reclaim(domain);
     if (t)
         slab_return_magazines(t);
     slab_trim(domain);

@@ -225,15 +225,24 @@ static void expire_due(rm_ctx *ctx, const expiring *x, int64_t now_ms)
     rm.FreeString(ctx, name);
 }
 
+/* A replica removes nothing by itself, and a primary whose clients are paused (for a failover) tells its replicas
+ * nothing. */
+static bool may_write(rm_ctx *ctx)
+{
+    int flags = rm.GetContextFlags(ctx);
+
+    return (flags & RM_IS_PRIMARY) && !(flags & (RM_IS_LOADING | RM_ASYNC_LOADING)) &&
+           !(rm.AvoidReplicaTraffic && rm.AvoidReplicaTraffic());
+}
+
 static void tick(rm_ctx *ctx, void *arg)
 {
     int64_t now_ms = module_now_ms(), end_ms = now_ms + BUDGET_MS;
-    int flags = rm.GetContextFlags(ctx);
-    bool ours = (flags & RM_IS_PRIMARY) && !(flags & (RM_IS_LOADING | RM_ASYNC_LOADING));
     expiring *due;
 
     (void)arg;
-    while (ours && module_now_ms() < end_ms && (due = take_due(now_ms, now_ms + AGAIN_MS)) != NULL) {
+    while (may_write(ctx) && module_now_ms() < end_ms &&
+           (due = take_due(now_ms, now_ms + AGAIN_MS)) != NULL) {
         expire_due(ctx, due, now_ms);
         expiring_free(due);
     }

@@ -249,6 +249,7 @@ typedef void rm_disconnect_fn(rm_ctx *ctx, rm_blocked *blocked);
     /* context */                                                                                            \
     REQUIRED(int, GetContextFlags, (rm_ctx *))                                                               \
     REQUIRED(long long, Milliseconds, (void))                                                                \
+    OPTIONAL(int, AvoidReplicaTraffic, (void))                                                               \
     REQUIRED(void, Log, (rm_ctx *, const char *level, const char *format, ...))                              \
     REQUIRED(uint64_t, CreateTimer, (rm_ctx *, long long period_ms, rm_timer_fn *, void *arg))               \
     /* clients that wait for a thread of ours */                                                             \
