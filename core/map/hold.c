@@ -91,8 +91,9 @@ static map_shard *next_shard(const map_hold_part *part, size_t *index)
     return root_word_shards(part->root_word) + (*index - 1);
 }
 
-/* By the address of the root, where the locks are. */
-static void sort_parts(map_hold *hold)
+/* By the address of the root, where the locks are. False: two maps seem to have the same one, because they were
+ * exchanged while they were named. */
+static bool sort_parts(map_hold *hold)
 {
     for (size_t i = 1; i < hold->count; i++) {
         map_hold_part part = hold->parts[i];
@@ -100,8 +101,11 @@ static void sort_parts(map_hold *hold)
 
         for (; j > 0 && (hold->parts[j - 1].root_word & ADDRESS) > (part.root_word & ADDRESS); j--)
             hold->parts[j] = hold->parts[j - 1];
+        if (j > 0 && !((hold->parts[j - 1].root_word ^ part.root_word) & ADDRESS))
+            return false;
         hold->parts[j] = part;
     }
+    return true;
 }
 
 KV_UNCHECKED static void lock_part(map_hold_part *part)
@@ -145,7 +149,8 @@ KV_UNCHECKED bool map_hold_lock(map_hold *hold)
     map_shard *s;
 
     assert(t && t->nest > 0 && !t->hold);
-    sort_parts(hold);
+    if (!sort_parts(hold))
+        return false;
     for (size_t i = 0; i < hold->count; i++)
         lock_part(&hold->parts[i]);
     if (!roots_are_current(hold)) {

@@ -225,6 +225,8 @@ KV_UNCHECKED void map_swap(map *a, map *b, void (*under_lock)(void *arg), void *
     for (;;) { /* the lower root first, which is the order of the locks */
         word_a = map_root_word(a);
         word_b = map_root_word(b);
+        if (!((word_a ^ word_b) & ADDRESS))
+            continue; /* they were exchanged between the two looks */
         root *first = root_of_word((word_a & ADDRESS) < (word_b & ADDRESS) ? word_a : word_b);
         root *second = root_of_word((word_a & ADDRESS) < (word_b & ADDRESS) ? word_b : word_a);
 

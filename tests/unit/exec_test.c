@@ -241,6 +241,159 @@ static void random_keys_differ_at_one_moment(void **state)
     assert_true(differs);
 }
 
+/* ---- several as one act ---- */
+
+/* Lines as commands; the words stay where they are. */
+struct lines {
+    kv_exec_command commands[8];
+    kv_slice words[8][8];
+    size_t count;
+};
+
+static void add_line(struct lines *l, const char *line)
+{
+    int argc = 0;
+
+    for (const char *p = line; p; argc++) {
+        const char *space = strchr(p, ' ');
+
+        l->words[l->count][argc] = kv_slice_of(p, space ? (size_t)(space - p) : strlen(p));
+        p = space ? space + 1 : NULL;
+    }
+    l->commands[l->count] = (kv_exec_command){ argc, l->words[l->count] };
+    l->count++;
+}
+
+static int run_many(kv_store *store, const struct lines *l, const kv_exec_check *check, kv_value **ret_reply,
+                    size_t *ret_refused)
+{
+    kv_transaction t = {
+        .command_count = l->count, .commands = l->commands, .check_count = check != NULL, .checks = check
+    };
+
+    *ret_reply = NULL;
+    return kv_exec_many(store, &t, ret_reply, ret_refused, NOW);
+}
+
+static void several_commands_give_an_array(void **state)
+{
+    struct lines l = { .count = 0 };
+    kv_value *reply;
+
+    add_line(&l, "SET a 1");
+    add_line(&l, "INCRBY a 4");
+    add_line(&l, "MSET b 2 c 3 d 4");
+    add_line(&l, "MGET a b nope");
+    add_line(&l, "INCR text");
+    add_line(&l, "DBSIZE");
+    add_line(&l, "KEYS d*");
+    kv_value_free(run(*state, "SET text x"));
+    assert_int_equal(run_many(*state, &l, NULL, &reply, NULL), 0);
+    assert_int_equal(reply->type, KV_REPLY_ARRAY);
+    assert_int_equal(reply->count, 7);
+    assert_string_equal(reply->elements[0].text.data, "OK");
+    assert_int_equal(reply->elements[1].integer, 5);
+    assert_int_equal(reply->elements[3].count, 3);
+    assert_string_equal(reply->elements[3].elements[0].text.data, "5");
+    assert_int_equal(reply->elements[3].elements[2].type, KV_REPLY_NULL);
+    assert_int_equal(reply->elements[4].type, KV_REPLY_ERROR);
+    assert_int_equal(reply->elements[5].integer, 5);
+    assert_string_equal(reply->elements[6].elements[0].text.data, "d");
+    kv_value_free(reply);
+}
+
+static void no_commands_give_an_empty_array(void **state)
+{
+    struct lines l = { .count = 0 };
+    kv_value *reply;
+
+    assert_int_equal(run_many(*state, &l, NULL, &reply, NULL), 0);
+    assert_int_equal(reply->type, KV_REPLY_ARRAY);
+    assert_int_equal(reply->count, 0);
+    kv_value_free(reply);
+}
+
+static void a_command_that_cannot_run_refuses_all(void **state)
+{
+    static const char *const wrong[] = { "NOSUCH x", "SET a", "PING", "OBJECT NOPE a" };
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct lines l = { .count = 0 };
+        size_t refused = 99;
+        kv_value *reply;
+
+        add_line(&l, "SET a 1");
+        add_line(&l, wrong[i]);
+        assert_int_equal(run_many(*state, &l, NULL, &reply, &refused), KV_EINVAL);
+        assert_int_equal(refused, 1);
+        assert_int_equal(reply->type, KV_REPLY_ERROR);
+        assert_memory_equal(reply->text.data, "ERR ", 4);
+        kv_value_free(reply);
+        expect_int(*state, 0, "EXISTS a");
+    }
+}
+
+static void expect_checked(kv_store *store, int err, kv_exec_check check)
+{
+    struct lines l = { .count = 0 };
+    kv_value *reply;
+
+    add_line(&l, "INCR runs");
+    assert_int_equal(run_many(store, &l, &check, &reply, NULL), err);
+    assert_true((reply == NULL) == (err != 0));
+    kv_value_free(reply);
+}
+
+static void checks_decide(void **state)
+{
+    kv_store *store = *state;
+    kv_meta meta;
+
+    kv_value_free(run(store, "SET a 1"));
+    assert_int_equal(kv_store_copy(store, KV_STR("a"), NULL, 0, &meta, NOW), 0);
+    expect_checked(store, 0, (kv_exec_check){ KV_STR("a"), KV_IF_VERSION, meta.version, { 0 } });
+    expect_checked(store, 0, (kv_exec_check){ KV_STR("b"), KV_IF_VERSION, 0, { 0 } });
+    expect_checked(store, 0, (kv_exec_check){ KV_STR("b"), KV_IF_ABSENT, 0, { 0 } });
+    expect_checked(store, 0, (kv_exec_check){ KV_STR("a"), KV_IF_PRESENT, 0, { 0 } });
+    expect_checked(store, 0, (kv_exec_check){ KV_STR("a"), KV_IF_EQUAL, 0, KV_STR("1") });
+    expect_checked(store, 0, (kv_exec_check){ KV_STR("a"), KV_ALWAYS, 0, { 0 } });
+    expect_text(store, KV_REPLY_BULK, "6", "GET runs");
+    kv_value_free(run(store, "SET a 1"));
+    expect_checked(store, KV_ECOND, (kv_exec_check){ KV_STR("a"), KV_IF_VERSION, meta.version, { 0 } });
+    expect_checked(store, KV_ECOND, (kv_exec_check){ KV_STR("a"), KV_IF_ABSENT, 0, { 0 } });
+    expect_checked(store, KV_ECOND, (kv_exec_check){ KV_STR("b"), KV_IF_PRESENT, 0, { 0 } });
+    expect_checked(store, KV_ECOND, (kv_exec_check){ KV_STR("a"), KV_IF_EQUAL, 0, KV_STR("2") });
+    expect_checked(store, KV_ECOND, (kv_exec_check){ KV_STR("b"), KV_IF_EQUAL, 0, KV_STR("") });
+    expect_text(store, KV_REPLY_BULK, "6", "GET runs");
+}
+
+static void note_kinds(void *arg, const kv_change *change)
+{
+    strncat(arg, &"SADXEcsBE"[change->kind], 1);
+}
+
+static void changes_stand_between_begin_and_end(void **state)
+{
+    struct lines l = { .count = 0 };
+    char heard[32] = "";
+    kv_value *reply;
+
+    kv_store_on_change(*state, note_kinds, heard, NULL);
+    add_line(&l, "GET a");
+    add_line(&l, "SET a 1");
+    add_line(&l, "APPEND a 2");
+    add_line(&l, "DEL a");
+    add_line(&l, "GET a");
+    assert_int_equal(run_many(*state, &l, NULL, &reply, NULL), 0);
+    kv_value_free(reply);
+    assert_string_equal(heard, "BSAXE");
+    l.count = 0;
+    add_line(&l, "GET a");
+    assert_int_equal(run_many(*state, &l, NULL, &reply, NULL), 0);
+    kv_value_free(reply);
+    assert_string_equal(heard, "BSAXE"); /* an act that changes nothing is not heard of */
+}
+
 #define on_both(test)                                               \
     cmocka_unit_test_setup_teardown(test, open_store, close_store), \
         cmocka_unit_test_setup_teardown(test, open_actor, close_store)
@@ -248,11 +401,21 @@ static void random_keys_differ_at_one_moment(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        on_both(replies_have_their_types),         on_both(arrays_are_trees),
-        on_both(an_empty_array_has_no_elements),   on_both(the_documentation_of_all_commands_fits),
-        on_both(a_million_bytes_come_whole),       on_both(many_keys_come_at_once),
-        on_both(what_needs_a_server_says_so),      on_both(no_words_are_no_command),
-        on_both(random_keys_differ_at_one_moment), cmocka_unit_test(a_reply_outlives_the_store),
+        on_both(replies_have_their_types),
+        on_both(arrays_are_trees),
+        on_both(an_empty_array_has_no_elements),
+        on_both(the_documentation_of_all_commands_fits),
+        on_both(a_million_bytes_come_whole),
+        on_both(many_keys_come_at_once),
+        on_both(what_needs_a_server_says_so),
+        on_both(no_words_are_no_command),
+        on_both(random_keys_differ_at_one_moment),
+        cmocka_unit_test(a_reply_outlives_the_store),
+        on_both(several_commands_give_an_array),
+        on_both(no_commands_give_an_empty_array),
+        on_both(a_command_that_cannot_run_refuses_all),
+        on_both(checks_decide),
+        on_both(changes_stand_between_begin_and_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -312,6 +312,36 @@ KV_API int kv_exec(kv_store *store, int argc, const kv_slice argv[], kv_value **
     KV_EXCLUDES(kv_shard_held);
 KV_API void kv_value_free(kv_value *value);
 
+/* Several commands as one act: nobody sees some of them done and others not, and nothing comes between. */
+typedef struct kv_exec_command {
+    int argc;
+    const kv_slice *argv;
+} kv_exec_command;
+
+/* What a key must be for the commands to run. Whoever has read keys first and would write only if they are unchanged,
+ * asks for the versions that were read (kv_store_copy tells them; a buffer of size 0 is enough; 0: absent). */
+typedef struct kv_exec_check {
+    kv_slice key;
+    kv_condition condition;
+    uint64_t version; /* for KV_IF_VERSION */
+    kv_slice equal;   /* for KV_IF_EQUAL */
+} kv_exec_check;
+
+typedef struct kv_transaction {
+    size_t command_count;
+    const kv_exec_command *commands;
+    size_t check_count;
+    const kv_exec_check *checks;
+} kv_transaction;
+
+/* Runs the commands if all checks hold, and gives their replies as the elements of one KV_REPLY_ARRAY, which you free. A command
+ * that fails while it runs (WRONGTYPE, OOM) has an error as its reply, and the others run all the same. If not 0 is returned,
+ * nothing has run: KV_ECOND: a check does not hold. KV_ETYPE: KV_IF_EQUAL on a key that is no string. KV_ENOMEM. KV_EINVAL: a
+ * command does not exist, has a wrong number of arguments, or is a server's; then *ret_reply is the error, which you free, and
+ * *ret_refused (which may be NULL) which command it is. */
+KV_API int kv_exec_many(kv_store *store, const kv_transaction *transaction, kv_value **ret_reply,
+                        size_t *ret_refused, int64_t now_ms) KV_EXCLUDES(kv_shard_held);
+
 /* ---- changes ---------------------------------------------------------------------------- */
 
 typedef enum kv_change_kind {
