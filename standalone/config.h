@@ -42,6 +42,7 @@ enum config_flag {
     CONFIG_PROTECTED = 2, /* by CONFIG SET only with enable-protected-configs */
     CONFIG_PASSIVE = 4,   /* accepted without meaning */
     CONFIG_OURS = 8,      /* Redis has no such directive */
+    CONFIG_HIDDEN = 16,   /* CONFIG GET shows it only to who names it */
 };
 
 typedef struct config_directive {

@@ -19,14 +19,21 @@ typedef struct chosen {
     size_t count;
 } chosen;
 
-static void choose_name(chosen *c, kv_slice *spelling, const char *name, kv_slice pattern)
+static bool has_wildcard(kv_slice pattern)
 {
-    if (spelling->data || !name || !pattern_match(pattern, kv_str(name), true))
+    for (size_t i = 0; i < pattern.len; i++)
+        if (strchr("*?[", pattern.data[i]))
+            return true;
+    return false;
+}
+
+static void choose_name(chosen *c, kv_slice *spelling, const char *name, kv_slice pattern, bool hidden)
+{
+    bool exact = !has_wildcard(pattern);
+
+    if (spelling->data || !name || (hidden && !exact) || !pattern_match(pattern, kv_str(name), true))
         return;
-    *spelling = pattern.len == strlen(name) && !memchr(pattern.data, '?', pattern.len) &&
-                        !memchr(pattern.data, '[', pattern.len) && !memchr(pattern.data, '*', pattern.len)
-                    ? pattern
-                    : kv_str(name);
+    *spelling = exact ? pattern : kv_str(name);
     c->count++;
 }
 
@@ -34,9 +41,10 @@ static void choose(chosen *c, kv_slice pattern)
 {
     for (int id = 0; id < CONFIG_COUNT; id++) {
         const config_directive *row = &config_directives[id];
+        bool hidden = row->flags & CONFIG_HIDDEN;
 
-        choose_name(c, &c->name[id], row->name, pattern);
-        choose_name(c, &c->alias[id], row->alias, pattern);
+        choose_name(c, &c->name[id], row->name, pattern, hidden);
+        choose_name(c, &c->alias[id], row->alias, pattern, hidden);
     }
 }
 

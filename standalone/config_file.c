@@ -231,24 +231,66 @@ static int load_file(config *c, const char *path, int depth, config_error *error
     return result;
 }
 
-/* "--name a b": the words up to the next option. Returns how many arguments of argv it took, or -1. */
+/* What errors quote: name "a" "b". */
+static void quote_words(int n, const kv_slice words[], char *text, size_t size)
+{
+    size_t len = 0;
+
+    for (int i = 0; i < n && len < size; i++)
+        len += (size_t)snprintf(text + len, size - len, i ? " \"%.*s\"" : "%.*s", (int)words[i].len,
+                                words[i].data);
+}
+
+/* The words of one argument, "--name a 'b c'"; copy holds them. */
+static int split_argument(char *copy, kv_slice words[])
+{
+    int n = resp_split_line(copy, strlen(copy), words, WORDS_MAX);
+
+    return n > WORDS_MAX ? -1 : n;
+}
+
+/* How many of argv belong to the option argv[0]: those up to the next one. A text may itself begin with "--", and
+ * is one word then. */
+static int option_length(int argc, char *const argv[])
+{
+    int id = config_find(kv_str(argv[0] + 2)), n = 1;
+
+    if (id >= 0 && config_directives[id].type == CONFIG_TEXT && argc > 1 && strncmp(argv[1], "--", 2) == 0)
+        return 2;
+    while (n < argc && n < WORDS_MAX && strncmp(argv[n], "--", 2) != 0)
+        n++;
+    if (n > 1 && n == argc && strcmp(argv[n - 1], "-") == 0)
+        n--; /* the configuration on standard input */
+    return n;
+}
+
+/* "--name a b", or "--name a b" in one argument. Returns how many arguments of argv it took, or -1. */
 static int load_option(config *c, int argc, char *const argv[], config_error *error)
 {
     place at = { .source = COMMAND_LINE };
     kv_slice words[WORDS_MAX];
-    bool framed;
-    int n = 0;
-    char *line = argv[0] + 2;
+    bool framed = false;
+    int taken = option_length(argc, argv), n = taken, result = -1;
+    char *copy = strdup(argv[0] + 2), quoted[256] = "";
 
-    while (n < argc && n < WORDS_MAX && (n == 0 || strncmp(argv[n], "--", 2) != 0)) {
-        words[n] = kv_str(n ? argv[n] : line);
-        n++;
+    if (!copy)
+        return config_fail(error, "out of memory");
+    if (taken == 1 && strchr(copy, ' '))
+        n = split_argument(copy, words);
+    else
+        for (int i = 0; i < n; i++)
+            words[i] = kv_str(i ? argv[i] : copy);
+    if (n <= 0) {
+        config_fail(error, "Unbalanced quotes, or no words at all");
+        n = 0;
+    } else
+        result = run_line(c, &at, n, words, &framed, error);
+    if (result != 0 && !framed) {
+        quote_words(n, words, quoted, sizeof quoted);
+        fail_at(error, &at, quoted, strlen(quoted));
     }
-    if (n > 1 && n == argc && strcmp(argv[n - 1], "-") == 0)
-        n--; /* the configuration on standard input */
-    if (run_line(c, &at, n, words, &framed, error) == 0)
-        return n;
-    return framed ? -1 : fail_at(error, &at, line, strlen(line));
+    free(copy);
+    return result == 0 ? taken : -1;
 }
 
 int config_load(config *c, int argc, char *const argv[], config_error *ret_error)

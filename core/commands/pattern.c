@@ -3,7 +3,8 @@
  * Two positions walk side by side. At a '*' both are remembered and the star takes nothing; on a mismatch the
  * last star takes one byte more and the walk resumes behind it. An earlier star never needs to be tried
  * again: whatever it could take more, the later one can take too. So there is no recursion, and the worst
- * case is the product of the lengths.
+ * case is the product of the lengths. Redis recurses, and gives up after 1000 stars: so do we, since what a
+ * pattern matches is not a matter of the server.
  *
  * SPDX-License-Identifier: MIT */
 #include "pattern.h"
@@ -69,13 +70,18 @@ bool pattern_match(kv_slice pattern, kv_slice text, bool ignore_case)
     const char *t = text.data, *t_end = t + text.len;
     const char *star = NULL,
                *star_text = NULL; /* behind the last '*', and where its text begins to be free */
+    int stars = 0;                /* each is met once; neighbours are one */
 
     while (t < t_end) {
         if (p < p_end && *p == '*') {
-            star = ++p;
-            star_text = t;
+            while (p < p_end && *p == '*')
+                p++;
             if (p == p_end)
                 return true;
+            if (++stars > PATTERN_STARS_MAX)
+                return false;
+            star = p;
+            star_text = t;
         } else if (p < p_end && element_match(&p, p_end, *t, ignore_case)) {
             t++;
         } else if (star) {

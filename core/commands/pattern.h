@@ -13,7 +13,8 @@
 
 #include "kvstore/kvstore.h"
 
-#define PATTERN_MAX (64 * 1024) /* longer patterns are for the caller to refuse */
+#define PATTERN_MAX       (1024 * 1024) /* longer patterns are for the caller to refuse */
+#define PATTERN_STARS_MAX 1000          /* a pattern that needs more of them to match does not */
 
 /* Whether the whole of text matches. Iterative: no memory, at most pattern.len * text.len steps. */
 bool pattern_match(kv_slice pattern, kv_slice text, bool ignore_case);

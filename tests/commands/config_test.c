@@ -165,6 +165,15 @@ static void more_clients_than_there_can_be_are_refused(void **state)
     expect(s, "*2 $maxclients $10000", "CONFIG", "GET", "maxclients");
 }
 
+static void what_is_hidden_is_shown_to_who_names_it(void **state)
+{
+    session *s = *state;
+
+    expect(s, "*2 $Key-load-delay $0", "CONFIG", "GET", "Key-load-delay");
+    assert_null(strstr(said(s, "CONFIG", "GET", "*"), "key-load-delay"));
+    expect(s, "*0", "CONFIG", "GET", "key-load-dela?");
+}
+
 static void hz_is_brought_into_its_range(void **state)
 {
     session *s = *state;
@@ -269,6 +278,7 @@ int main(int argc, char **argv)
         conversation(words_are_chosen_from_a_list),
         conversation(some_values_have_rules_of_their_own),
         conversation(more_clients_than_there_can_be_are_refused),
+        conversation(what_is_hidden_is_shown_to_who_names_it),
         conversation(hz_is_brought_into_its_range),
         conversation(a_name_and_its_alias_may_both_be_set),
         conversation(nothing_is_saved_unless_asked_for),

@@ -152,6 +152,34 @@ static void a_hostile_glob_ends_in_time(void **state)
     expect_like(s, "[*]1 $a*", "KEYS", "a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*");
 }
 
+/* pairs times "*?", and at most as many stars as are looked at. */
+static void a_glob_may_be_long(void **state)
+{
+    session *s = *state;
+    enum { pairs = 50000, stars = 1000 };
+    char *pattern = malloc(2 * pairs + 1), *key = malloc(pairs + 1);
+
+    assert_true(pattern && key);
+    for (int i = 0; i < pairs; i++) {
+        memcpy(pattern + 2 * i, i < stars ? "*?" : "??", 2);
+        key[i] = 'a';
+    }
+    key[pairs] = 0;
+    expect(s, "+OK", "SET", key, "v");
+    pattern[2 * stars] = 0;
+    expect_like(s, "[*]1 $aaa*", "KEYS", pattern);
+    memcpy(pattern + 2 * stars, "*?", 3);
+    expect(s, "*0", "KEYS", pattern); /* one star more */
+    memcpy(pattern + 2 * stars, "???", 3);
+    pattern[pairs + stars] = 0;
+    expect_like(s, "[*]1 $aaa*", "KEYS", pattern);
+    pattern[pairs + stars] = '?';
+    pattern[2 * pairs] = 0;
+    expect(s, "*0", "KEYS", pattern); /* longer than the key */
+    free(pattern);
+    free(key);
+}
+
 /* ---- RENAME and COPY -------------------------------------------------------------------- */
 
 static void rename_moves_value_and_deadline(void **state)
@@ -383,6 +411,7 @@ int main(int argc, char **argv)
         conversation(a_glob_may_be_escaped_or_broken),
         conversation(a_glob_matches_any_bytes),
         conversation(a_hostile_glob_ends_in_time),
+        conversation(a_glob_may_be_long),
         conversation(rename_moves_value_and_deadline),
         conversation(rename_wants_a_source),
         conversation(renamenx_keeps_what_is_there),

@@ -286,14 +286,14 @@ static void client_list_tells_of_transactions(void **state)
     needs_server(s);
     id = said(other, "CLIENT", "ID") + 1;
     expect(other, "+OK", "WATCH", "a", "b", "a");
-    expect_like(s, "$* flags=[!xd]* * multi=-1 watch=2 *", "CLIENT", "LIST", "ID", id);
+    expect_like(s, "$* flags=[!xd]* * multi=-1 *watch=2*", "CLIENT", "LIST", "ID", id);
     expect(other, "+OK", "MULTI");
     expect(other, "+QUEUED", "GET", "x");
-    expect_like(s, "$* flags=x[!d]* * multi=1 watch=2 * multi-mem=[1-9]*", "CLIENT", "LIST", "ID", id);
+    expect_like(s, "$* flags=x[!d]* * multi=1 * multi-mem=[1-9]* watch=2*", "CLIENT", "LIST", "ID", id);
     expect(s, "+OK", "SET", "b", "1");
     expect_like(s, "$* flags=xd* *", "CLIENT", "LIST", "ID", id);
     expect(other, "*_", "EXEC");
-    expect_like(s, "$* flags=[!xd]* * multi=-1 watch=0 * multi-mem=0 *", "CLIENT", "LIST", "ID", id);
+    expect_like(s, "$* flags=[!xd]* * multi=-1 * multi-mem=0 * watch=0*", "CLIENT", "LIST", "ID", id);
 }
 
 /* ---- WATCH ---- */

@@ -375,6 +375,30 @@ static void wrong_options_are_refused(void **state)
     assert_int_equal(load_arguments(*state, &error, ARGUMENTS("/nonexistent.conf")), -1);
 }
 
+static void an_option_may_stand_in_one_argument_or_begin_with_dashes(void **state)
+{
+    config_error error = { "" };
+    config *c = *state;
+
+    assert_int_equal(
+        load_arguments(c, &error,
+                       ARGUMENTS("--maxmemory 700mb", "--dbfilename 'a b'", "--proc-title-template", "--save",
+                                 "--save", "--loglevel", "verbose")),
+        0);
+    expect_text(c, "maxmemory", "734003200");
+    expect_text(c, "dbfilename", "a b");
+    expect_text(c, "proc-title-template", "--save");
+    expect_text(c, "save", "");
+    expect_text(c, "loglevel", "verbose");
+    assert_int_equal(load_arguments(c, &error, ARGUMENTS("--port", "1", "2")), -1);
+    assert_non_null(strstr(error.text, ">>> 'port \"1\" \"2\"'\nwrong number of arguments"));
+    assert_int_equal(load_arguments(c, &error, ARGUMENTS("--port", "--loglevel", "verbose")), -1);
+    assert_int_equal(load_arguments(c, &error, ARGUMENTS("--dbfilename 'a")), -1);
+    assert_non_null(strstr(error.text, "quotes"));
+    assert_int_equal(load_arguments(c, &error, ARGUMENTS("--requirepass", "secret", "secret")), -1);
+    assert_null(strstr(error.text, "secret"));
+}
+
 /* ---- writing back ---- */
 
 static char *read_back(const char *path)
@@ -454,6 +478,7 @@ int main(void)
         TEST(a_directive_without_meaning_is_warned_of_once),
         TEST(options_come_after_the_file),
         TEST(wrong_options_are_refused),
+        TEST(an_option_may_stand_in_one_argument_or_begin_with_dashes),
         TEST(rewriting_keeps_comments_and_order),
         TEST(rewriting_needs_a_file),
     };

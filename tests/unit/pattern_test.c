@@ -121,8 +121,8 @@ static void bytes_are_bytes(void **state)
 /* Exponential matchers take longer than the universe here; ours takes the product of the lengths. */
 static void many_stars_are_harmless(void **state)
 {
-    enum { stars = 2000, len = 20000 };
-    char *pattern = malloc(2 * stars + 1), *text = malloc(len);
+    enum { stars = PATTERN_STARS_MAX, len = 20000 };
+    char *pattern = malloc(2 * stars + 2), *text = malloc(len);
 
     (void)state;
     assert_non_null(pattern);
@@ -135,6 +135,10 @@ static void many_stars_are_harmless(void **state)
     memset(text, 'a', len);
     assert_false(pattern_match(kv_slice_of(pattern, 2 * stars + 1), kv_slice_of(text, len), false));
     assert_true(pattern_match(kv_slice_of(pattern, 2 * stars), kv_slice_of(text, len), false));
+    memcpy(pattern + 2 * stars, "**", 2); /* the last one takes all there is, and costs nothing */
+    assert_true(pattern_match(kv_slice_of(pattern, 2 * stars + 2), kv_slice_of(text, len), false));
+    memcpy(pattern + 2 * stars, "*a", 2);
+    assert_false(pattern_match(kv_slice_of(pattern, 2 * stars + 2), kv_slice_of(text, len), false));
     free(pattern);
     free(text);
 }
