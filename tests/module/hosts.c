@@ -64,9 +64,18 @@ int hosts_run_each(const char *self)
 server *host_start(const char *const options[])
 {
     const char *all[options_max] = {
-        "--loadmodule", getenv("KV_MODULE"), "--save", "", "--enable-debug-command", "yes"
+        "--loadmodule",
+        getenv("KV_MODULE"),
+        "--save",
+        "",
+        "--enable-debug-command",
+        "yes",
+        "--repl-diskless-sync-delay",
+        "0",
+        "--shutdown-timeout",
+        "0",
     };
-    size_t n = 6;
+    size_t n = 10;
     server *s;
 
     while (*options && n < options_max - 1)

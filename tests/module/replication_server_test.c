@@ -15,8 +15,7 @@ static server *start_replica(const server *primary)
     char port[16];
 
     snprintf(port, sizeof port, "%d", server_port(primary));
-    return host_start(
-        (const char *const[]){ "--replicaof", "127.0.0.1", port, "--repl-diskless-sync-delay", "0", NULL });
+    return host_start((const char *const[]){ "--replicaof", "127.0.0.1", port, NULL });
 }
 
 static pair pair_start(void)
