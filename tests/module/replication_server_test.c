@@ -103,10 +103,10 @@ static void a_replica_hides_what_is_due_and_removes_nothing(void **state)
     pair x = pair_start();
 
     (void)state;
-    expect_reply(x.p, "+OK", "KV.SET", "k", "due", "1", "PX", "300");
+    expect_reply(x.p, "+OK", "KV.SET", "k", "due", "1", "PX", "1000");
     expect_reply(x.p, "+OK", "KV.SET", "k", "other", "1");
-    wait_for(x.p, ":1", "WAIT", "1", "1000");
     expect_reply(x.p, "+OK", "CLIENT", "PAUSE", "100000", "ALL");
+    wait_for(x.r, ":2", "KV.LEN", "k");
     wait_for(x.r, "_", "KV.GET", "k", "due");
     expect_reply(x.r, ":2", "KV.LEN", "k");
     expect_reply(x.r, ":1", "KV.COUNT", "k");
