@@ -4,6 +4,7 @@
 #include "failure.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -38,11 +39,11 @@ void kvc_error_clear(kvc_error *error)
 }
 
 /* A message is one line: what a server or a user wrote must not forge a second one in a log. */
-static void make_one_line(char *text)
+static void make_one_line(char *text, size_t len)
 {
-    for (unsigned char *c = (unsigned char *)text; *c; c++)
-        if (*c < ' ' || *c == 0x7f)
-            *c = ' ';
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+            text[i] = ' ';
 }
 
 /* needed is what snprintf wanted to write. */
@@ -58,7 +59,18 @@ __attribute__((format(printf, 2, 0))) static void write_message(kvc_error *error
     int needed = vsnprintf(error->message, sizeof error->message, format, args);
 
     mark_cut(error->message, sizeof error->message, needed);
-    make_one_line(error->message);
+    make_one_line(error->message, strlen(error->message));
+}
+
+/* Bytes that may hold anything. */
+static void copy_line(char *line, size_t size, kvc_slice bytes)
+{
+    size_t len = bytes.len < size ? bytes.len : size - 1;
+
+    memcpy(line, bytes.data, len);
+    line[len] = '\0';
+    mark_cut(line, size, bytes.len < INT_MAX ? (int)bytes.len : INT_MAX);
+    make_one_line(line, len);
 }
 
 kvc_status kvc_fail(kvc_error *error, kvc_status status, const char *format, ...)
@@ -106,16 +118,14 @@ kvc_status kvc_fail_reply(kvc_error *error, kvc_status status, kvc_slice text)
 {
     size_t word = 0;
 
-    kvc_fail(error, status, "%.*s", (int)(text.len < 1024 ? text.len : 1024), text.data);
-    if (!error)
+    kvc_fail(error, status, "an error reply without text");
+    if (!error || text.len == 0)
         return status;
+    copy_line(error->message, sizeof error->message, text);
     while (word < text.len && text.data[word] != ' ')
         word++;
-    if (word < sizeof error->code) {
-        memcpy(error->code, text.data, word);
-        error->code[word] = '\0';
-        make_one_line(error->code);
-    }
+    if (word < sizeof error->code)
+        copy_line(error->code, sizeof error->code, kvc_bytes(text.data, word));
     return status;
 }
 

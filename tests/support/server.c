@@ -316,6 +316,16 @@ int server_wait(server *s)
     return s->status;
 }
 
+bool server_kill(server *s)
+{
+    kill(s->pid, SIGKILL);
+    if (server_wait(s) != SIGKILL)
+        return server_stop(s);
+    s->status = 0; /* as it should */
+    server_stop(s);
+    return true;
+}
+
 bool server_stop(server *s)
 {
     bool well;

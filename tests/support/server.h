@@ -38,6 +38,8 @@ const char *server_directory(const server *s);
 char *server_log(const server *s);
 /* SIGTERM, and the end of it: true when it left with status 0 in time. Frees s. */
 bool server_stop(server *s);
+/* SIGKILL, as a power cut would; true when it was that what ended it. Frees s, and the directory is gone. */
+bool server_kill(server *s);
 /* Waits for a server that was told to end otherwise; its wait status, or -1. s is still to be stopped. */
 int server_wait(server *s);
 
