@@ -80,7 +80,7 @@ static void run_errand(actor_message *message)
         .store = s->databases.stores[e->db],
         .databases = &s->databases,
         .now_ms = now_ms,
-        .access = e->no_touch ? KV_NO_TOUCH : store_access_clock(now_ms),
+        .access = e->no_touch ? KV_NO_TOUCH : server_access(s, now_ms),
         .reply = &e->reply.base,
         .counters = &s->actor_stats.keyspace,
         .rng = &s->actor_rng,

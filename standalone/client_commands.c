@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "memory.h"
 #include "multi.h"
 #include "pubsub.h"
 #include "session.h"
@@ -197,14 +198,16 @@ static void switch_flag(kv_call *call, unsigned flag)
 void session_client_no_evict(kv_call *call)
 {
     switch_flag(call, CONNECTION_NO_EVICT);
+    memory_count_client(session_connection(call));
 }
 
 /* CLIENT NO-TOUCH ON | OFF */
 void session_client_no_touch(kv_call *call)
 {
     switch_flag(call, CONNECTION_NO_TOUCH);
-    call->access = session_connection(call)->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH
-                                                                         : store_access_clock(call->now_ms);
+    call->access = session_connection(call)->flags & CONNECTION_NO_TOUCH
+                       ? KV_NO_TOUCH
+                       : session_connection(call)->owner->access;
 }
 
 /* CLIENT REPLY ON | OFF | SKIP. Only ON is answered: dispatch drops the replies of a muted client. */

@@ -38,6 +38,7 @@
 
 #include "actor_batch.h"
 #include "dispatch.h"
+#include "memory.h"
 #include "multi.h"
 #include "pubsub.h"
 #include "server.h"
@@ -48,6 +49,7 @@
 #define OUTPUT_KEEP    (64 * 1024)   /* the buffer that a worker's output keeps */
 #define UNKNOWN_OUTPUT (16 * 1024)   /* what a client that is not authenticated may leave unread */
 #define TURN_MS        5
+#define UNCOUNTED      1024 /* a connection without buffers has less: its memory need not be looked at */
 #define AHEAD_BYTES    (64 * 1024) /* of one read while replies are pending */
 
 /* What makes a flush more than sending. */
@@ -127,6 +129,7 @@ connection *connection_new(worker *w, int fd, bool unix_socket)
     w->connections_tail = &c->next;
     atomic_fetch_add_explicit(&w->connection_count, 1, memory_order_relaxed);
     c->wait = CONNECTION_NOTHING;
+    memory_count_client(c);
     set_wait(c, CONNECTION_READ);
     return c;
 }
@@ -179,6 +182,7 @@ void connection_close(connection *c)
     kv_bytes_unref(c->mail);
     c->mail = NULL;
     pubsub_forget(c);
+    memory_forget_client(c);
     unlink_from_owner(c);
     atomic_fetch_sub_explicit(&w->connection_count, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&w->server->client_count, 1, memory_order_relaxed);
@@ -269,6 +273,10 @@ static void wait_for_next(connection *c)
     worker *w = c->owner;
     bool busy = c->flags & (CONNECTION_PARKED | CONNECTION_ACTOR_WAITING);
 
+    if (c->pending || c->input || c->counted_bytes > UNCOUNTED)
+        memory_count_client(c);
+    if (c->flags & CONNECTION_CLOSING)
+        return;
     if (c->pending) {
         set_wait(c, may_read_ahead(c) ? CONNECTION_BOTH : CONNECTION_WRITE);
     } else if (busy) {
@@ -693,6 +701,8 @@ void connection_mail(connection *c, kv_bytes *bytes, bool serving)
     append_mail(c->pending, bytes);
     if (c->pending->failed || !within_limits(c))
         close_for_output(c);
+    else
+        memory_count_client(c);
 }
 
 /* The common case: nothing else is pending, and the socket takes all of it at once. False: it did not, c is closed or has
@@ -745,6 +755,9 @@ void connection_check_limits(connection *c)
     worker *w = c->owner;
     int64_t timeout_s = config_number(w->server->config, CONFIG_ID_timeout);
 
+    memory_count_client(c);
+    if (c->flags & CONNECTION_CLOSING)
+        return;
     if (c->pending && !within_limits(c))
         close_for_output(c);
     else if (timeout_s && !c->in_flight && !(c->flags & CONNECTION_SUBSCRIBED) &&

@@ -83,6 +83,8 @@ typedef struct connection {
     output *pending;               /* NULL: everything was sent */
     kv_bytes *mail;                /* handed over first since the last send; NULL: nothing */
     struct subscriber *subscriber; /* NULL: never was one */
+    size_t counted_bytes;          /* what the sums of the owner count it with */
+    int counted_class;             /* 1 + the class of size, or 0; see memory.c */
     actor_batch
         *unfinished; /* NULL, or requests that wait until the client has taken the replies before them */
     int64_t over_soft_since_ms; /* pending is over the soft limit since then; 0: it is not */

@@ -66,7 +66,7 @@ void session_reset(kv_call *call)
     c->protocol = 2;
     resp_reply_set_protocol((resp_reply *)call->reply, 2);
     session_select(call, 0);
-    call->access = store_access_clock(call->now_ms);
+    call->access = c->owner->access;
     if (c->names) {
         free(c->names->name);
         c->names->name = NULL;

@@ -27,6 +27,7 @@
 #include <stdio.h>
 
 #include "actor_batch.h"
+#include "memory.h"
 #include "multi.h"
 #include "server.h"
 #include "session.h"
@@ -302,13 +303,13 @@ void dispatch_begin_turn(worker *w)
     server *s = w->server;
 
     w->call.now_ms = w->now_ms;
-    w->access = store_access_clock(w->now_ms);
+    w->access = server_access(s, w->now_ms);
     w->call.value_max = (size_t)config_number(s->config, CONFIG_ID_proto_max_bulk_len);
     w->output_limit = (size_t)config_client_limit(s->config, CONFIG_NORMAL).hard_bytes;
 }
 
 /* What stays the same for all requests of a batch. */
-static void begin_batch(connection *c)
+static void begin_batch(connection *c, size_t input_bytes, int count)
 {
     worker *w = c->owner;
     server *s = w->server;
@@ -318,7 +319,8 @@ static void begin_batch(connection *c)
     call->db = c->db;
     call->store = s->databases.stores[c->db];
     call->access = c->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH : w->access;
-    w->refuse_memory = atomic_load_explicit(&s->over_memory, memory_order_relaxed);
+    w->refuse_memory = atomic_load_explicit(&s->memory_limited, memory_order_relaxed) &&
+                       memory_short(w, input_bytes, (size_t)count);
     w->reply.out = connection_output(c);
     w->reply.out->limit = w->output_limit;
     if (w->reply.base.protocol != c->protocol)
@@ -332,7 +334,7 @@ int dispatch_batch(connection *c, const batch *b)
 
     if (b->count == 0)
         return 0;
-    begin_batch(c);
+    begin_batch(c, b->used, b->count);
     if (w->server->actor)
         return actor_batch_dispatch(c, b);
     if (epoch_enter(w->server->domain) == 0) {
@@ -366,7 +368,7 @@ int dispatch_batch(connection *c, const batch *b)
 
 void dispatch_go_on(connection *c)
 {
-    begin_batch(c);
+    begin_batch(c, 0, 0);
     if (epoch_enter(c->owner->server->domain) == 0)
         transaction_go_on(c);
     else

@@ -12,6 +12,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "memory.h"
 #include "session.h"
 
 typedef struct info {
@@ -126,6 +127,7 @@ static void memory_section(info *i)
     server *s = i->server;
     uint64_t used = server_memory(s), resident = resident_bytes(), dataset = dataset_bytes(i), peak;
     domain_memory memory;
+    char *policy;
 
     domain_read_memory(s->domain, &memory);
     pthread_mutex_lock(&s->stats_lock);
@@ -147,10 +149,12 @@ static void memory_section(info *i)
                 (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
     fprintf(i->out, "used_memory_lua:0\r\nused_memory_scripts:0\r\nnumber_of_cached_scripts:0\r\n");
     write_bytes(i, "maxmemory", (uint64_t)config_number(s->config, CONFIG_ID_maxmemory));
-    fprintf(i->out, "maxmemory_policy:noeviction\r\nmem_fragmentation_ratio:%.2f\r\n",
+    policy = config_text(s->config, CONFIG_ID_maxmemory_policy);
+    fprintf(i->out, "maxmemory_policy:%s\r\nmem_fragmentation_ratio:%.2f\r\n", policy ? policy : "",
             (double)resident / (double)used);
+    free(policy);
     fprintf(i->out, "mem_clients_normal:%llu\r\nmem_clients_slaves:0\r\nmem_aof_buffer:0\r\n",
-            U(atomic_load(&s->client_count)) * sizeof(connection));
+            U(memory_of_clients(s)));
     fprintf(i->out, "mem_allocator:libc\r\nactive_defrag_running:0\r\nlazyfree_pending_objects:"
                     "0\r\nlazyfreed_objects:0\r\n");
 }
@@ -170,10 +174,11 @@ static void stats_section(info *i)
 {
     server *s = i->server;
     const stats_sums *sums = &i->sums;
-    uint64_t expired = server_expired_total(s), rates[3];
+    uint64_t expired = server_expired_total(s), evicted = server_evicted_total(s), rates[3];
 
     pthread_mutex_lock(&s->stats_lock);
     expired -= s->expired_base;
+    evicted -= s->evicted_base;
     pthread_mutex_unlock(&s->stats_lock);
     for (int r = 0; r < 3; r++)
         rates[r] = atomic_load_explicit(&s->rate_values[r], memory_order_relaxed);
@@ -189,8 +194,9 @@ static void stats_section(info *i)
             U(sums->connections_rejected));
     fprintf(i->out, "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:0\r\n",
             U(expired));
-    fprintf(i->out, "evicted_keys:0\r\nevicted_clients:0\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n",
-            U(sums->keyspace_hits), U(sums->keyspace_misses));
+    fprintf(i->out,
+            "evicted_keys:%llu\r\nevicted_clients:%llu\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n",
+            U(evicted), U(sums->evicted_clients), U(sums->keyspace_hits), U(sums->keyspace_misses));
     fprintf(i->out, "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\n",
             topics_count(s->topics, TOPIC_CHANNEL), topics_count(s->topics, TOPIC_PATTERN),
             topics_count(s->topics, TOPIC_SHARD));

@@ -23,6 +23,7 @@
 
 #include "connection.h"
 #include "dispatch.h"
+#include "memory.h"
 
 #define DESCRIPTORS_RESERVED 32 /* ours: log, listening sockets, loops, files */
 #define ACTOR_CAPACITY       1024
@@ -41,6 +42,20 @@ int64_t clock_ms(void)
 
     clock_gettime(CLOCK_REALTIME, &now);
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+uint32_t server_access(const server *s, int64_t now_ms)
+{
+    uint32_t clock = store_access_clock(now_ms);
+
+    switch (atomic_load_explicit(&s->access_mode, memory_order_relaxed)) {
+    case ACCESS_USES:
+        return KV_COUNT_USES;
+    case ACCESS_FINE:
+        return clock;
+    default:
+        return clock & ~(STORE_ACCESS_COARSE - 1);
+    }
 }
 
 /* ---- limits of the process ---- */
@@ -74,18 +89,6 @@ static void adjust_descriptors(server *s)
 
 /* ---- memory and rates ---- */
 
-uint64_t server_memory(server *s)
-{
-    domain_memory memory;
-    uint64_t bytes;
-
-    domain_read_memory(s->domain, &memory);
-    bytes = memory.allocated_bytes + sizeof *s;
-    bytes += (uint64_t)s->worker_count * (sizeof(worker) + WORKER_INPUT_BYTES);
-    bytes += (uint64_t)atomic_load_explicit(&s->client_count, memory_order_relaxed) * sizeof(connection);
-    return bytes;
-}
-
 static void watch_memory(server *s)
 {
     uint64_t used = server_memory(s), most = (uint64_t)config_number(s->config, CONFIG_ID_maxmemory);
@@ -113,28 +116,46 @@ void server_stats(server *s, stats_sums *ret_sums)
     pthread_mutex_unlock(&s->stats_lock);
 }
 
-uint64_t server_expired_total(server *s)
+/* Sums of all databases. */
+static void sum_removed(server *s, uint64_t *ret_expired, uint64_t *ret_evicted)
 {
-    uint64_t expired = 0;
-
+    *ret_expired = *ret_evicted = 0;
     for (int i = 0; i < s->databases.count; i++) {
         kv_stats figures;
 
         kv_store_stats(s->databases.stores[i], &figures, clock_ms());
-        expired += figures.expired;
+        *ret_expired += figures.expired;
+        *ret_evicted += figures.evicted;
     }
+}
+
+uint64_t server_expired_total(server *s)
+{
+    uint64_t expired, evicted;
+
+    sum_removed(s, &expired, &evicted);
     return expired;
+}
+
+uint64_t server_evicted_total(server *s)
+{
+    uint64_t expired, evicted;
+
+    sum_removed(s, &expired, &evicted);
+    return evicted;
 }
 
 void server_reset_stats(server *s)
 {
     stats_sums now;
-    uint64_t expired = server_expired_total(s), used = server_memory(s);
+    uint64_t expired, evicted, used = server_memory(s);
 
     sum_stats(s, &now);
+    sum_removed(s, &expired, &evicted);
     pthread_mutex_lock(&s->stats_lock);
     s->stats_base = now;
     s->expired_base = expired;
+    s->evicted_base = evicted;
     s->peak_memory = used;
     pthread_mutex_unlock(&s->stats_lock);
 }
@@ -272,7 +293,14 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
         atomic_store(&s->log.level, (int)config_number(s->config, id));
         return 0;
     case CONFIG_ID_maxmemory:
+    case CONFIG_ID_maxmemory_policy:
+    case CONFIG_ID_lfu_log_factor:
+    case CONFIG_ID_lfu_decay_time:
+        memory_apply(s);
         watch_memory(s);
+        return 0;
+    case CONFIG_ID_maxmemory_clients:
+        memory_ask_to_shed(&s->workers[0]);
         return 0;
     case CONFIG_ID_dir:
         return apply_directory(s, ret_error);
@@ -448,6 +476,7 @@ int server_init(server *s, config *c)
         return fail(s, "Out of memory for the databases");
     if (open_workers(s) != 0)
         return fail(s, "Can't make the event loops: out of memory or of descriptors");
+    memory_apply(s);
     s->startup_memory = server_memory(s);
     return 0;
 }

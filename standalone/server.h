@@ -25,6 +25,9 @@
 /* What we say to be compatible with: clients compare it with what they need. */
 #define SERVER_REDIS_VERSION "7.2.4"
 
+/* What reads leave on keys: a time, as coarse as OBJECT IDLETIME needs or as fine as LRU can use, or a count of uses. */
+enum access_mode { ACCESS_COARSE, ACCESS_FINE, ACCESS_USES };
+
 typedef struct server_rate {
     uint64_t last;
     uint64_t samples[SERVER_SAMPLES];
@@ -53,7 +56,9 @@ typedef struct server {
     _Atomic int64_t pubsub_clients; /* those that listen to something */
     _Atomic int max_clients;        /* what the descriptors allow, at most maxclients */
     _Atomic bool password_set;
-    _Atomic bool over_memory; /* more than maxmemory is in use: refuse what adds to it */
+    _Atomic bool over_memory;    /* more than maxmemory is in use, as of the last look */
+    _Atomic bool memory_limited; /* maxmemory is set */
+    _Atomic int access_mode;     /* enum access_mode */
     _Atomic bool stopping;
     _Atomic int drained_workers;
     int stop_signals; /* worker 0's */
@@ -62,7 +67,7 @@ typedef struct server {
 
     pthread_mutex_t stats_lock; /* guards the next three */
     stats_sums stats_base;      /* at the last CONFIG RESETSTAT */
-    uint64_t expired_base;
+    uint64_t expired_base, evicted_base;
     uint64_t peak_memory;
     uint64_t startup_memory;
     server_rate rates[3]; /* worker 0's: commands, input bytes, output bytes */
@@ -92,11 +97,14 @@ int server_apply(server *s, enum config_id id, config_error *ret_error) KV_EXCLU
 /* All counters since the last reset. */
 void server_stats(server *s, stats_sums *ret_sums);
 void server_reset_stats(server *s);
-/* Keys that expired since the start. */
+/* Keys that expired, and that were evicted, since the start. */
 uint64_t server_expired_total(server *s);
+uint64_t server_evicted_total(server *s);
 /* Bytes in use: the store's, the connections', the workers'. */
 uint64_t server_memory(server *s);
 int64_t clock_ms(void);
+/* What reads at that time are to leave on keys: kv_call.access. */
+uint32_t server_access(const server *s, int64_t now_ms);
 /* A clock that nobody sets, for how long something took. */
 uint64_t clock_ns(void);
 

@@ -61,6 +61,9 @@ session_fn session_config_get, session_config_help, session_config_resetstat, se
     session_config_set;
 /* info.c */
 session_fn session_info;
+/* memory_commands.c */
+session_fn session_memory_doctor, session_memory_help, session_memory_malloc_stats, session_memory_purge,
+    session_memory_stats;
 /* pubsub_commands.c */
 session_fn session_psubscribe, session_publish, session_pubsub_channels, session_pubsub_help,
     session_pubsub_numpat, session_pubsub_numsub, session_pubsub_shardchannels, session_pubsub_shardnumsub,

@@ -41,6 +41,7 @@ extern const char *const stats_error_names[STATS_ERROR_COUNT];
     X(error_replies)               \
     X(auth_failures)               \
     X(output_limit_disconnections) \
+    X(evicted_clients)             \
     X(query_limit_disconnections) X(keyspace_hits) X(keyspace_misses) X(reads) X(writes)
 
 /* Plain numbers: a sum, or the difference of two. */

@@ -28,6 +28,7 @@
 #include "actor_batch.h"
 #include "connection.h"
 #include "dispatch.h"
+#include "memory.h"
 #include "multi.h"
 #include "pubsub.h"
 #include "server.h"
@@ -168,6 +169,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     w->expire_budget_ms = 250 / (w->hz ? w->hz : 1);
     expire_keys(w);
     sweep_connections(w);
+    memory_tick(w);
     actor_batch_retry(w);
     if (w->index == 0)
         server_tick(w->server);
@@ -345,7 +347,9 @@ int worker_init(worker *w, struct server *s, int index)
     w->input = calloc(1, WORKER_INPUT_BYTES + RESP_SLACK);
     if (getrandom(&w->rng, sizeof w->rng, 0) != sizeof w->rng)
         w->rng = (uint64_t)clock_ms() + (uint64_t)index;
-    if (pubsub_open(w) != 0)
+    w->shed.run = memory_shed;
+    w->candidates = calloc((size_t)s->databases.count, sizeof *w->candidates);
+    if (!w->candidates || pubsub_open(w) != 0)
         return -1;
     w->hold = store_hold_new(s->domain, (size_t)s->databases.count);
     batch_init(&w->batch, s->direct);
@@ -371,6 +375,7 @@ void worker_done(worker *w)
     if (w->wakeup_fd >= 0)
         close(w->wakeup_fd);
     pubsub_close(w);
+    free(w->candidates);
     resp_parser_done(&w->parser);
     output_done(&w->out);
     free(w->input);

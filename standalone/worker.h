@@ -19,6 +19,8 @@
 #include "stats.h"
 
 #define WORKER_INPUT_BYTES (128 * 1024)
+#define WORKER_CLASSES     24
+#define WORKER_CLASS_BYTES ((size_t)16 * 1024)
 
 typedef struct worker worker;
 typedef struct worker_message worker_message;
@@ -75,10 +77,17 @@ struct worker {
     resp_reply reply;
     kv_call call;
     uint64_t rng;
-    uint32_t access;     /* the access clock of this turn */
-    size_t output_limit; /* the hard limit of normal clients, in this turn */
-    bool refuse_memory;  /* this batch: over_memory of the server */
+    uint32_t access;          /* the access clock of this turn */
+    size_t output_limit;      /* the hard limit of normal clients, in this turn */
+    int64_t memory_allowance; /* bytes of requests until memory is looked at again */
+    size_t *candidates;       /* for eviction, by database */
+    bool refuse_memory;       /* this batch: over_memory of the server */
     stats stats;
+
+    /* Of its clients; others read. Class i is those of less than WORKER_CLASS_BYTES << i, but for smaller classes. */
+    _Atomic uint64_t client_bytes, class_bytes[WORKER_CLASSES];
+    worker_message shed; /* memory_shed's */
+    _Atomic bool shedding;
 };
 
 /* Makes the loop, the mailbox and the buffers; 0 or -1 with errno. */

@@ -93,7 +93,10 @@ typedef struct kv_counters {
     _Atomic uint64_t keyspace_hits, keyspace_misses;
 } kv_counters;
 
-#define KV_NO_TOUCH UINT32_MAX /* CLIENT NO-TOUCH: reads leave the access clock alone */
+/* What reads leave on the entries they find: an access clock, or one of these. */
+#define KV_ACCESS_MAX 0xffffffu
+#define KV_COUNT_USES (UINT32_MAX - 1) /* LFU: a use is counted */
+#define KV_NO_TOUCH   UINT32_MAX       /* CLIENT NO-TOUCH: nothing */
 
 typedef struct kv_call {
     const struct kv_command *command; /* the row: of the subcommand, where there is one */
@@ -103,7 +106,7 @@ typedef struct kv_call {
     kv_store *store; /* the selected database */
     const kv_databases *databases;
     int64_t now_ms;
-    uint32_t access; /* the access clock to leave on what is read, or KV_NO_TOUCH */
+    uint32_t access; /* the access clock to leave on what is read, KV_COUNT_USES or KV_NO_TOUCH */
     bool key_hashed; /* key_hash holds domain_hash of argv[command->keys.first] */
     uint64_t key_hash;
     const map_hint *key_hint; /* what the host learned of that key by reading ahead, or NULL */

@@ -42,14 +42,17 @@ void kv_cmd_object_encoding(kv_call *call)
 /* OBJECT FREQ key */
 void kv_cmd_object_freq(kv_call *call)
 {
-    if (!kv_peek(call, 2)) {
+    const entry *e = kv_peek(call, 2);
+
+    if (!e)
         kv_reply_null(call->reply);
-        return;
-    }
-    kv_reply_errorf(
-        call->reply,
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that "
-        "when switching between policies at runtime LRU and LFU data will take some time to adjust.");
+    else if (store_counts_uses(call->store))
+        kv_reply_int(call->reply, store_frequency(call->store, e, call->now_ms));
+    else
+        kv_reply_errorf(
+            call->reply,
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that "
+            "when switching between policies at runtime LRU and LFU data will take some time to adjust.");
 }
 
 /* OBJECT IDLETIME key */
@@ -57,10 +60,15 @@ void kv_cmd_object_idletime(kv_call *call)
 {
     const entry *e = kv_peek(call, 2);
 
-    if (e)
-        kv_reply_int(call->reply, (store_access_clock(call->now_ms) - entry_access(e)) & 0xffffff);
-    else
+    if (!e)
         kv_reply_null(call->reply);
+    else if (store_counts_uses(call->store))
+        kv_reply_errorf(
+            call->reply,
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching "
+            "between policies at runtime LRU and LFU data will take some time to adjust.");
+    else
+        kv_reply_int(call->reply, store_idle_ms(e, call->now_ms) / 1000);
 }
 
 /* OBJECT REFCOUNT key */

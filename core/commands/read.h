@@ -17,7 +17,16 @@
 /* The access clock for an entry that is written now. */
 static inline uint32_t kv_write_access(const kv_call *call)
 {
-    return call->access == KV_NO_TOUCH ? store_access_clock(call->now_ms) : call->access;
+    return call->access <= KV_ACCESS_MAX ? call->access : store_access_new(call->store, call->now_ms);
+}
+
+/* Marks an entry as just used. */
+static inline void kv_note_use(kv_call *call, const entry *e)
+{
+    if (call->access <= KV_ACCESS_MAX)
+        entry_touch(e, call->access);
+    else if (call->access == KV_COUNT_USES)
+        store_note_use(call->store, e, call->now_ms, call->rng);
 }
 
 /* Counts a hit or a miss, and marks the entry (or NULL) as just read. */
@@ -28,8 +37,7 @@ static inline void kv_note_read(kv_call *call, const entry *e)
         return;
     }
     kv_count(&call->counters->keyspace_hits);
-    if (call->access != KV_NO_TOUCH)
-        entry_touch(e, call->access);
+    kv_note_use(call, e);
 }
 
 /* As above, for commands that look at a key without using it: the access clock stays. */

@@ -43,7 +43,6 @@ static size_t get_some(kv_call *call, size_t n, const kv_slice names[], const ui
                        const map_hint hints[])
 {
     const entry *found[RUN_MAX];
-    uint32_t access = call->access;
     size_t hits = 0, i;
 
     store_find_run(call->store, n, names, 2, hashes, hints, found, call->now_ms);
@@ -56,8 +55,7 @@ static size_t get_some(kv_call *call, size_t n, const kv_slice names[], const ui
             continue;
         }
         hits++;
-        if (access != KV_NO_TOUCH)
-            entry_touch(e, access);
+        kv_note_use(call, e);
         if (kv_is_string(call, e))
             kv_reply_value(call->reply, e);
     }

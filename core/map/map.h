@@ -229,6 +229,25 @@ size_t map_expire(map *m, uint64_t *position, int64_t now_ms, size_t max_segment
 /* No entry has a deadline before this one; KV_FOREVER: none has any. As of the last whole sweep: it may be too early. */
 int64_t map_next_deadline(const map *m) KV_REQUIRES(kv_epoch_held);
 
+/* ---- making room ---- */
+
+/* How much e deserves to go: the highest go first, 0 stays. Under its shard's lock. */
+typedef uint64_t map_score_fn(void *arg, const entry *e);
+
+typedef struct map_eviction {
+    size_t looks;       /* entries to choose from; there is a bound */
+    size_t most;        /* to be removed */
+    bool only_deadline; /* no others score, so that where there are none need not be looked */
+    map_score_fn *score;
+    map_due_fn *gone; /* as for map_expire */
+} map_eviction;
+
+/* Looks at entries that lie together somewhere, and removes those that score highest until want_bytes (of entry_size)
+ * are free or `most` have gone. Returns how many: 0 also when there was no candidate among those looked at. rng: a seed that
+ * the call advances. */
+size_t map_evict(map *m, uint64_t *rng, const map_eviction *how, void *arg, size_t want_bytes,
+                 size_t *ret_bytes) KV_EXCLUDES(kv_shard_held);
+
 /* ---- figures ---- */
 
 typedef struct map_stats {

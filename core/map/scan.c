@@ -209,20 +209,10 @@ uint64_t map_scan(const map *m, uint64_t cursor, map_visit_fn *visit, void *arg)
 
 /* ---- a random entry ---- */
 
-/* SplitMix64 (Steele, Lea, Flood 2014). */
-static uint64_t draw(uint64_t *rng)
-{
-    uint64_t x = *rng += 0x9e3779b97f4a7c15u;
-
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
 /* Uniform in 0..n-1, but for 2^-32 of bias: n is small. */
 static size_t draw_below(uint64_t *rng, size_t n)
 {
-    return (size_t)((draw(rng) >> 32) * n >> 32);
+    return (size_t)((random_next(rng) >> 32) * n >> 32);
 }
 
 /* The k-th entry of a segment, as it is now, or NULL. */
@@ -295,7 +285,7 @@ static const entry *draw_slot(segment *s, uint64_t *rng)
 static const entry *random_drawn(const map *m, uint64_t *rng)
 {
     size_t entries = map_count(m);
-    uint64_t hash = draw(rng);
+    uint64_t hash = random_next(rng);
     map_shard *s = root_word_shard(map_root_word(m), hash);
     uint64_t word = shard_segment_word(s, hash);
 
@@ -305,7 +295,7 @@ static const entry *random_drawn(const map *m, uint64_t *rng)
     size_t n = segment_entries(seg);
     double density = (double)n * (double)((uint64_t)1 << (s->bits + directory_depth(word)));
 
-    if ((double)(draw(rng) >> 11) * 0x1p-53 * 2 * (double)entries > density)
+    if ((double)(random_next(rng) >> 11) * 0x1p-53 * 2 * (double)entries > density)
         return NULL;
     return word & DIRECTORY_CHAIN ? nth_of(seg, draw_below(rng, n)) : draw_slot(seg, rng);
 }

@@ -117,6 +117,16 @@ static inline shard_extra *shard_extra_of(const map_shard *s)
     return &s->root->extra[s->index];
 }
 
+/* The next number of a random state: SplitMix64 (Steele, Lea, Flood 2014). */
+static inline uint64_t random_next(uint64_t *rng)
+{
+    uint64_t x = *rng += 0x9e3779b97f4a7c15u;
+
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
 /* ---- directories ---- */
 
 /* A shard's pointer to its directory: the address, and in the high bits how far to shift a hash. */

@@ -58,7 +58,7 @@ static int put_many_prepare(struct put_many *m)
             .key = m->pairs[2 * i],
             .value = m->pairs[2 * i + 1],
             .deadline_ms = m->deadline_ms,
-            .access = store_access_clock(m->now_ms),
+            .access = store_access_after(m->store, NULL, m->now_ms),
         };
 
         m->keys[i] = (map_key){ .map = m->store->map, .hash = domain_hash(m->store->domain, parts.key) };
@@ -97,8 +97,8 @@ KV_UNDER_LOCK static int put_many_keep_deadlines(const struct put_many *m)
 
         if (!live || entry_deadline(live) == KV_FOREVER)
             continue;
-        entry *made = entry_remake(m->store->domain, m->puts[i].fresh, m->pairs[2 * i], entry_deadline(live),
-                                   m->now_ms);
+        entry *made =
+            entry_remake(m->store, m->puts[i].fresh, m->pairs[2 * i], entry_deadline(live), m->now_ms);
         if (!made)
             return KV_ENOMEM;
         entry_free(m->store->domain, m->puts[i].fresh);
@@ -145,6 +145,8 @@ KV_UNDER_LOCK static void put_many_replace(struct put_many *m)
             put->garbage = place.entry;
             if (entry_expired(place.entry, m->now_ms))
                 store_tell_expired(m->store, place.entry);
+            else if (store_counts_uses(m->store))
+                entry_touch(put->fresh, store_access_after(m->store, place.entry, m->now_ms));
             shard_replace(m->keys[i].shard, &place, put->fresh);
         }
         store_tell_set(m->store, put->fresh);
@@ -280,7 +282,7 @@ KV_UNDER_LOCK static int transfer_under_locks(struct transfer *t)
         return KV_ENOKEY;
     if (place_live(&target, t->now_ms) && !t->replace)
         return KV_ECOND;
-    fresh = entry_remake(t->to->domain, live, t->to_key.name, entry_deadline(live), t->now_ms);
+    fresh = entry_remake(t->to, live, t->to_key.name, entry_deadline(live), t->now_ms);
     if (!fresh)
         return KV_ENOMEM;
     if (target.entry) {

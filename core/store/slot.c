@@ -95,7 +95,7 @@ static entry_parts slot_parts(const kv_slot *slot, kv_slice value, unsigned enco
         .value = value,
         .deadline_ms = slot->deadline_ms,
         .encoding = encoding,
-        .access = store_access_clock(slot->now_ms),
+        .access = store_access_after(slot->store, slot->live, slot->now_ms),
     };
 }
 
@@ -216,7 +216,7 @@ KV_UNDER_LOCK static void slot_load(kv_slot *slot)
     slot->deadline_ms = kv_slot_deadline(slot);
 }
 
-entry *entry_remake(kv_domain *domain, const entry *e, kv_slice key, int64_t deadline_ms, int64_t now_ms)
+entry *entry_remake(kv_store *store, const entry *e, kv_slice key, int64_t deadline_ms, int64_t now_ms)
 {
     kv_bytes *owner;
     entry_parts parts = {
@@ -224,13 +224,13 @@ entry *entry_remake(kv_domain *domain, const entry *e, kv_slice key, int64_t dea
         .value = entry_value(e, &owner),
         .deadline_ms = deadline_ms,
         .encoding = entry_meta(e) & (ENTRY_RAW | ENTRY_TEXT),
-        .access = store_access_clock(now_ms),
+        .access = store_access_after(store, e, now_ms),
     };
     entry *copy;
 
     if (owner)
         parts.bytes = kv_bytes_ref(owner);
-    copy = entry_new(domain, &parts);
+    copy = entry_new(store->domain, &parts);
     if (!copy)
         kv_bytes_unref(parts.bytes);
     return copy;
@@ -244,7 +244,7 @@ static int slot_settle_deadline(kv_slot *slot)
 
     if (!from || entry_deadline(from) == slot->deadline_ms)
         return 0;
-    made = entry_remake(slot->store->domain, from, slot->key.name, slot->deadline_ms, slot->now_ms);
+    made = entry_remake(slot->store, from, slot->key.name, slot->deadline_ms, slot->now_ms);
     if (!made)
         return KV_ENOMEM;
     entry_free(slot->store->domain, slot->fresh);
@@ -257,7 +257,7 @@ KV_UNDER_LOCK static void slot_tell(const kv_slot *slot, bool only_deadline)
     const entry *e = slot->fresh;
     kv_change change;
 
-    if (!slot->store->on_change)
+    if (!store_tells(slot->store))
         return;
     if (!slot->appended && !only_deadline) {
         store_tell_set(slot->store, e);
@@ -359,7 +359,11 @@ KV_UNDER_LOCK static void tell_put(void *arg, const entry *before, const entry *
 {
     const struct put_told *put = arg;
 
-    if (before && entry_expired(before, put->now_ms))
+    bool expired = before && entry_expired(before, put->now_ms);
+
+    if (store_counts_uses(put->store))
+        entry_touch(fresh, store_access_after(put->store, expired ? NULL : before, put->now_ms));
+    if (expired)
         store_tell_expired(put->store, before);
     store_tell_set(put->store, fresh);
 }
@@ -374,7 +378,7 @@ __attribute__((always_inline)) static inline int put_fresh(struct put_told *put,
     if (__builtin_expect(!fresh, 0))
         return KV_ENOMEM;
     int err = map_put(store->map, key.name, key.hash, key.hint, fresh, &before,
-                      store->on_change ? tell_put : NULL, put);
+                      atomic_load_explicit(&store->hooked, memory_order_acquire) ? tell_put : NULL, put);
 
     if (__builtin_expect(!err, 1))
         entry_retire(store->domain, before);

@@ -103,14 +103,24 @@ actor *store_actor(const kv_store *store)
 
 void kv_store_on_change(kv_store *store, kv_change_fn *fn, void *arg, const void *tag)
 {
+    store_set_telling(store, false);
     store->on_change = fn;
     store->on_change_arg = arg;
     store->tag = tag;
+    store_set_telling(store, fn != NULL);
+}
+
+void store_set_telling(kv_store *store, bool on)
+{
+    if (on)
+        atomic_fetch_or_explicit(&store->hooked, STORE_TELLS, memory_order_acq_rel);
+    else
+        atomic_fetch_and_explicit(&store->hooked, ~(unsigned)STORE_TELLS, memory_order_acq_rel);
 }
 
 void store_tell(const kv_store *store, const kv_change *change)
 {
-    if (!store->on_change)
+    if (!store_tells(store))
         return;
     store_hold_note(store);
     store->on_change(store->on_change_arg, change);
@@ -118,7 +128,7 @@ void store_tell(const kv_store *store, const kv_change *change)
 
 void store_tell_set(const kv_store *store, const entry *e)
 {
-    if (!store->on_change)
+    if (!store_tells(store))
         return;
     kv_change change = {
         .kind = KV_CHANGE_SET,
@@ -133,7 +143,7 @@ void store_tell_set(const kv_store *store, const entry *e)
 
 void store_tell_gone(const kv_store *store, kv_change_kind kind, kv_slice key)
 {
-    if (!store->on_change)
+    if (!store_tells(store))
         return;
     kv_change change = { .kind = kind, .tag = store->tag, .key = key, .deadline_ms = KV_FOREVER };
     store_tell(store, &change);
@@ -273,6 +283,7 @@ void store_read_stats(kv_store *store, kv_stats *ret_stats, int64_t now_ms)
         .entry_bytes = stats.entry_bytes,
         .index_bytes = stats.index_bytes,
         .expired = atomic_load_explicit(&store->expired, memory_order_relaxed),
+        .evicted = atomic_load_explicit(&store->evicted, memory_order_relaxed),
         .shards = stats.shards,
     };
     if (stats.with_deadline > 0) {

@@ -180,10 +180,55 @@ size_t store_count(kv_store *store);
 /* Verifies the invariants of the map; see map_check. */
 void store_check(kv_store *store);
 
-/* The access clock of a moment: seconds, 24 bits. */
+/* ---- how long ago, or how often, a key was used ---- */
+
+/* The access clock of a moment: 24 bits, in units of 128 ms (so it goes round in 25 days). As most entries are
+ * read more often than that, the clock that they are marked with need only advance every STORE_ACCESS_COARSE units. */
+#define STORE_ACCESS_MS     128
+#define STORE_ACCESS_COARSE 8u
+
 static inline uint32_t store_access_clock(int64_t now_ms)
 {
-    return (uint32_t)((now_ms / 1000) & 0xffffff);
+    return (uint32_t)(now_ms / STORE_ACCESS_MS) & 0xffffff;
 }
+/* Milliseconds since the entry was used, by that clock. */
+static inline int64_t store_idle_ms(const entry *e, int64_t now_ms)
+{
+    uint32_t units = (store_access_clock(now_ms) - entry_access(e)) & 0xffffff;
+
+    /* One that was marked ahead of this moment, by a thread whose clock is a little ahead, is not idle. */
+    return units > 0xffffff - 64 ? 0 : (int64_t)units * STORE_ACCESS_MS;
+}
+
+/* LFU: from now on the access clock holds, instead of a time, the minute of the last use and a logarithmic counter of
+ * uses, as Redis's does: it grows with probability 1 / ((counter - 5) * log_factor + 1), and loses one for every decay_minutes (0:
+ * never) without use. on false: back to time. Entries adjust as they are used. Any thread, at any time. */
+void store_count_uses(kv_store *store, bool on, uint32_t log_factor, uint32_t decay_minutes);
+bool store_counts_uses(const kv_store *store);
+/* The access clock of a new key. */
+uint32_t store_access_new(const kv_store *store, int64_t now_ms);
+/* The counter of an entry now: 0..255. */
+unsigned store_frequency(const kv_store *store, const entry *e, int64_t now_ms);
+/* Counts a use. rng: a seed that the call advances. */
+void store_note_use(const kv_store *store, const entry *e, int64_t now_ms, uint64_t *rng);
+
+/* Stops telling the listener of kv_store_on_change, and begins again: any thread, at any time. What is under way at that
+ * moment may be told or not. */
+void store_set_telling(kv_store *store, bool on);
+
+/* ---- making room ---- */
+
+typedef enum store_victim {
+    STORE_EVICT_LRU,
+    STORE_EVICT_LFU,
+    STORE_EVICT_RANDOM,
+    STORE_EVICT_TTL
+} store_victim;
+
+/* Removes some keys: among entries that lie together somewhere, one of `samples` each, those that were not used for
+ * longest, least often, or whose deadline is nearest, until want_bytes are free. only_deadline: only of those that have
+ * one. Returns how many keys it removed, *ret_bytes what they took; 0 also when there was none among those it looked at. */
+size_t store_evict(kv_store *store, store_victim victim, bool only_deadline, size_t samples, uint64_t *rng,
+                   int64_t now_ms, size_t want_bytes, size_t *ret_bytes) KV_EXCLUDES(kv_shard_held);
 
 #endif

@@ -6,18 +6,30 @@
 #include "actor.h"
 #include "store.h"
 
+/* What a store does on writes: tell its listener; keep counters of uses. */
+enum store_hook { STORE_TELLS = 1, STORE_COUNTS = 2 };
+
 struct kv_store {
     _Atomic unsigned refs;
     kv_sharing sharing;
     map *map;
-    kv_domain *domain; /* a reference */
-    actor *actor;      /* KV_SHARING_ACTOR only */
-    kv_change_fn *on_change;
+    kv_domain *domain;       /* a reference */
+    actor *actor;            /* KV_SHARING_ACTOR only */
+    _Atomic unsigned hooked; /* STORE_TELLS, STORE_COUNTS: what a write has to do besides */
+    kv_change_fn *on_change; /* once set, it stays; STORE_TELLS says whether it is called */
     void *on_change_arg;
     const void *tag;
     _Atomic uint64_t expired;         /* entries removed because their deadline passed */
+    _Atomic uint64_t evicted;         /* because memory was short */
     _Atomic uint64_t expire_position; /* where the next expire cycle goes on */
+    _Atomic uint32_t log_factor, decay_minutes;
 };
+
+static inline bool store_tells(const kv_store *store)
+{
+    /* Pairs with the release in kv_store_on_change and store_set_telling. */
+    return atomic_load_explicit(&((kv_store *)store)->hooked, memory_order_acquire) & STORE_TELLS;
+}
 
 /* Tells the listener, if there is one. Under the shard's lock, so that the order is that of the key. */
 void store_tell(const kv_store *store, const kv_change *change) KV_UNDER_LOCK;
@@ -44,6 +56,9 @@ static inline entry *place_live(const map_place *place, int64_t now_ms)
 
 /* A copy of e's value and encoding under another key or deadline, not yet published; NULL: memory is out.
  * A value out of line is shared, not copied. */
-entry *entry_remake(kv_domain *domain, const entry *e, kv_slice key, int64_t deadline_ms, int64_t now_ms);
+entry *entry_remake(kv_store *store, const entry *e, kv_slice key, int64_t deadline_ms, int64_t now_ms);
+
+/* The access clock for an entry that takes the place of before (NULL: of none) now. */
+uint32_t store_access_after(const kv_store *store, const entry *before, int64_t now_ms);
 
 #endif

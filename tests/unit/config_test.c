@@ -196,7 +196,6 @@ static void what_the_server_does_not_do_is_refused(void **state)
     set(c, "appendonly", "yes", "this server supports only 'no' here");
     set(c, "appendonly", "no", NULL);
     set(c, "cluster-enabled", "yes", "this server supports only 'no' here");
-    set(c, "maxmemory-policy", "allkeys-lru", "this server supports only 'noeviction' here");
     expect_refused(c, "replicaof 10.0.0.1 6379\n", "line 1", "this server supports only '' here");
 }
 

@@ -170,6 +170,7 @@ typedef struct kv_stats {
     size_t entry_bytes;     /* keys, values and their headers, as allocated */
     size_t index_bytes;     /* buckets, directories, shards */
     uint64_t expired;       /* keys removed because their deadline passed */
+    uint64_t evicted;       /* keys removed because memory was short */
     size_t shards;
 } kv_stats;
 
@@ -350,6 +351,7 @@ typedef enum kv_change_kind {
     KV_CHANGE_DEADLINE, /* only the deadline (and the version) changed */
     KV_CHANGE_DELETE,   /* the key is gone */
     KV_CHANGE_EXPIRE,   /* the key is gone: its deadline had passed */
+    KV_CHANGE_EVICT,    /* the key is gone: memory was short */
     KV_CHANGE_CLEAR,    /* every key is gone */
     KV_CHANGE_SWAP,     /* the contents of the stores tagged tag and other_tag were exchanged */
     KV_CHANGE_BEGIN, /* what this thread tells until END are the changes of one act (kv_exec_many, EXEC): */

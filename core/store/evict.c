@@ -1,0 +1,157 @@
+/* evict.c - which keys go when memory is short, and how uses are counted for that.
+ *
+ * 24 bits of an entry say when it was used last, or how often:
+ *
+ *     LRU   23..0 clock in units of 128 ms
+ *     LFU   23..8 minute of the last use | 7..0 counter, logarithmic
+ *
+ * The counter is Redis's (lfu-log-factor, lfu-decay-time), so that OBJECT FREQ and experience with the two settings
+ * carry over. Both kinds are written by relaxed stores that may lose each other: they are estimates.
+ *
+ * Which of the two an entry holds is not recorded. After a change of the policy the old ones are misread until they
+ * are used again; as times, they then look old, which is about right, and as counters, arbitrary, as in Redis.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "store_private.h"
+
+#define USES_AT_FIRST 5u /* so that a new key is not the first to go */
+#define MINUTES       0xffffu
+#define LOOKS         40u /* how many entries one eviction chooses from, when as many as `samples` fit */
+
+/* ---- counting uses ---- */
+
+void store_count_uses(kv_store *store, bool on, uint32_t log_factor, uint32_t decay_minutes)
+{
+    atomic_store_explicit(&store->log_factor, log_factor, memory_order_relaxed);
+    atomic_store_explicit(&store->decay_minutes, decay_minutes, memory_order_relaxed);
+    if (on)
+        atomic_fetch_or_explicit(&store->hooked, STORE_COUNTS, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(&store->hooked, ~(unsigned)STORE_COUNTS, memory_order_relaxed);
+}
+
+bool store_counts_uses(const kv_store *store)
+{
+    return atomic_load_explicit(&((kv_store *)store)->hooked, memory_order_relaxed) & STORE_COUNTS;
+}
+
+static uint32_t minute_of(int64_t now_ms)
+{
+    return (uint32_t)(now_ms / 60000) & MINUTES;
+}
+
+static unsigned decayed(const kv_store *store, uint32_t access, int64_t now_ms)
+{
+    uint32_t period = atomic_load_explicit(&((kv_store *)store)->decay_minutes, memory_order_relaxed);
+    uint32_t idle = (minute_of(now_ms) - (access >> 8)) & MINUTES, counter = access & 255;
+    uint32_t lost = period ? idle / period : 0;
+
+    return lost > counter ? 0 : counter - lost;
+}
+
+unsigned store_frequency(const kv_store *store, const entry *e, int64_t now_ms)
+{
+    return decayed(store, entry_access(e), now_ms);
+}
+
+static uint64_t random_next(uint64_t *rng)
+{
+    uint64_t x = *rng += 0x9e3779b97f4a7c15u;
+
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    return x ^ x >> 31;
+}
+
+/* The access clock with one use more. */
+static uint32_t used_again(const kv_store *store, uint32_t access, int64_t now_ms, uint64_t random)
+{
+    uint32_t factor = atomic_load_explicit(&((kv_store *)store)->log_factor, memory_order_relaxed);
+    unsigned counter = decayed(store, access, now_ms);
+    unsigned base = counter > USES_AT_FIRST ? counter - USES_AT_FIRST : 0;
+    double chance = 1.0 / ((double)base * factor + 1);
+
+    if (counter < 255 && (double)(random >> 11) * 0x1p-53 < chance)
+        counter++;
+    return minute_of(now_ms) << 8 | counter;
+}
+
+void store_note_use(const kv_store *store, const entry *e, int64_t now_ms, uint64_t *rng)
+{
+    entry_touch(e, used_again(store, entry_access(e), now_ms, random_next(rng)));
+}
+
+uint32_t store_access_after(const kv_store *store, const entry *before, int64_t now_ms)
+{
+    uint64_t seed = (uint64_t)now_ms ^ (uint64_t)(uintptr_t)before;
+
+    if (!store_counts_uses(store))
+        return store_access_clock(now_ms);
+    if (!before)
+        return minute_of(now_ms) << 8 | USES_AT_FIRST;
+    return used_again(store, entry_access(before), now_ms, random_next(&seed));
+}
+
+uint32_t store_access_new(const kv_store *store, int64_t now_ms)
+{
+    return store_access_after(store, NULL, now_ms);
+}
+
+/* ---- eviction ---- */
+
+typedef struct eviction {
+    kv_store *store;
+    int64_t now_ms;
+    store_victim victim;
+    bool only_deadline;
+    uint64_t random; /* another for each entry */
+} eviction;
+
+static uint64_t score(void *arg, const entry *e)
+{
+    eviction *ev = arg;
+    int64_t deadline_ms = entry_deadline(e);
+
+    if (deadline_ms <= ev->now_ms)
+        return UINT64_MAX; /* it is gone already */
+    if (ev->only_deadline && deadline_ms == KV_FOREVER)
+        return 0;
+    switch (ev->victim) {
+    case STORE_EVICT_LRU:
+        return (uint64_t)store_idle_ms(e, ev->now_ms) + 1;
+    case STORE_EVICT_LFU:
+        return 256 - store_frequency(ev->store, e, ev->now_ms);
+    case STORE_EVICT_TTL:
+        return (uint64_t)(INT64_MAX - deadline_ms) + 1;
+    default:
+        return random_next(&ev->random) | 1;
+    }
+}
+
+KV_UNDER_LOCK static void evicted(void *arg, map_shard *shard, const entry *e)
+{
+    eviction *ev = arg;
+
+    (void)shard;
+    if (entry_expired(e, ev->now_ms)) {
+        store_tell_expired(ev->store, e);
+        return;
+    }
+    atomic_fetch_add_explicit(&ev->store->evicted, 1, memory_order_relaxed);
+    store_tell_gone(ev->store, KV_CHANGE_EVICT, entry_key(e));
+}
+
+size_t store_evict(kv_store *store, store_victim victim, bool only_deadline, size_t samples, uint64_t *rng,
+                   int64_t now_ms, size_t want_bytes, size_t *ret_bytes)
+{
+    eviction ev = { store, now_ms, victim, only_deadline || victim == STORE_EVICT_TTL, random_next(rng) };
+    size_t most = samples >= LOOKS ? 1 : LOOKS / (samples ? samples : 1);
+    map_eviction how = {
+        .looks = most * samples,
+        .most = most,
+        .only_deadline = ev.only_deadline,
+        .score = score,
+        .gone = evicted,
+    };
+
+    return map_evict(store->map, rng, &how, &ev, want_bytes, ret_bytes);
+}

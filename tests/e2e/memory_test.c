@@ -1,0 +1,211 @@
+/* memory_test.c - maxmemory and maxmemory-clients on a server under load.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "e2e.h"
+
+static long long figure(conn *c, const char *section, const char *name)
+{
+    char *text = ask(c, "INFO", section), *at;
+    long long value = -1;
+
+    assert_non_null(text);
+    at = strstr(text, name);
+    if (at)
+        value = atoll(at + strlen(name) + 1);
+    free(text);
+    return value;
+}
+
+static void set_limit(conn *c, long long bytes)
+{
+    char text[32];
+
+    sprintf(text, "%lld", bytes);
+    says(c, "+OK", "CONFIG", "SET", "maxmemory", text);
+}
+
+/* ---- eviction ---- */
+
+enum { writers = 3, keys = 60000 };
+
+typedef struct writer {
+    pthread_t thread;
+    conn *conn;
+    int number;
+    bool ok;
+} writer;
+
+/* Sets keys by pipelines of 100; each must be answered OK, and the last one of each must be there then. */
+static void *write_keys(void *arg)
+{
+    writer *w = arg;
+    char value[101], name[32];
+
+    memset(value, 'v', 100);
+    for (int i = 0; i < keys; i += 100) {
+        for (int j = i; j < i + 100; j++) {
+            int len = sprintf(name, "%d:%d", w->number, j);
+            kv_slice argv[] = { KV_STR("SET"), kv_slice_of(name, (size_t)len), kv_slice_of(value, 100) };
+
+            if (!conn_send_args(w->conn, 3, argv))
+                return NULL;
+        }
+        for (int j = i; j < i + 100; j++) {
+            reply *r = conn_read(w->conn);
+            bool ok = r && r->type == '+';
+
+            reply_free(r);
+            if (!ok)
+                return NULL;
+        }
+    }
+    w->ok = true;
+    return NULL;
+}
+
+static void memory_stays_within_the_limit(const char *sharing)
+{
+    server *s = begin("--threads", "2", "--maxmemory-policy", "allkeys-lru", "--sharing", sharing);
+    conn *c = connect_to(s);
+    long long limit = figure(c, "memory", "used_memory") + (4 << 20), used = 0, most = 0;
+    writer all[writers];
+
+    set_limit(c, limit);
+    for (int i = 0; i < writers; i++) {
+        all[i] = (writer){ .conn = connect_to(s), .number = i };
+        assert_int_equal(pthread_create(&all[i].thread, NULL, write_keys, &all[i]), 0);
+    }
+    for (int i = 0; i < 100; i++) {
+        used = figure(c, "memory", "used_memory");
+        most = used > most ? used : most;
+    }
+    for (int i = 0; i < writers; i++) {
+        pthread_join(all[i].thread, NULL);
+        assert_true(all[i].ok);
+        conn_close(all[i].conn);
+    }
+    used = figure(c, "memory", "used_memory");
+    most = used > most ? used : most;
+    print_message("%s: limit %lld, at most %lld in use\n", sharing, limit, most);
+    assert_true(most < limit + (1 << 20));
+    assert_true(figure(c, "stats", "evicted_keys") > writers * keys / 2);
+    conn_close(c);
+    end(s);
+}
+
+static void eviction_keeps_up_with_writers(void **state)
+{
+    (void)state;
+    memory_stays_within_the_limit("sharded");
+    memory_stays_within_the_limit("mutex");
+    memory_stays_within_the_limit("actor");
+}
+
+/* A limit far below what is in use is reached without any request. */
+static void a_lowered_limit_is_reached_by_itself(void **state)
+{
+    server *s = begin("--threads", "2", "--maxmemory-policy", "allkeys-random");
+    conn *c = connect_to(s);
+    writer w = { .conn = connect_to(s), .number = 1 };
+    long long empty = figure(c, "memory", "used_memory");
+
+    (void)state;
+    write_keys(&w);
+    assert_true(w.ok);
+    says(c, "+OK", "SELECT", "7");
+    says(c, "+OK", "SET", "elsewhere", "v");
+    set_limit(c, empty + (2 << 20));
+    while (figure(c, "memory", "used_memory") > empty + (2 << 20))
+        ;
+    assert_true(figure(c, "stats", "evicted_keys") > 0);
+    conn_close(w.conn);
+    conn_close(c);
+    end(s);
+}
+
+static void big_values_are_evicted_one_by_one(void **state)
+{
+    server *s = begin("--threads", "2", "--maxmemory-policy", "allkeys-lru");
+    conn *c = connect_to(s);
+    long long limit = figure(c, "memory", "used_memory") + (10 << 20);
+    char *value = malloc((1 << 20) + 1), name[16];
+
+    (void)state;
+    assert_non_null(value);
+    memset(value, 'x', 1 << 20);
+    value[1 << 20] = 0;
+    set_limit(c, limit);
+    for (int i = 0; i < 50; i++) {
+        sprintf(name, "big:%d", i);
+        says(c, "+OK", "SET", name, value);
+    }
+    assert_true(figure(c, "keyspace", "db0:keys") >= 8);
+    says(c, "+OK", "SET", "small", "v");
+    assert_true(figure(c, "memory", "used_memory") <= limit);
+    free(value);
+    conn_close(c);
+    end(s);
+}
+
+/* ---- clients ---- */
+
+/* A client whose request of some megabytes never ends. */
+static conn *half_a_request(server *s, size_t bytes)
+{
+    conn *c = connect_to(s);
+    char *text = malloc(bytes);
+
+    assert_non_null(text);
+    memset(text, 'x', bytes);
+    assert_true(conn_send(c, KV_STR("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000000\r\n")));
+    (void)conn_send(c, kv_slice_of(text, bytes)); /* it may be closed meanwhile */
+    free(text);
+    return c;
+}
+
+static void the_largest_clients_go_first(void **state)
+{
+    server *s = begin("--threads", "3", "--maxmemory-clients", "20mb");
+    conn *c = connect_to(s), *spared = connect_to(s), *small, *middle, *large;
+
+    (void)state;
+    says(spared, "+OK", "CLIENT", "NO-EVICT", "on");
+    small = half_a_request(s, 1 << 20);
+    middle = half_a_request(s, 6 << 20);
+    while (figure(c, "memory", "mem_clients_normal") < 7 << 20)
+        ; /* until it has arrived */
+    assert_int_equal(figure(c, "stats", "evicted_clients"), 0);
+    large = half_a_request(s, 14 << 20);
+    assert_true(conn_ended(large));
+    assert_int_equal(figure(c, "stats", "evicted_clients"), 1);
+    assert_true(figure(c, "memory", "mem_clients_normal") < 20 << 20);
+    says(spared, "+PONG", "PING");
+    says(c, "+OK", "CONFIG", "SET", "maxmemory-clients", "3mb");
+    assert_true(conn_ended(middle));
+    assert_int_equal(figure(c, "stats", "evicted_clients"), 2);
+    says(c, "*2 $maxmemory-clients $3145728", "CONFIG", "GET", "maxmemory-clients");
+    conn_close(small);
+    conn_close(middle);
+    conn_close(large);
+    conn_close(spared);
+    conn_close(c);
+    end(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(eviction_keeps_up_with_writers),
+        cmocka_unit_test(a_lowered_limit_is_reached_by_itself),
+        cmocka_unit_test(big_values_are_evicted_one_by_one),
+        cmocka_unit_test(the_largest_clients_go_first),
+    };
+
+    kvserver_path();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
