@@ -34,7 +34,7 @@
 #include "server.h"
 
 #define EXPIRE_SLICE_MS 1
-#define EXPIRE_SEGMENTS 64 /* of the index, in one step */
+#define EXPIRE_SEGMENTS 4 /* of the index, in one step */
 
 /* ---- the mailbox ---- */
 
@@ -109,48 +109,49 @@ static void sweep_connections(worker *w)
     }
 }
 
-/* An expire cycle as a message to the thread that owns the state. */
+/* A part of an expire cycle as a message to the thread that owns the state. */
 typedef struct expire_message {
     actor_message message;
     kv_store *store;
     int64_t now_ms;
-    size_t removed;
+    bool more;
 } expire_message;
 
 static void run_expire(actor_message *message)
 {
     expire_message *m = (expire_message *)message;
 
-    m->removed = kv_store_expire_cycle(m->store, m->now_ms, EXPIRE_SEGMENTS);
+    store_expire_cycle(m->store, m->now_ms, EXPIRE_SEGMENTS, &m->more);
 }
 
-static size_t expire_some(worker *w, kv_store *store)
+/* Returns whether there is more to look at. */
+static bool expire_some(worker *w, kv_store *store)
 {
     expire_message m = { .message.run = run_expire, .store = store, .now_ms = w->now_ms };
 
-    if (!w->server->actor)
-        return kv_store_expire_cycle(store, w->now_ms, EXPIRE_SEGMENTS);
-    actor_call(w->server->actor, &m.message);
-    return m.removed;
+    if (w->server->actor)
+        actor_call(w->server->actor, &m.message);
+    else
+        run_expire(&m.message);
+    return m.more;
 }
 
-/* Goes round this worker's databases for EXPIRE_SLICE_MS, and again in the next turn as long as there are
- * many keys due, up to a quarter of the time. */
+/* Goes round this worker's databases for EXPIRE_SLICE_MS, a small step in each, and again in the next turn as long
+ * as they have not been looked through, up to a quarter of the time. */
 static void expire_keys(worker *w)
 {
     server *s = w->server;
-    int64_t until_ms = w->now_ms + EXPIRE_SLICE_MS;
-    size_t removed, most = 0;
+    int64_t start_ms = clock_ms(), took_ms;
+    bool more;
 
     do {
-        most = 0;
-        for (int db = w->index; db < s->databases.count; db += s->worker_count) {
-            removed = expire_some(w, s->databases.stores[db]);
-            most = removed > most ? removed : most;
-        }
-    } while (most >= EXPIRE_SEGMENTS / 2 && clock_ms() < until_ms);
-    w->expire_budget_ms -= EXPIRE_SLICE_MS;
-    w->expiring = most >= EXPIRE_SEGMENTS / 2 && w->expire_budget_ms > 0;
+        more = false;
+        for (int db = w->index; db < s->databases.count; db += s->worker_count)
+            more |= expire_some(w, s->databases.stores[db]);
+        took_ms = clock_ms() - start_ms;
+    } while (more && took_ms < EXPIRE_SLICE_MS);
+    w->expire_budget_ms -= took_ms < EXPIRE_SLICE_MS ? EXPIRE_SLICE_MS : (int)took_ms;
+    w->expiring = more && w->expire_budget_ms > 0;
 }
 
 static void close_all(worker *w)

@@ -48,6 +48,7 @@
 
 #define SPARE_BAGS    24         /* kept by a thread for reuse */
 #define BAGS_PER_TRY  8          /* seal so many, then try to advance */
+#define BAGS_AT_ONCE  32         /* emptied by one call: more than come in between, and no long pause */
 #define BYTES_PER_TRY (64 << 10) /* or what stands for so many bytes */
 #define BLOCK_ADDRESS (((uint64_t)1 << 48) - 1)
 #define ROOM_TRIES    2000 /* to find room for a retired block when memory is out */
@@ -169,7 +170,7 @@ static void collect(domain_thread *t)
     if (t->reclaiming)
         return;
     t->reclaiming = true;
-    while (t->limbo && t->limbo->epoch + 2 <= epoch) {
+    for (int i = 0; i < BAGS_AT_ONCE && t->limbo && t->limbo->epoch + 2 <= epoch; i++) {
         bag *b = t->limbo;
 
         t->limbo = b->next;

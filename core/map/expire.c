@@ -4,11 +4,12 @@
  * lowered by each insert and raised only here. A shard with nothing due is passed without its lock; a
  * segment with nothing due costs a look at its descriptor.
  *
- *     position  63..48 pass | 47..24 hash prefix within the shard | 23..0 shard
+ *     position  63..16 hash, where to go on | 15..0 pass; 0: at the beginning
  *
  * A pass over a shard adds up the new lower bound in next_earliest, which inserts lower as well, and stores it
  * at the end. When two threads pass over the same shard, the one that began last counts, told by the number
- * of the pass. The lock is held for one segment with something due, or some dozens without.
+ * of the pass. The lock is held for one segment with something due, or some dozens without: either is a
+ * step, and how many steps a call makes is what bounds it, however many keys are due at once.
  *
  * What is removed is retired after the lock was released. SPDX-License-Identifier: MIT */
 #include "shard.h"
@@ -99,8 +100,8 @@ static bool sweep_some(sweep *w, map_shard *s, uint64_t *hash)
     return false;
 }
 
-/* One shard, until it ends (true) or *segments_left is used up. */
-static bool sweep_shard(map *m, sweep *w, size_t index, uint64_t *hash, uint32_t *pass, size_t *segments_left)
+/* One shard, until it ends (true) or *steps_left is used up. */
+static bool sweep_shard(map *m, sweep *w, size_t index, uint64_t *hash, uint32_t *pass, size_t *steps_left)
 {
     while (epoch_reserve(m->domain, BATCH_MAX) == 0) { /* or memory is out: the next cycle will do it */
         map_shard *s = map_lock(m, *hash);
@@ -116,7 +117,6 @@ static bool sweep_shard(map *m, sweep *w, size_t index, uint64_t *hash, uint32_t
             extra->next_earliest = KV_FOREVER;
         }
         bool ended = sweep_some(w, s, hash);
-        bool worked = w->batch > 0;
 
         if (ended && *pass == extra->pass)
             atomic_store_explicit(&extra->earliest, extra->next_earliest, memory_order_relaxed);
@@ -124,22 +124,22 @@ static bool sweep_shard(map *m, sweep *w, size_t index, uint64_t *hash, uint32_t
         retire_batch(w);
         if (ended)
             return true;
-        if (worked && --*segments_left == 0)
+        if (--*steps_left == 0)
             return false;
     }
+    *steps_left = 0;
     return false;
 }
 
-size_t map_expire(map *m, uint64_t *position, int64_t now_ms, size_t max_segments, map_due_fn *due, void *arg)
+size_t map_expire(map *m, uint64_t *position, int64_t now_ms, size_t max_steps, map_due_fn *due, void *arg)
 {
     sweep w = { .domain = m->domain, .now_ms = now_ms, .due = due, .arg = arg };
-    size_t left = max_segments ? max_segments : SIZE_MAX;
+    size_t left = max_steps ? max_steps : SIZE_MAX;
     domain_thread *held = epoch_hold(m->domain);
     uint32_t pass = (uint32_t)*position & 0xffff;
     uint64_t hash = *position & ~(uint64_t)0xffff;
-    size_t shards = (size_t)1 << root_word_bits(map_root_word(m));
 
-    for (size_t done = 0; done <= shards && left > 0; done++) {
+    for (bool more = true; more;) {
         uint64_t word = map_root_word(m);
         map_shard *s = root_word_shard(word, hash);
         unsigned bits = root_word_bits(word);
@@ -153,6 +153,7 @@ size_t map_expire(map *m, uint64_t *position, int64_t now_ms, size_t max_segment
         bits = root_word_bits(map_root_word(m));
         hash = bits == 0 ? 0 : ((hash >> (64 - bits)) + 1) << (64 - bits);
         pass = 0;
+        more = hash != 0 && left > 0;
     }
     *position = hash | (pass & 0xffff);
     epoch_let_go(m->domain, held);

@@ -220,10 +220,11 @@ unsigned map_swaps(const map *m);
  * already and is retired by the map after the lock is released. */
 typedef void map_due_fn(void *arg, map_shard *shard, const entry *e);
 
-/* Removes the entries whose deadline is <= now_ms, visiting at most max_segments segments that have such
- * (0: all). *position (start with 0) is where to go on. Each segment knows its earliest deadline, so that
- * a sweep costs nothing where nothing is due. Returns how many entries it removed. */
-size_t map_expire(map *m, uint64_t *position, int64_t now_ms, size_t max_segments, map_due_fn *due, void *arg)
+/* Removes the entries whose deadline is <= now_ms, from *position (0: the beginning) to the end of the map, and makes
+ * that 0; or until it has made max_steps steps (0: any number), of some hundred entries at most each; *position is
+ * where to go on then. Each segment knows its earliest deadline, so that a sweep costs nothing where nothing is due. Returns
+ * how many entries it removed. When memory is out, it may stop early. */
+size_t map_expire(map *m, uint64_t *position, int64_t now_ms, size_t max_steps, map_due_fn *due, void *arg)
     KV_EXCLUDES(kv_shard_held);
 
 /* No entry has a deadline before this one; KV_FOREVER: none has any. As of the last whole sweep: it may be too early. */

@@ -177,7 +177,7 @@ void run_expire(rm_ctx *ctx, rm_str *name, const keyed *k, int64_t now_ms)
 
     run_begin(&r, ctx, name, RM_READ | RM_WRITE);
     if (r.keyed == k && r.store) {
-        store_expire_cycle(r.store, now_ms, 0);
+        store_expire_cycle(r.store, now_ms, 0, NULL);
         next_ms = store_next_deadline(r.store);
         if (next_ms < module.effects.earliest_ms)
             module.effects.earliest_ms = next_ms;

@@ -423,7 +423,7 @@ KV_REQUIRES(kv_epoch_held) static int cycle_act(act *a)
 {
     struct cycle *cycle = (struct cycle *)a;
 
-    cycle->removed = store_expire_cycle(a->store, a->now_ms, cycle->max_segments);
+    cycle->removed = store_expire_cycle(a->store, a->now_ms, cycle->max_segments, NULL);
     return 0;
 }
 

@@ -256,12 +256,15 @@ KV_UNDER_LOCK static void expire_due(void *arg, map_shard *shard, const entry *e
     store_tell_expired(arg, e);
 }
 
-size_t store_expire_cycle(kv_store *store, int64_t now_ms, size_t max_segments)
+size_t store_expire_cycle(kv_store *store, int64_t now_ms, size_t max_segments, bool *ret_more)
 {
-    uint64_t position = atomic_load_explicit(&store->expire_position, memory_order_relaxed);
+    uint64_t position =
+        max_segments ? atomic_load_explicit(&store->expire_position, memory_order_relaxed) : 0;
     size_t removed = map_expire(store->map, &position, now_ms, max_segments, expire_due, store);
 
     atomic_store_explicit(&store->expire_position, position, memory_order_relaxed);
+    if (ret_more)
+        *ret_more = position != 0;
     return removed;
 }
 

@@ -171,8 +171,10 @@ bool store_watch_changed(store_watch *watch, int64_t now_ms) KV_REQUIRES(kv_epoc
 
 /* ---- upkeep and figures ---- */
 
-/* As kv_store_expire_cycle, kv_store_stats, kv_store_count. */
-size_t store_expire_cycle(kv_store *store, int64_t now_ms, size_t max_segments) KV_EXCLUDES(kv_shard_held);
+/* As kv_store_expire_cycle, kv_store_stats, kv_store_count. ret_more (may be NULL): whether max_segments ended the cycle
+ * before it had been everywhere. */
+size_t store_expire_cycle(kv_store *store, int64_t now_ms, size_t max_segments, bool *ret_more)
+    KV_EXCLUDES(kv_shard_held);
 /* See map_next_deadline. */
 int64_t store_next_deadline(kv_store *store) KV_REQUIRES(kv_epoch_held);
 void store_read_stats(kv_store *store, kv_stats *ret_stats, int64_t now_ms) KV_EXCLUDES(kv_shard_held);

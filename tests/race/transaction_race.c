@@ -349,7 +349,7 @@ static void *grow(void *arg)
         run(race, &s, &to);
         if (i % 500 == 0)
             for (int db = 0; db < DATABASES; db++)
-                store_expire_cycle(race->stores[db], NOW + 10, 0);
+                store_expire_cycle(race->stores[db], NOW + 10, 0, NULL);
     }
     return NULL;
 }

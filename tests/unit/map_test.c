@@ -354,7 +354,9 @@ static void expire_all(model *m, size_t max_segments)
         removed += map_expire(m->map, &position, NOW, max_segments, due, m);
     if (!m->fail_at) { /* without memory it may do nothing, but nothing wrong */
         assert_int_equal(removed, expected);
+        position = 0;
         assert_int_equal(map_expire(m->map, &position, NOW, 0, due, m), 0);
+        assert_int_equal(position, 0);
     }
     for (size_t i = 0; i < m->n; i++) {
         cell *c = &m->cells[i];
@@ -511,6 +513,41 @@ static void find_many_finds_what_find_finds(void **state)
     for (size_t i = 0; i < N; i++)
         assert_ptr_equal(found[i], map_find(m.map, keys[i], hashes[i]));
     epoch_leave(m.domain);
+    model_done(&m);
+}
+
+/* However many are due, a step takes some hundred of them; and where nothing is due, not many looks. */
+static void expiry_goes_in_steps(void **state)
+{
+    enum { N = 60000, A_STEP = 89 * 7 };
+    map_options options = { .shards = 1 };
+    uint64_t position = 0;
+    size_t removed = 0, steps = 0, at_once;
+    model m;
+
+    (void)state;
+    model_start(&m, N, 0, &options);
+    for (size_t i = 0; i < N; i++)
+        assert_true(put(&m, &m.cells[i], i, NOW));
+    do {
+        at_once = map_expire(m.map, &position, NOW, 3, due, &m);
+        assert_in_range(at_once, 0, 3 * A_STEP);
+        removed += at_once;
+        steps++;
+    } while (position);
+    assert_int_equal(removed, N);
+    assert_in_range(steps, N / (3 * A_STEP), N / 100);
+    for (size_t i = 0; i < N; i++)
+        m.cells[i].present = false;
+    m.present = 0;
+
+    for (size_t i = 0; i < N; i++) /* so that the map believes something to be due */
+        assert_true(put(&m, &m.cells[i], i, i == 77 ? NOW : NOW + 1));
+    assert_true(put(&m, &m.cells[77], 0, KV_FOREVER));
+    for (steps = 0; steps == 0 || position; steps++)
+        assert_int_equal(map_expire(m.map, &position, NOW, 1, due, &m), 0);
+    assert_in_range(steps, 2, N / 400);
+    look_at_all(&m);
     model_done(&m);
 }
 
@@ -866,6 +903,7 @@ int main(void)
         cmocka_unit_test(the_index_costs_less_than_seventeen_bytes_an_entry),
         cmocka_unit_test(versions_never_repeat),
         cmocka_unit_test(find_many_finds_what_find_finds),
+        cmocka_unit_test(expiry_goes_in_steps),
         cmocka_unit_test(old_hints_mislead_nobody),
         cmocka_unit_test(the_same_key_may_be_locked_twice),
         cmocka_unit_test(clearing_leaves_an_empty_map_and_debris),

@@ -178,8 +178,8 @@ KV_API void kv_store_stats(kv_store *store, kv_stats *ret_stats, int64_t now_ms)
 KV_API size_t kv_store_count(kv_store *store) KV_EXCLUDES(kv_shard_held);
 /* Removes every key. */
 KV_API int kv_store_clear(kv_store *store) KV_EXCLUDES(kv_shard_held);
-/* Removes keys whose deadline has passed, visiting at most max_segments of the index (0: all); call
- * it a few times a second. Returns how many keys it removed. */
+/* Removes keys whose deadline has passed, visiting at most max_segments of the index (0: all), each of
+ * some hundred keys; goes on where the last call ended. Call it a few times a second. Returns how many keys it removed. */
 KV_API size_t kv_store_expire_cycle(kv_store *store, int64_t now_ms, size_t max_segments)
     KV_EXCLUDES(kv_shard_held);
 
