@@ -272,7 +272,7 @@ static int take_number(words *w, const char *what, int64_t *ret)
 
 static int take_account(words *w, uint8_t *ret)
 {
-    int64_t n;
+    int64_t n = 0;
 
     if (take_number(w, "an account", &n))
         return -1;
@@ -446,7 +446,7 @@ static int take_reply(words *w, op *o)
 static int take_op(words *w)
 {
     op o = { .ret = HISTORY_OPEN };
-    int64_t process;
+    int64_t process = 0;
     int kept;
 
     if (take_number(w, "the process", &process) || take_number(w, "the call", &o.call))
