@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "process.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -218,15 +218,16 @@ int process_make_dir(const char *name, char path[], size_t size, fault *f)
     return 0;
 }
 
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *at)
+{
+    (void)status;
+    (void)kind;
+    (void)at;
+    remove(path);
+    return 0;
+}
+
 void process_remove_dir(const char *path)
 {
-    DIR *dir = opendir(path);
-    struct dirent *file;
-
-    if (!dir)
-        return;
-    while ((file = readdir(dir)))
-        unlinkat(dirfd(dir), file->d_name, 0); /* "." and ".." refuse */
-    closedir(dir);
-    rmdir(path);
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }

@@ -46,8 +46,8 @@ int process_explain(const process *p, fault *f);
 
 /* A port that nobody listens on at this moment, or -1. */
 int process_free_port(void);
-/* A new empty directory for servers to run in, called after the tool; process_remove_dir deletes it and the
- * files in it. */
+/* A new empty directory for servers to run in, called after the tool; process_remove_dir deletes it and all
+ * that is in it. */
 int process_make_dir(const char *name, char path[], size_t size, fault *f);
 void process_remove_dir(const char *path);
 
