@@ -205,6 +205,7 @@ static bool crash_round(control *c)
     if (!look_on(c, clock_ns() + (int64_t)(life * r->options->crash_s * NS_PER_S)))
         return false;
     atomic_store(&r->server_up, false);
+    atomic_store(&r->crashed_ns, clock_ns());
     if (launch_kill(c->server, &f)) {
         run_fail(r, &f);
         return false;

@@ -91,7 +91,10 @@ void evidence_print(const evidence *e, int64_t start_ns, FILE *out)
     for (unsigned i = 0; i < e->count; i++) {
         const evidence_op *row = &e->ops[i];
 
-        fprintf(out, "  %10" PRIu32, row->process);
+        if (row->process)
+            fprintf(out, "  %10" PRIu32, row->process);
+        else
+            fprintf(out, "  %10s", "-");
         print_time(row->call, start_ns, out);
         print_time(row->ret, start_ns, out);
         fprintf(out, "  %-*s  %s%s\n", width, row->command, row->reply, row->guilty ? "   <--" : "");

@@ -17,7 +17,7 @@
 #define EVIDENCE_TEXT 200 /* bytes of a command or a reply; longer ones are cut, with dots */
 
 typedef struct evidence_op {
-    uint32_t process;
+    uint32_t process;  /* 0: no connection */
     int64_t call, ret; /* ns; ret INT64_MAX: it did not return */
     char command[EVIDENCE_TEXT], reply[EVIDENCE_TEXT];
     bool guilty;

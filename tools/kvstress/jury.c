@@ -117,6 +117,9 @@ static void judge(jury *j, brief *b)
             if (e.ops[i].ret != HISTORY_OPEN)
                 e.ops[i].ret += j->run->start_ns;
         }
+        if (b->check == CHECK_CRASH)
+            evidence_row(&e, 0, j->run->crashed_ns, j->run->crashed_ns, "(kill -9 of the server)", "");
+        evidence_sort(&e);
         run_violation(j->run, &e);
     }
     history_done(&b->history);

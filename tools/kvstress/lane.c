@@ -79,7 +79,7 @@ static void retry_later(lane *l)
     l->reopen_at = clock_ns() + REOPEN_NS;
 }
 
-static void log_in(lane *l)
+static void greet(lane *l)
 {
     const options *o = l->worker->run->options;
 
@@ -97,6 +97,9 @@ static void log_in(lane *l)
         wire_text(&l->out, "SELECT");
         wire_number(&l->out, (int64_t)o->db);
     }
+    worker_tidy(l); /* a first answer, for clock_after */
+    wire_command(&l->out, 1);
+    wire_text(&l->out, "PING");
 }
 
 static void opened(lane *l)
@@ -116,7 +119,7 @@ static void opened(lane *l)
     l->clock_after = 0;
     l->worker->tally.opened++;
     event_add(l->readable, NULL);
-    log_in(l);
+    greet(l);
     worker_opened(l);
     worker_fill(l);
 }

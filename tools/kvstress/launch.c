@@ -10,7 +10,8 @@
 
 #include "clock.h"
 
-#define START_S 30
+#define START_S 30 /* until it listens and has loaded what it must */
+#define WRONG_S 1  /* of answers that are none to PING */
 
 /* The next word of a command line, quotes taken away, placeholders replaced; NULL at its end, or when memory is out.
  * *ret_bad tells of a quote without an end. */
@@ -96,7 +97,7 @@ bool launch_alive(launch *l, fault *f)
 
 int launch_start(launch *l, const target *t, fault *f)
 {
-    int64_t end = clock_ns() + START_S * NS_PER_S;
+    int64_t end = clock_ns() + START_S * NS_PER_S, answered = INT64_MAX;
     fault last;
 
     if (process_start(&l->process, l->words, l->dir, f))
@@ -105,11 +106,20 @@ int launch_start(launch *l, const target *t, fault *f)
     while (clock_ns() < end) {
         if (!launch_alive(l, f))
             return -1;
-        if (target_ping(t, 1, &last) == 0)
+
+        int ping = target_ping(t, 1, &last);
+
+        if (ping == 0)
             return 0;
+        if (ping > 0)
+            answered = INT64_MAX;
+        else if (answered == INT64_MAX)
+            answered = clock_ns();
+        else if (clock_ns() - answered > WRONG_S * NS_PER_S)
+            break;
         poll(NULL, 0, 5);
     }
-    fault_set(f, "%s did not answer within %d seconds: %.500s", l->words[0], START_S, last.text);
+    fault_set(f, "%s was started, but %.700s", l->words[0], last.text);
     return process_explain(&l->process, f);
 }
 

@@ -70,7 +70,7 @@ static void out_of_memory(run *r)
     run_fail(r, &f);
 }
 
-static void hand_in(object *o)
+static void hand_in(object *o, check_id check)
 {
     history *h = &o->history;
     unsigned kept = 0;
@@ -82,7 +82,7 @@ static void hand_in(object *o)
     if (h->slack_ns)
         h->slack_ns += o->lag_ns;
     if (kept)
-        jury_submit(o->pool->worker->run->jury, o->pool->check, h);
+        jury_submit(o->pool->worker->run->jury, check, h);
 }
 
 /* Removes its keys from the server. */
@@ -135,7 +135,7 @@ static void complete(object *o, lane *l)
         return;
     }
     remove_keys(o, l);
-    hand_in(o);
+    hand_in(o, o->pool->check);
     object_renew(o);
 }
 
@@ -155,16 +155,18 @@ bool pool_finish(pool *p)
 {
     for (unsigned i = 0; i < p->count; i++) {
         object *o = &p->objects[i];
+        lane *l = worker_other_lane(p->worker, NULL);
 
-        if (o->open)
+        if (o->finished)
+            continue;
+        if (o->open || (!l && p->worker->open_calls))
             return false;
-        remove_keys(o, worker_other_lane(p->worker, NULL));
-        hand_in(o);
-        object_renew(o);
-        o->ready = false;
+        remove_keys(o, l);
+        hand_in(o, p->check);
+        o->finished = true;
     }
     for (unsigned i = 0; i < p->parked_count; i++)
-        hand_in(p->parked[i]);
+        hand_in(p->parked[i], p->check);
     return true;
 }
 
@@ -210,11 +212,11 @@ static bool all_verified(const pool *p)
 static void hand_all_in(pool *p)
 {
     for (unsigned i = 0; i < p->count; i++) {
-        hand_in(&p->objects[i]);
+        hand_in(&p->objects[i], CHECK_CRASH);
         object_renew(&p->objects[i]);
     }
     for (unsigned i = 0; i < p->parked_count; i++) {
-        hand_in(p->parked[i]);
+        hand_in(p->parked[i], CHECK_CRASH);
         history_done(&p->parked[i]->history);
         free(p->parked[i]);
     }

@@ -44,6 +44,7 @@ typedef struct object {
     bool ready;      /* may be asked */
     bool closing;    /* is to be judged when nothing is under way */
     bool verified;   /* was read after a crash */
+    bool finished;   /* of pool_finish: it was handed in */
     uint32_t serial; /* tells its keys from all others */
     unsigned open, unknown;
     int64_t not_before;     /* ns: ask nothing before */

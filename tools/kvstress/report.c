@@ -148,7 +148,7 @@ static void print_text(const report *p)
         print_replay(p);
     }
     fprintf(p->out, "kvstress: %s (%s), %llu connections, %llu threads, seed %llu\n\n", r->target.name,
-            r->target.software[0] ? r->target.software : "unknown software",
+            r->target.software[0] ? r->target.software : "it does not say what it is",
             (unsigned long long)r->options->connections, (unsigned long long)r->options->threads,
             (unsigned long long)r->seed);
     for (unsigned i = 0; i < CHECKS; i++)

@@ -53,7 +53,8 @@ typedef struct run {
     double *zipf;           /* cumulative, for options->keys ranks */
 
     _Atomic phase phase;
-    atomic_bool server_up; /* false: connections break because we kill the server */
+    atomic_bool server_up;   /* false: connections break because we kill the server */
+    atomic_llong crashed_ns; /* when it was killed last; 0: never */
     atomic_uint next_process;
     atomic_uint verified; /* workers that have verified after a crash */
     atomic_uint drained;  /* workers that have nothing under way in the end: then keys may be removed */

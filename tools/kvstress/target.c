@@ -144,10 +144,12 @@ int target_ping(const target *t, double seconds, fault *f)
     int err;
 
     if (!c)
-        return -1;
+        return 1;
     err = log_in(t, c, f) || expect_status(ASK(c, f, "PING"), "PING", "PONG", f);
     redisFree(c);
-    return err ? -1 : 0;
+    if (!err)
+        return 0;
+    return strstr(f->text, "LOADING") ? 1 : -1;
 }
 
 static int probe_echo(redisContext *c, fault *f)

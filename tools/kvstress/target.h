@@ -24,7 +24,8 @@ typedef struct target {
 int target_init(target *t, const options *o, fault *f);
 /* A socket of the right kind that begins to connect without waiting; -1 with errno. *ret_done: it is connected. */
 int target_connect(const target *t, bool *ret_done);
-/* Whether it answers now: 0; else -1 and why. Waits seconds at most. */
+/* Whether it answers now: 0; else why not, and 1 if it does not listen, or is loading, and may answer later, or -1.
+ * Waits seconds at most. */
 int target_ping(const target *t, double seconds, fault *f);
 /* Asks what it can do, and whether its answers are RESP at all. */
 int target_probe(target *t, fault *f);
