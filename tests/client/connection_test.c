@@ -22,23 +22,30 @@
 #include "show.h"
 
 /* What the fake server does with a GET or INCR; everything else it answers with +OK. */
+enum then { THEN_GO_ON, THEN_HANG_UP, THEN_RESET };
 typedef struct script {
     const char *bytes;
     size_t len;
-    enum { THEN_GO_ON, THEN_HANG_UP, THEN_RESET } then;
-    atomic_int asked;  /* GETs and INCRs that came */
+    enum then then;
     const char *hello; /* instead of a handshake, or NULL */
 } script;
 
 static script plan;
+static pthread_mutex_t plan_lock = PTHREAD_MUTEX_INITIALIZER; /* the server has a thread of its own */
+static atomic_int asked;                                      /* GETs and INCRs that came */
 static fake_server *server;
 static kvc_options options;
 
 static void answer(fake_request *request, void *arg)
 {
+    script now;
+
     (void)arg;
-    if (plan.hello) {
-        fake_say(request, "%s", plan.hello);
+    pthread_mutex_lock(&plan_lock);
+    now = plan;
+    pthread_mutex_unlock(&plan_lock);
+    if (now.hello) {
+        fake_say(request, "%s", now.hello);
         fake_hang_up(request);
         return;
     }
@@ -48,24 +55,39 @@ static void answer(fake_request *request, void *arg)
         fake_say(request, "+OK\r\n");
         return;
     }
-    atomic_fetch_add(&plan.asked, 1);
-    fake_say_bytes(request, plan.bytes, plan.len);
-    if (plan.then == THEN_HANG_UP)
+    atomic_fetch_add(&asked, 1);
+    fake_say_bytes(request, now.bytes, now.len);
+    if (now.then == THEN_HANG_UP)
         fake_hang_up(request);
-    if (plan.then == THEN_RESET)
+    if (now.then == THEN_RESET)
         fake_reset(request);
+}
+
+/* From now on len of the bytes are the answer, and then this happens. */
+static void say_then(const char *bytes, size_t len, enum then then)
+{
+    pthread_mutex_lock(&plan_lock);
+    plan = (script){ .bytes = bytes, .len = len, .then = then };
+    pthread_mutex_unlock(&plan_lock);
 }
 
 static void say(const char *bytes)
 {
-    plan.bytes = bytes;
-    plan.len = strlen(bytes);
+    say_then(bytes, strlen(bytes), THEN_GO_ON);
+}
+
+/* Instead of a handshake. */
+static void greet(const char *hello)
+{
+    pthread_mutex_lock(&plan_lock);
+    plan = (script){ .hello = hello };
+    pthread_mutex_unlock(&plan_lock);
 }
 
 static int set_up(void **state)
 {
     (void)state;
-    memset(&plan, 0, sizeof plan);
+    atomic_store(&asked, 0);
     say("$5\r\nhello\r\n");
     server = fake_start(answer, NULL);
     kvc_options_init(&options);
@@ -169,7 +191,7 @@ static void a_server_that_accepts_and_says_nothing_is_given_up(void **state)
 {
     (void)state;
     options.connect_timeout_ms = 100;
-    plan.hello = "";
+    greet("");
     expect_no_open(KVC_ECLOSED, "closed");
     fake_stop(server);
     server = NULL;
@@ -189,13 +211,13 @@ static void a_server_that_accepts_and_says_nothing_is_given_up(void **state)
 static void what_the_server_says_instead_of_a_handshake_is_told(void **state)
 {
     (void)state;
-    plan.hello = "-ERR max number of clients reached\r\n";
+    greet("-ERR max number of clients reached\r\n");
     expect_no_open(KVC_EREPLY, "max number of clients");
-    plan.hello = "-NOAUTH Authentication required.\r\n";
+    greet("-NOAUTH Authentication required.\r\n");
     expect_no_open(KVC_EAUTH, "Authentication required");
-    plan.hello = "HTTP/1.1 400 Bad Request\r\n";
+    greet("HTTP/1.1 400 Bad Request\r\n");
     expect_no_open(KVC_EPROTOCOL, "not RESP");
-    plan.hello = "$99999999999\r\n";
+    greet("$99999999999\r\n");
     expect_no_open(KVC_EPROTOCOL, "99999999999 bytes");
 }
 
@@ -219,23 +241,22 @@ static void the_server_may_close_at_every_byte(void **state)
     kvc_client *client = open_client();
 
     (void)state;
-    plan.bytes = reply;
     for (int reset = 0; reset <= 1; reset++) {
-        for (plan.len = 0; plan.len < sizeof reply - 1; plan.len++) {
+        for (size_t len = 0; len < sizeof reply - 1; len++) {
             kvc_error error;
             kvc_reply *value;
             kvc_status status;
 
-            plan.then = reset ? THEN_RESET : THEN_HANG_UP;
+            say_then(reply, len, reset ? THEN_RESET : THEN_HANG_UP);
             status = kvc_get(client, key, &value, &error);
             assert_int_equal(status, KVC_ECLOSED);
             assert_true(error.sent);
             assert_null(value);
         }
-        plan.then = THEN_GO_ON;
+        say(reply);
         expect_get(client, KVC_OK, false); /* and the next command finds a new connection */
     }
-    assert_int_equal(atomic_load(&plan.asked), 2 * (sizeof reply - 1) + 2); /* none of them twice */
+    assert_int_equal(atomic_load(&asked), 2 * (sizeof reply - 1) + 2); /* none of them twice */
     kvc_close(client);
 }
 
@@ -248,12 +269,12 @@ static void silence_ends_at_the_deadline(void **state)
     options.command_timeout_ms = 60;
     client = open_client();
     for (size_t len = 0; len < 11; len += 3) {
-        plan.len = len;
+        say_then("$5\r\nhello\r\n", len, THEN_GO_ON);
         before = kvc_now_ms();
         expect_get(client, KVC_ETIMEOUT, true);
         assert_true(kvc_now_ms() - before >= 60);
     }
-    plan.len = 11;
+    say("$5\r\nhello\r\n");
     expect_get(client, KVC_OK, false);
     kvc_close(client);
 }
@@ -263,7 +284,7 @@ static atomic_bool dripping;
 static void *drip(void *arg)
 {
     (void)arg;
-    while (atomic_load(&dripping) && atomic_load(&plan.asked) == 0)
+    while (atomic_load(&dripping) && atomic_load(&asked) == 0)
         poll(NULL, 0, 1);
     while (atomic_load(&dripping)) {
         fake_push(server, 0, "x", 1);
@@ -381,14 +402,13 @@ static void what_was_sent_is_not_sent_again(void **state)
     kvc_reply *reply;
 
     (void)state;
-    plan.then = THEN_HANG_UP;
-    plan.len = 0;
+    say_then("", 0, THEN_HANG_UP);
     expect_get(client, KVC_ECLOSED, true);
-    assert_int_equal(atomic_load(&plan.asked), 1);
+    assert_int_equal(atomic_load(&asked), 1);
     assert_int_equal(kvc_command_strings(client, (const char *const[]){ "INCR", "k", NULL }, &reply, &error),
                      KVC_ECLOSED);
     assert_true(error.sent);
-    assert_int_equal(atomic_load(&plan.asked), 2);
+    assert_int_equal(atomic_load(&asked), 2);
     kvc_close(client);
 }
 
@@ -402,12 +422,11 @@ static void what_changes_nothing_may_be_repeated_when_asked_for(void **state)
     options.retry = KVC_RETRY_READONLY;
     options.max_retries = 2;
     client = open_client();
-    plan.then = THEN_HANG_UP;
-    plan.len = 0;
+    say_then("", 0, THEN_HANG_UP);
     expect_get(client, KVC_ECLOSED, true);
-    assert_int_equal(atomic_load(&plan.asked), 3);
+    assert_int_equal(atomic_load(&asked), 3);
     assert_int_equal(kvc_command(client, 2, incr, &reply, NULL), KVC_ECLOSED);
-    assert_int_equal(atomic_load(&plan.asked), 4);
+    assert_int_equal(atomic_load(&asked), 4);
     kvc_close(client);
 }
 
@@ -580,8 +599,7 @@ static void the_owner_is_told_of_connections(void **state)
     client = open_client();
     expect_get(client, KVC_OK, false);
     assert_int_equal(atomic_load(&ups), 1);
-    plan.then = THEN_HANG_UP;
-    plan.len = 0;
+    say_then("", 0, THEN_HANG_UP);
     expect_get(client, KVC_ECLOSED, true);
     assert_int_equal(atomic_load(&downs), 1);
     kvc_close(client);
@@ -652,7 +670,7 @@ static void replies_are_taken_in_order(void **state)
     assert_int_equal(kvc_connection_next(connection, 0, &reply, NULL), KVC_OK);
     assert_shows(reply, "+OK");
     kvc_release(connection);
-    assert_int_equal(atomic_load(&plan.asked), 1);
+    assert_int_equal(atomic_load(&asked), 1);
     kvc_close(client);
 }
 
@@ -687,8 +705,7 @@ static void a_broken_connection_stays_broken(void **state)
     (void)state;
     options.command_timeout_ms = 50;
     assert_int_equal(kvc_lease(client, 0, &connection, NULL), KVC_OK);
-    plan.then = THEN_HANG_UP;
-    plan.len = 0;
+    say_then("", 0, THEN_HANG_UP);
     assert_int_equal(kvc_connection_command(connection, 2, argv, &reply, &error), KVC_ECLOSED);
     assert_true(error.sent);
     assert_int_equal(kvc_connection_command(connection, 2, argv, &reply, &error), KVC_ECLOSED);

@@ -422,8 +422,10 @@ void fake_drop_all(fake_server *server)
 void fake_close_door(fake_server *server)
 {
     pthread_mutex_lock(&server->mutex);
-    if (server->listener >= 0)
+    if (server->listener >= 0) {
+        shutdown(server->listener, SHUT_RDWR); /* at once, although the thread polls it */
         close(server->listener);
+    }
     server->listener = -1;
     pthread_mutex_unlock(&server->mutex);
     wake(server);

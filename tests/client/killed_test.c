@@ -158,6 +158,7 @@ static void nothing_is_executed_twice(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(nothing_is_executed_twice) };
+    char *output = NULL;
     int failed;
 
     if (!server_program("redis-server"))
@@ -165,8 +166,8 @@ int main(void)
     directory = new_directory();
     snprintf(port_text, sizeof port_text, "%d", free_port());
     failed = cmocka_run_group_tests(tests, NULL, NULL);
-    run_program((const char *const[]){ "/bin/rm", "-rf", "appendonlydir", NULL }, directory,
-                &(char *){ NULL });
+    run_program((const char *const[]){ "/bin/rm", "-rf", "appendonlydir", NULL }, directory, &output);
+    free(output);
     remove_directory(directory);
     return failed;
 }

@@ -12,12 +12,9 @@
 #include "kvclient.h"
 #include "show.h"
 
-/* What it answers to MULTI, to the commands inside, and to EXEC. */
-static struct {
-    const char *multi, *queued, *exec;
-    atomic_int commands, execs;
-    bool hang_up_at_exec;
-} plan;
+/* What it answers to MULTI, to the commands inside, and to EXEC (NULL: nothing, and hangs up); how many of them came. */
+static _Atomic(const char *) multi, queued, exec;
+static atomic_int commands, execs;
 
 static void answer(fake_request *request, void *arg)
 {
@@ -25,16 +22,18 @@ static void answer(fake_request *request, void *arg)
     if (fake_handshake(request))
         return;
     if (fake_is(request, "MULTI")) {
-        fake_say(request, "%s", plan.multi);
+        fake_say(request, "%s", atomic_load(&multi));
     } else if (fake_is(request, "EXEC")) {
-        atomic_fetch_add(&plan.execs, 1);
-        if (plan.hang_up_at_exec)
-            fake_hang_up(request);
+        const char *answer_to_exec = atomic_load(&exec);
+
+        atomic_fetch_add(&execs, 1);
+        if (answer_to_exec)
+            fake_say(request, "%s", answer_to_exec);
         else
-            fake_say(request, "%s", plan.exec);
+            fake_hang_up(request);
     } else {
-        atomic_fetch_add(&plan.commands, 1);
-        fake_say(request, "%s", plan.queued);
+        atomic_fetch_add(&commands, 1);
+        fake_say(request, "%s", atomic_load(&queued));
     }
 }
 
@@ -47,12 +46,11 @@ static int set_up(void **state)
     kvc_options options;
 
     (void)state;
-    plan.multi = "+OK\r\n";
-    plan.queued = "+QUEUED\r\n";
-    plan.exec = "*1\r\n:1\r\n";
-    plan.hang_up_at_exec = false;
-    atomic_store(&plan.commands, 0);
-    atomic_store(&plan.execs, 0);
+    atomic_store(&multi, "+OK\r\n");
+    atomic_store(&queued, "+QUEUED\r\n");
+    atomic_store(&exec, "*1\r\n:1\r\n");
+    atomic_store(&commands, 0);
+    atomic_store(&execs, 0);
     server = fake_start(answer, NULL);
     kvc_options_init(&options);
     options.port = fake_port(server);
@@ -93,7 +91,7 @@ static void the_replies_are_those_of_exec(void **state)
         assert_shows(replies, "*[:1]");
     }
     assert_int_equal(fake_arrivals(server), 1);
-    plan.exec = "*-1\r\n";
+    atomic_store(&exec, "*-1\r\n");
     assert_int_equal(run(&replies), KVC_NIL);
     assert_null(replies);
 }
@@ -104,12 +102,12 @@ static void a_server_that_refuses_multi_is_sent_nothing_more(void **state)
     kvc_reply *replies;
 
     (void)state;
-    plan.multi = "-NOPERM this user has no permissions to run the 'multi' command\r\n";
+    atomic_store(&multi, "-NOPERM this user has no permissions to run the 'multi' command\r\n");
     assert_int_equal(run(&replies), KVC_EREPLY);
     assert_null(replies);
     assert_string_equal(error.code, "NOPERM");
-    assert_int_equal(atomic_load(&plan.commands), 0);
-    assert_int_equal(atomic_load(&plan.execs), 0);
+    assert_int_equal(atomic_load(&commands), 0);
+    assert_int_equal(atomic_load(&execs), 0);
 }
 
 static void the_reason_of_an_abort_is_told(void **state)
@@ -117,8 +115,8 @@ static void the_reason_of_an_abort_is_told(void **state)
     kvc_reply *replies;
 
     (void)state;
-    plan.queued = "-ERR wrong number of arguments for 'incr' command\r\n";
-    plan.exec = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+    atomic_store(&queued, "-ERR wrong number of arguments for 'incr' command\r\n");
+    atomic_store(&exec, "-EXECABORT Transaction discarded because of previous errors.\r\n");
     for (int i = 0; i < 2; i++) {
         assert_int_equal(run(&replies), KVC_EREPLY);
         assert_null(replies);
@@ -134,7 +132,7 @@ static void a_wrong_number_of_replies_is_a_protocol_error(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
-        plan.exec = lies[i];
+        atomic_store(&exec, lies[i]);
         assert_int_equal(run(&replies), KVC_EPROTOCOL);
         assert_null(replies);
         assert_true(error.sent);
@@ -146,11 +144,11 @@ static void a_transaction_in_doubt_is_not_repeated(void **state)
     kvc_reply *replies;
 
     (void)state;
-    plan.hang_up_at_exec = true;
+    atomic_store(&exec, NULL);
     for (int i = 1; i <= 3; i++) {
         assert_int_equal(run(&replies), KVC_ECLOSED);
         assert_true(error.sent);
-        assert_int_equal(atomic_load(&plan.execs), i);
+        assert_int_equal(atomic_load(&execs), i);
     }
 }
 
