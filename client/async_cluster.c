@@ -3,7 +3,8 @@
  * A call goes to the owner of its key's slot, as far as that is known, else to where the options point to. What the nodes say
  * then corrects it:
  *
- *     MOVED      the slot's owner is remembered, the call goes there; the whole map is asked for soon
+ *     MOVED      the slot's owner is remembered, the call goes there (from the third time on after a random
+ *                time: nodes may disagree for a moment); the whole map is asked for soon
  *     ASK        the call goes there, this once, behind ASKING
  *     TRYAGAIN   the call waits a random time and is sent again, at most LATERS_MAX times
  *     CLUSTERDOWN   the same, and the map is asked for
@@ -149,6 +150,21 @@ static void fail_redirect(kvc_call *call, const kvc_reply *reply, const char *wh
     kvc_call_answer(call, KVC_EREDIRECT, NULL, &error, false);
 }
 
+/* Puts the call aside for a random time, longer with every number; false: out of memory. */
+static bool pause_call(kvc_async *async, kvc_call *call, unsigned number)
+{
+    int64_t due_ms;
+
+    if (call->due.place == 0 && !kvc_call_heap_add(&async->heap, &call->due))
+        return false;
+    due_ms = kvc_now_ms() + kvc_backoff_ms(&async->seed, number, async->options->backoff_min_ms,
+                                           async->options->backoff_max_ms);
+    kvc_call_heap_change(&async->heap, &call->due, due_ms < call->deadline_ms ? due_ms : call->deadline_ms);
+    call->place = KVC_CALL_LATER;
+    TAILQ_INSERT_TAIL(&async->later, call, queue);
+    return true;
+}
+
 /* MOVED, ASK */
 static void send_elsewhere(kvc_peer *peer, kvc_call *call, const kvc_redirect *redirect,
                            const kvc_reply *reply)
@@ -174,26 +190,23 @@ static void send_elsewhere(kvc_peer *peer, kvc_call *call, const kvc_redirect *r
         kvc_node_table_set_owner(async->nodes, redirect->slot, node);
         kvc_async_refresh(async, kvc_now_ms());
     }
-    kvc_peer_add(to, call);
+    /* Nodes that disagree for a moment send a command to and fro; from the third time on it takes its time. */
+    if (redirect->kind == KVC_REDIRECT_ASK || call->redirects <= 2 ||
+        !pause_call(async, call, call->redirects - 3))
+        kvc_peer_add(to, call);
 }
 
 /* TRYAGAIN, CLUSTERDOWN; false: often enough. */
 static bool send_later(kvc_peer *peer, kvc_call *call, kvc_redirect_kind kind)
 {
     kvc_async *async = peer->async;
-    int64_t now_ms = kvc_now_ms(), due_ms;
 
-    if (call->laters >= LATERS_MAX || (call->due.place == 0 && !kvc_call_heap_add(&async->heap, &call->due)))
+    if (call->laters >= LATERS_MAX || !pause_call(async, call, call->laters))
         return false;
-    due_ms = now_ms + kvc_backoff_ms(&async->seed, call->laters, async->options->backoff_min_ms,
-                                     async->options->backoff_max_ms);
     call->laters++;
     call->asking = false;
-    kvc_call_heap_change(&async->heap, &call->due, due_ms < call->deadline_ms ? due_ms : call->deadline_ms);
-    call->place = KVC_CALL_LATER;
-    TAILQ_INSERT_TAIL(&async->later, call, queue);
     if (kind == KVC_REDIRECT_DOWN)
-        kvc_async_refresh(async, now_ms);
+        kvc_async_refresh(async, kvc_now_ms());
     return true;
 }
 

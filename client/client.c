@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "cluster.h"
 #include "command_effect.h"
 #include "failure.h"
 #include "options.h"
@@ -87,6 +88,13 @@ kvc_status kvc_open(const kvc_options *options, kvc_client **ret_client, kvc_err
         status = kvc_tls_new(server->options, &server->tls, error);
     if (status != KVC_OK)
         goto out;
+    if (server->options->cluster) {
+        status = kvc_cluster_open(server->options, server->tls, ret_client, error);
+        if (status != KVC_OK)
+            goto out;
+        free(server);
+        return KVC_OK;
+    }
     server->pool = kvc_pool_new(server->options, server->tls);
     if (!server->pool) {
         status = kvc_fail_nomem(error);

@@ -30,6 +30,8 @@ typedef struct kvc_client_ops {
     /* A connection on which key can be used (NULL: any). KVC_ENOTSUP: there are none. */
     kvc_status (*lease)(kvc_client *client, const kvc_slice *key, uint32_t wait_ms,
                         kvc_connection **ret_connection, kvc_error *error);
+    /* An error reply on a leased connection said where a key belongs: true when another lease for it will go there. May be NULL. */
+    bool (*learn)(kvc_client *client, const kvc_reply *reply);
     /* What a connection outside the pool is made with (*ret_tls: or NULL), borrowed from the client. KVC_ENOTSUP, KVC_ESTATE. */
     kvc_status (*settings)(kvc_client *client, const kvc_options **ret_options, kvc_tls **ret_tls,
                            kvc_error *error);

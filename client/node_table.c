@@ -229,6 +229,18 @@ bool kvc_node_table_sweep(kvc_node_table *table, void **ret_peer)
     return false;
 }
 
+bool kvc_node_table_take_peer(kvc_node_table *table, void **ret_peer)
+{
+    for (size_t i = 0; i < table->places; i++) {
+        if (!table->nodes[i] || !table->nodes[i]->peer)
+            continue;
+        *ret_peer = table->nodes[i]->peer;
+        table->nodes[i]->peer = NULL;
+        return true;
+    }
+    return false;
+}
+
 /* ---- CLUSTER SLOTS ---------------------------------------------------------------------- */
 
 /* The node of one entry's [host, port, id, ...]; NULL with *ret_status. */

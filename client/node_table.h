@@ -75,5 +75,7 @@ kvc_status kvc_node_table_load(kvc_node_table *table, const kvc_reply *slots, co
                                kvc_error *error);
 /* Takes a node without users that is not listed out of the table: *ret_peer is for the caller to end. False: there is none. */
 bool kvc_node_table_sweep(kvc_node_table *table, void **ret_peer);
+/* Takes one node's peer off, for the caller to end. False: none has any. */
+bool kvc_node_table_take_peer(kvc_node_table *table, void **ret_peer);
 
 #endif

@@ -19,6 +19,8 @@
 #include "failure.h"
 #include "reply.h"
 
+enum { WATCH_TRIES = 5 }; /* in a cluster, to find the node of a key */
+
 struct kvc_pipeline {
     kvc_client *client;
     kvc_batch batch;
@@ -311,27 +313,47 @@ static kvc_status ask(kvc_pipeline *pipeline, size_t argc, const kvc_slice *argv
     return status == KVC_OK ? kvc_check_reply(ret_reply, error) : status;
 }
 
+/* WATCH and its keys on a connection for the first of them. KVC_NIL: that was the wrong node; now it is known which is right. */
+static kvc_status watch_once(kvc_pipeline *pipeline, size_t argc, const kvc_slice *argv, kvc_error *error)
+{
+    const kvc_client_ops *ops = pipeline->client->ops;
+    kvc_reply *reply = NULL;
+    kvc_status status = KVC_OK;
+
+    if (!pipeline->watching)
+        status = ops->lease(pipeline->client, &argv[1], 0, &pipeline->watching, error);
+    if (status == KVC_OK)
+        status = kvc_connection_call(pipeline->watching, deadline_of(pipeline->watching), argc, argv, &reply,
+                                     error);
+    if (status == KVC_OK && ops->learn && ops->learn(pipeline->client, reply)) {
+        kvc_release(pipeline->watching);
+        pipeline->watching = NULL;
+        status = KVC_NIL;
+    }
+    if (status == KVC_OK)
+        status = kvc_check_reply(&reply, error);
+    kvc_reply_free(reply);
+    return status;
+}
+
 kvc_status kvc_pipeline_watch(kvc_pipeline *pipeline, const kvc_slice *keys, size_t n, kvc_error *error)
 {
     kvc_slice *argv;
-    kvc_reply *reply = NULL;
-    kvc_status status = KVC_OK;
+    kvc_status status = KVC_NIL;
 
     if (pipeline->batch.mode != KVC_TRANSACTION || pipeline->batch.n)
         return kvc_fail(error, KVC_ESTATE, "watch belongs before the first command of a KVC_TRANSACTION");
     if (n == 0)
         return kvc_fail(error, KVC_EARG, "no key to watch");
-    if (!pipeline->watching)
-        status = pipeline->client->ops->lease(pipeline->client, &keys[0], 0, &pipeline->watching, error);
-    if (status != KVC_OK)
-        return status;
     argv = n < SIZE_MAX / sizeof *argv - 1 ? malloc((n + 1) * sizeof *argv) : NULL;
     if (!argv)
         return kvc_fail_nomem(error);
     argv[0] = kvc_str("WATCH");
     memcpy(argv + 1, keys, n * sizeof *keys);
-    status = ask(pipeline, n + 1, argv, &reply, error);
-    kvc_reply_free(reply);
+    for (int tries = 0; status == KVC_NIL && tries < WATCH_TRIES; tries++)
+        status = watch_once(pipeline, n + 1, argv, error);
+    if (status == KVC_NIL)
+        status = kvc_fail(error, KVC_EREDIRECT, "the key to watch moved %d times", WATCH_TRIES);
     free(argv);
     return status;
 }
