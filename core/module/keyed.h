@@ -1,8 +1,8 @@
 /* keyed.h - what one Redis key of our type holds: fields, as a pack or as a store.
  *
- *     kv_store *store = keyed_open(keyed);          // a store that shows its fields
+ *     kv_store *store = keyed_open(keyed, part);    // a store that shows its fields, or those of a part
  *     ... run a command on it ...
- *     keyed_close(keyed, changed);                  // and the fields are the key's again
+ *     keyed_close(keyed, part, changed);            // and the fields are the key's again
  *
  * A few short fields are a pack; when a command leaves more than that, the store it ran on becomes the key's and
  * stays so until the key is emptied or saved and loaded. Only stores are read by other threads.
@@ -38,10 +38,18 @@ uint64_t keyed_version(const keyed *k);
 /* Its store, or NULL: it is a pack. Borrowed. */
 kv_store *keyed_store(const keyed *k);
 
-/* A store that shows k's fields until keyed_close; k NULL: an empty one. One at a time. NULL: memory is out. */
-kv_store *keyed_open(const keyed *k) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
-/* Ends keyed_open. changed: what the store holds now are k's fields (k is not NULL). KV_ENOMEM: they are not. */
-int keyed_close(keyed *k, bool changed) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+/* Which fields a command is about: all that it may look at or change. n 0: the whole key. */
+typedef struct keyed_part {
+    const kv_slice *names;
+    size_t n;
+} keyed_part;
+
+/* A store that shows that part of k's fields until keyed_close; k NULL: an empty one. One at a time. NULL: memory is out. */
+kv_store *keyed_open(const keyed *k, keyed_part part) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+/* Ends keyed_open. changed: what the store holds now are that part of k's fields (k is not NULL). KV_ENOMEM: they are
+ * not. */
+int keyed_close(keyed *k, keyed_part part, bool changed) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
 
 /* Calls visit for each field, those past their deadline included. Nobody may write meanwhile. */
 typedef void keyed_visit_fn(void *arg, const pack_field *field);

@@ -20,6 +20,7 @@ typedef struct module_state {
     rm_type *type;
     kv_domain *domain; /* of all stores: memory from the server's allocator */
     kv_store *scratch; /* where commands on packs run; empty in between */
+    uint64_t version;  /* its versions are at least as new */
     effects effects;   /* what the command that runs has changed */
     kv_counters counters;
     uint64_t rng;

@@ -115,9 +115,9 @@ static const kv_reply_ops module_reply_ops = {
     .push = reply_array,
 };
 
-void module_reply_init(module_reply *reply, rm_ctx *ctx)
+void module_reply_init(module_reply *reply, rm_ctx *ctx, bool fast)
 {
-    bool resp3 = rm.GetContextFlags(ctx) & RM_RESP3;
+    bool resp3 = !fast && (rm.GetContextFlags(ctx) & RM_RESP3);
 
     *reply = (module_reply){ .reply = { .ops = &module_reply_ops, .protocol = resp3 ? 3 : 2 }, .ctx = ctx };
 }

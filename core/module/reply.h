@@ -1,7 +1,7 @@
 /* reply.h - the sink that hands a command's reply to the server.
  *
  *     module_reply reply;
- *     module_reply_init(&reply, ctx);
+ *     module_reply_init(&reply, ctx, false);
  *     kv_reply_int(&reply.reply, 1);
  *
  * Threads    Those of ctx. SPDX-License-Identifier: MIT */
@@ -15,6 +15,7 @@ typedef struct module_reply {
     rm_ctx *ctx;
 } module_reply;
 
-void module_reply_init(module_reply *reply, rm_ctx *ctx);
+/* fast: the reply has one shape in both protocols, so that the server need not be asked which it is. */
+void module_reply_init(module_reply *reply, rm_ctx *ctx, bool fast);
 
 #endif

@@ -9,20 +9,21 @@
 /* One command on one key: opened, its fields shown by store, until run_end. */
 typedef struct run {
     rm_ctx *ctx;
-    rm_str *name; /* of the key */
-    rm_key *key;  /* NULL: it has been closed */
-    keyed *keyed; /* NULL: there is no such key */
+    rm_str *name;    /* of the key */
+    rm_key *key;     /* NULL: it has been closed */
+    keyed *keyed;    /* NULL: there is no such key */
+    keyed_part part; /* what store shows of it */
     kv_store *store;
     int64_t now_ms;
     bool replied; /* an error was replied already: nothing is to be run */
 } run;
 
-/* Opens the key for reading or for writing. Replies WRONGTYPE, or -OOM, and then sets replied: run_end is called all
+/* Opens that part of the key's fields, for reading or for writing. Replies WRONGTYPE, or -OOM, and then sets replied: run_end is called all
  * the same. Enters an epoch. */
-void run_begin(run *r, rm_ctx *ctx, rm_str *name, int mode) KV_ACQUIRES(kv_epoch_held);
-/* Ends it: what has changed is kept, replicated, signalled to WATCH and to listeners; event is what these hear. A key without
+void run_begin(run *r, rm_ctx *ctx, rm_str *name, int mode, keyed_part part) KV_ACQUIRES(kv_epoch_held);
+/* Ends it: what has changed is kept, replicated, signalled to WATCH and to listeners, which hear "kv.<what>". A key without
  * fields is deleted. */
-void run_end(run *r, const char *event) KV_RELEASES(kv_epoch_held);
+void run_end(run *r, const char *what) KV_RELEASES(kv_epoch_held);
 
 /* KV.<row> key arguments...: the row's command on that key's fields. */
 int run_row(rm_ctx *ctx, const kv_command *row, rm_str **argv, int argc);

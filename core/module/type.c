@@ -99,7 +99,7 @@ KV_REQUIRES(kv_epoch_held)
 KV_EXCLUDES(kv_shard_held) static int load_fields(rm_io *io, keyed *k, int64_t *earliest_ms)
 {
     uint64_t newest = rm.LoadUnsigned(io), count = rm.LoadUnsigned(io);
-    kv_store *store = keyed_open(NULL);
+    kv_store *store = keyed_open(NULL, (keyed_part){ 0 });
     int err = rm.IsIOError(io) || !count || newest > INT64_MAX ? KV_EINVAL : 0;
 
     if (!store)
@@ -113,10 +113,10 @@ KV_EXCLUDES(kv_shard_held) static int load_fields(rm_io *io, keyed *k, int64_t *
     if (!err && kv_store_count(store) != count)
         err = KV_EINVAL; /* a field stood there twice */
     if (err) {
-        keyed_close(NULL, false);
+        keyed_close(NULL, (keyed_part){ 0 }, false);
         return err;
     }
-    return keyed_close(k, true);
+    return keyed_close(k, (keyed_part){ 0 }, true);
 }
 
 static void *type_load(rm_io *io, int encoding)

@@ -199,7 +199,7 @@ static int whole(rm_ctx *ctx, rm_str **argv, int argc, what kind)
         return rm.WrongArity(ctx);
     if (!read_match(ctx, argv, argc, &all))
         return RM_OK;
-    run_begin(&r, ctx, argv[1], RM_READ);
+    run_begin(&r, ctx, argv[1], RM_READ, (keyed_part){ 0 });
     all.store = r.store;
     all.now_ms = r.now_ms;
     if (!r.replied && module.reply_max_fields && kind != COUNT &&
@@ -242,7 +242,7 @@ int whole_len(rm_ctx *ctx, rm_str **argv, int argc)
 
     if (argc != 2)
         return rm.WrongArity(ctx);
-    run_begin(&r, ctx, argv[1], RM_READ);
+    run_begin(&r, ctx, argv[1], RM_READ, (keyed_part){ 0 });
     if (!r.replied)
         rm.ReplyWithLongLong(ctx, (long long)kv_store_count(r.store));
     run_end(&r, NULL);
@@ -260,7 +260,7 @@ static void tell_info(rm_ctx *ctx, const run *r)
     module_reply sink;
     kv_stats stats;
 
-    module_reply_init(&sink, ctx);
+    module_reply_init(&sink, ctx, false);
     if (!r->keyed) {
         kv_reply_null(&sink.reply);
         return;
@@ -283,7 +283,7 @@ int whole_info(rm_ctx *ctx, rm_str **argv, int argc)
 
     if (argc != 2)
         return rm.WrongArity(ctx);
-    run_begin(&r, ctx, argv[1], RM_READ);
+    run_begin(&r, ctx, argv[1], RM_READ, (keyed_part){ 0 });
     if (!r.replied)
         tell_info(ctx, &r);
     run_end(&r, NULL);
@@ -332,7 +332,7 @@ int record_put(rm_ctx *ctx, rm_str **argv, int argc)
 
     if (argc < 6 || (argc - 2) % 4 != 0)
         return rm.WrongArity(ctx);
-    run_begin(&r, ctx, argv[1], RM_READ | RM_WRITE);
+    run_begin(&r, ctx, argv[1], RM_READ | RM_WRITE, (keyed_part){ 0 });
     if (!r.replied) {
         err = put_records(&r, argv, argc);
         if (err)
@@ -340,7 +340,7 @@ int record_put(rm_ctx *ctx, rm_str **argv, int argc)
         else
             rm.ReplyWithLongLong(ctx, (argc - 2) / 4);
     }
-    run_end(&r, MODULE_NAME ".put");
+    run_end(&r, "put");
     return RM_OK;
 }
 
@@ -352,11 +352,11 @@ int record_remove(rm_ctx *ctx, rm_str **argv, int argc)
 
     if (argc < 3)
         return rm.WrongArity(ctx);
-    run_begin(&r, ctx, argv[1], RM_READ | RM_WRITE);
+    run_begin(&r, ctx, argv[1], RM_READ | RM_WRITE, (keyed_part){ 0 });
     for (int i = 2; !r.replied && i < argc; i++)
         removed += kv_store_delete(r.store, run_slice(argv[i]), NULL, INT64_MIN) == 0;
     if (!r.replied)
         rm.ReplyWithLongLong(ctx, removed);
-    run_end(&r, MODULE_NAME ".rem");
+    run_end(&r, "rem");
     return RM_OK;
 }
