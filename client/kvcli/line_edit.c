@@ -20,6 +20,8 @@
 #include "interrupt.h"
 #include "line.h"
 
+enum { HINT_ROOM_MIN = 8 };
+
 struct line_editor {
     EditLine *el;
     History *history;
@@ -56,17 +58,18 @@ static void show_hint(line_editor *editor)
 {
     const LineInfo *info = el_line(editor->el);
     kvc_slice line = kvc_bytes(info->buffer, (size_t)(info->lastchar - info->buffer));
+    int room = screen_width() - width_of(kvc_str(editor->prompt)) - width_of(line) - 1;
     text hint = { 0 };
 
     if (!line.len || info->cursor != info->lastchar)
         return;
     editor->calls.hint(editor->calls.arg, line, &hint);
-    if (hint.len &&
-        width_of(kvc_str(editor->prompt)) + width_of(line) + width_of(text_slice(&hint)) < screen_width()) {
+    if (hint.len && room > HINT_ROOM_MIN) {
+        /* Hints are ASCII: as many bytes as columns. A longer one would move the cursor to the next line. */
         printf("\x1b[K\x1b"
-               "7\x1b[90m%s\x1b[0m\x1b"
+               "7\x1b[90m%.*s%s\x1b[0m\x1b"
                "8",
-               text_str(&hint));
+               (int)hint.len <= room ? room : room - 3, text_str(&hint), (int)hint.len <= room ? "" : "...");
         fflush(stdout);
         editor->hint_shown = true;
     }

@@ -21,7 +21,8 @@
 #include "pipe_scan.h"
 #include "progress.h"
 
-enum { PIECE = 256 * 1024, POLL_MS = 1000 };
+/* AT_ONCE_MS: what has come already; 0 would mean as long as a command may take. */
+enum { PIECE = 256 * 1024, POLL_MS = 1000, AT_ONCE_MS = 1 };
 
 typedef struct piping {
     conversation *c;
@@ -100,7 +101,7 @@ static kvc_status take_replies(piping *p, uint32_t timeout_ms, kvc_error *error)
         if (status == KVC_OK)
             take_reply(p, reply);
         kvc_reply_free(reply);
-        timeout_ms = 0;
+        timeout_ms = AT_ONCE_MS;
     }
     show_progress(p);
     return status == KVC_ETIMEOUT ? KVC_OK : status;
@@ -113,7 +114,7 @@ static kvc_status send_bytes(piping *p, kvc_slice bytes, size_t commands, kvc_er
     if (status == KVC_OK)
         status = kvc_connection_flush(p->c->connection, error);
     p->sent_commands += (double)commands;
-    return status == KVC_OK ? take_replies(p, 0, error) : status;
+    return status == KVC_OK ? take_replies(p, AT_ONCE_MS, error) : status;
 }
 
 /* ---- RESP and lines ---- */
@@ -207,7 +208,7 @@ static kvc_status wait_for_input(piping *p, kvc_error *error)
 
     while (status == KVC_OK && !interrupt_happened() && poll(fds, n, POLL_MS) >= 0 && !fds[0].revents) {
         if (n == 2 && fds[1].revents)
-            status = take_replies(p, 0, error);
+            status = take_replies(p, AT_ONCE_MS, error);
         n = kvc_connection_pending(p->c->connection) > 0 ? 2 : 1;
         show_progress(p);
     }

@@ -90,7 +90,8 @@ static void show_duration(const conversation *c, double started)
 {
     double seconds = stopwatch_seconds() - started;
 
-    if (seconds >= 0.5 && c->settings->stdout_is_terminal)
+    /* Messages that were read until Ctrl-C took no time. */
+    if (seconds >= 0.5 && c->settings->stdout_is_terminal && c->connection && !c->subscriptions)
         printf("(%.2fs)\n", seconds);
 }
 

@@ -4,10 +4,21 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "interrupt.h"
 #include "print.h"
+
+/* An Enter alone has said all it had to say: the prompt is not to read it again. */
+static void take_enter(void)
+{
+    int there = 0;
+    char enter;
+
+    if (ioctl(STDIN_FILENO, FIONREAD, &there) == 0 && there == 1 && read(STDIN_FILENO, &enter, 1) < 0)
+        return;
+}
 
 /* Waits for the connection or for the user; true: the user typed. */
 static bool user_types(conversation *c)
@@ -25,6 +36,8 @@ static bool user_types(conversation *c)
 /* In RESP2 a connection in this state takes few commands, and one that monitors none: a new one is opened by who comes next. */
 static exit_status leave(conversation *c)
 {
+    if (c->patient)
+        putchar('\n'); /* behind the terminal's ^C */
     conversation_close(c);
     c->subscriptions = 0;
     c->monitoring = false;
@@ -43,9 +56,10 @@ exit_status stream_run(conversation *c, kvc_error *error)
 
         if (print_flush() != EXIT_FINE)
             return EXIT_IO;
-        status = conversation_next(c, 0, &message, error);
+        status = conversation_next(c, 1, &message, error);
         if (status == KVC_ETIMEOUT) {
             if (user_types(c) && !c->monitoring) {
+                take_enter();
                 *error = (kvc_error){ .status = KVC_OK };
                 return EXIT_FINE;
             }
