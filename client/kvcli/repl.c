@@ -298,6 +298,18 @@ static void on_complete(void *arg, kvc_slice line, completion *c)
     }
 }
 
+/* Enter at the prompt of a subscription: back to its messages. */
+static void read_on(conversation *c)
+{
+    kvc_error error;
+
+    stream_run(c, &error);
+    if (error.status != KVC_OK)
+        recover(c, 0, NULL, &error);
+    else if (!c->connection)
+        ensure_connection(c, true);
+}
+
 static void loop(repl *r)
 {
     text prompt = { 0 };
@@ -318,16 +330,10 @@ static void loop(repl *r)
         }
         if (history_file_add(&r->history, line))
             line_editor_add(r->editor, r->history.lines.items[r->history.lines.n - 1].data);
-        run_line(r, line);
-        if (r->c->connection && r->c->subscriptions > 0) {
-            kvc_error error;
-
-            stream_run(r->c, &error);
-            if (error.status != KVC_OK)
-                recover(r->c, 0, NULL, &error);
-            else if (!r->c->connection)
-                ensure_connection(r->c, true);
-        }
+        if (line.len)
+            run_line(r, line);
+        else if (r->c->connection && r->c->subscriptions > 0)
+            read_on(r->c);
     }
     text_done(&prompt);
 }

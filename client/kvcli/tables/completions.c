@@ -47,7 +47,8 @@ static void write_options(FILE *out, enum which which, const char *between)
     for (size_t i = 0; i < OPTIONS; i++) {
         const option_row *o = &options[i];
 
-        if ((which == WITH_PATH && !takes_path(o)) || (which == WITH_OTHER_VALUE && (!o->argument || takes_path(o))))
+        if ((which == WITH_PATH && !takes_path(o)) ||
+            (which == WITH_OTHER_VALUE && (!o->argument || takes_path(o))))
             continue;
         if (o->letter) {
             fprintf(out, "%s-%c", before, o->letter);
@@ -73,12 +74,13 @@ static void write_bash(FILE *out)
     size_t n;
     const command_row *rows = command_rows(&n);
 
-    fprintf(out, "# bash completion of kvcli; written by the build from kvcli's tables.\n"
-                 "_kvcli() {\n"
-                 "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command= i=1 words=\n"
-                 "    COMPREPLY=()\n"
-                 "    while [ $i -lt $COMP_CWORD ]; do\n"
-                 "        case ${COMP_WORDS[i]} in\n        ");
+    fprintf(out,
+            "# bash completion of kvcli; written by the build from kvcli's tables.\n"
+            "_kvcli() {\n"
+            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command= i=1 words=\n"
+            "    COMPREPLY=()\n"
+            "    while [ $i -lt $COMP_CWORD ]; do\n"
+            "        case ${COMP_WORDS[i]} in\n        ");
     write_options(out, WITH_PATH, "|");
     fputc('|', out);
     write_options(out, WITH_OTHER_VALUE, "|");
