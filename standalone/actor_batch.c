@@ -29,7 +29,7 @@ struct actor_batch {
 };
 
 /* Who is anything but authenticated has its requests run one by one (dispatch_session). */
-#define SPECIAL (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_MULTI)
+#define SPECIAL (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_MULTI | CONNECTION_PAUSED)
 
 static server *server_of(const actor_errand *e)
 {
@@ -303,7 +303,7 @@ static bool resolve_one(connection *c, const request *from, request *to)
     const kv_command *row = from->row;
     size_t subcommands;
 
-    if (!row || (c->flags & SPECIAL) != CONNECTION_AUTHENTICATED)
+    if (!row || (c->flags & SPECIAL & ~(unsigned)CONNECTION_PAUSED) != CONNECTION_AUTHENTICATED)
         return false;
     kv_command_subcommands(row, &subcommands);
     if (subcommands && from->argc > 1)
@@ -330,6 +330,8 @@ static int dispatch_some(connection *c, const request *r, int count)
     request run[BATCH_REQUESTS];
     int n = data_run(c, r, count, run);
 
+    if (dispatch_is_postponed(c, r))
+        return 0;
     if (n == 0 && resolve_one(c, r, &run[0]))
         n = 1;
     if ((n || sends_errand(r)) && w->actor_in_flight >= w->server->actor_share) {

@@ -100,9 +100,9 @@ static void write_flags(const connection *c, char text[16])
         unsigned flag;
         char letter;
     } letters[] = {
-        { CONNECTION_SUBSCRIBED, 'P' },  { CONNECTION_MULTI, 'x' }, { CONNECTION_DIRTY, 'd' },
-        { CONNECTION_CLOSE_AFTER, 'c' }, { CONNECTION_UNIX, 'U' },  { CONNECTION_NO_EVICT, 'e' },
-        { CONNECTION_NO_TOUCH, 'T' },
+        { CONNECTION_SUBSCRIBED, 'P' }, { CONNECTION_MULTI, 'x' },       { CONNECTION_BLOCKED, 'b' },
+        { CONNECTION_DIRTY, 'd' },      { CONNECTION_CLOSE_AFTER, 'c' }, { CONNECTION_UNIX, 'U' },
+        { CONNECTION_NO_EVICT, 'e' },   { CONNECTION_NO_TOUCH, 'T' },
     };
     size_t len = 0;
 
@@ -253,12 +253,18 @@ void session_client_help(kv_call *call)
         "    Protect current client connection from eviction.",
         "NO-TOUCH (ON|OFF)",
         "    Leave the access times of keys alone.",
+        "PAUSE <timeout> [WRITE|ALL]",
+        "    Let all commands, or those that write, wait for <timeout> milliseconds.",
         "REPLY (ON|OFF|SKIP)",
         "    Control the replies sent to the current connection.",
         "SETINFO (LIB-NAME|LIB-VER) <value>",
         "    Name the client library in use.",
         "SETNAME <name>",
         "    Assign the name <name> to the current connection.",
+        "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+        "    End the waiting of a client.",
+        "UNPAUSE",
+        "    End a pause of clients.",
         "HELP",
         "    Print this help.",
     };

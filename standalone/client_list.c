@@ -1,18 +1,11 @@
-/* client_list.c - CLIENT LIST and CLIENT KILL: one question to the connections of all workers.
- *
- * No worker may look at another's connections, so the question travels:
- *
- *     asking worker --survey--> every other worker: looks at its own, notes what it found
- *                                     | the last one to finish
- *     asking worker <---------------- '   gathers, replies, goes on with the asking connection
- *
- * The asking connection is parked meanwhile, so its replies stay in order. With one worker nothing
- * travels and nothing is parked.
+/* client_list.c - CLIENT LIST and CLIENT KILL: one question to the connections of all workers (round.h). Each worker
+ * notes what it found among its own; the asking one gathers that.
  *
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "round.h"
 #include "session.h"
 
 /* TYPE's words; nobody is a replica or a master. 0 is no type. */
@@ -38,8 +31,6 @@ typedef struct client_line {
 
 /* What one worker found. */
 typedef struct findings {
-    worker_message message;
-    struct survey *survey;
     client_line *lines;
     size_t count, capacity;
     int64_t killed;
@@ -47,11 +38,9 @@ typedef struct findings {
 } findings;
 
 typedef struct survey {
-    worker_message back;
-    connection *asker;
+    round round; /* first */
     bool kill, kills_asker;
     client_filter filter;
-    _Atomic int left; /* workers that have not looked yet */
     int worker_count;
     findings found[];
 } survey;
@@ -93,9 +82,9 @@ static bool matches(const client_filter *f, const connection *c)
     return true;
 }
 
-static void note_line(findings *f, connection *c)
+static void note_line(const survey *s, findings *f, connection *c)
 {
-    char *text = session_describe_client(c, c == f->survey->asker ? &c->owner->call : NULL);
+    char *text = session_describe_client(c, c == s->round.asker ? &c->owner->call : NULL);
 
     if (f->count == f->capacity) {
         size_t capacity = f->capacity ? f->capacity * 2 : 64;
@@ -115,32 +104,37 @@ static void note_line(findings *f, connection *c)
 }
 
 /* The asker itself goes once its reply is sent. */
-static void kill_client(findings *f, connection *c)
+static void kill_client(survey *s, findings *f, connection *c)
 {
     f->killed++;
-    if (c == f->survey->asker)
-        f->survey->kills_asker = true;
+    if (c == s->round.asker)
+        s->kills_asker = true;
     else
         connection_close(c);
 }
 
-static void look(worker *w, findings *f)
+static void look(round *r, worker *w)
 {
+    survey *s = (survey *)r;
+    findings *f = &s->found[w->index];
+
     for (connection *c = w->connections, *next; c; c = next) {
         next = c->next;
-        if (!matches(&f->survey->filter, c))
+        if (!matches(&s->filter, c))
             continue;
-        if (f->survey->kill)
-            kill_client(f, c);
+        if (s->kill)
+            kill_client(s, f, c);
         else
-            note_line(f, c);
+            note_line(s, f, c);
     }
 }
 
 /* ---- answering ---- */
 
-static void free_survey(survey *s)
+static void free_survey(round *r)
 {
+    survey *s = (survey *)r;
+
     for (int i = 0; i < s->worker_count; i++) {
         for (size_t j = 0; j < s->found[i].count; j++)
             free(s->found[i].lines[j].text);
@@ -214,56 +208,22 @@ static void reply_killed(survey *s, kv_reply *reply)
         kv_reply_errorf(reply, "ERR No such client");
 }
 
-static void answer(survey *s, kv_reply *reply)
+static void answer(round *r, kv_reply *reply)
 {
+    survey *s = (survey *)r;
+
     if (s->kill)
         reply_killed(s, reply);
     else
         reply_list(s, reply);
     if (s->kills_asker)
-        s->asker->flags |= CONNECTION_CLOSE_AFTER;
-}
-
-/* ---- travelling ---- */
-
-static void come_back(worker *w, worker_message *message)
-{
-    survey *s = (survey *)message;
-    connection *c = s->asker;
-
-    if (connection_unpark(c)) {
-        output_mark_at mark = output_mark(connection_output(c));
-
-        w->reply.out = connection_output(c);
-        w->call.command = c->last_command;
-        resp_reply_set_protocol(&w->reply, c->protocol);
-        answer(s, &w->reply.base);
-        if (c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP))
-            output_rewind(w->reply.out, mark);
-        c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
-        connection_flush(c);
-    }
-    free_survey(s);
-}
-
-/* Reaches the asker's worker after the last of the others has looked. */
-static void look_and_return(worker *w, worker_message *message)
-{
-    findings *f = (findings *)message;
-    survey *s = f->survey;
-    worker *asking = s->asker->owner;
-
-    look(w, f);
-    if (atomic_fetch_sub_explicit(&s->left, 1, memory_order_acq_rel) == 1)
-        worker_post(asking, &s->back);
+        r->asker->flags |= CONNECTION_CLOSE_AFTER;
 }
 
 /* Takes over what filter owns. */
 static void start_survey(kv_call *call, const client_filter *filter, bool kill)
 {
-    connection *c = session_connection(call);
-    server *server_ = session_server(call);
-    int n = server_->worker_count;
+    int n = session_server(call)->worker_count;
     survey *s = calloc(1, sizeof *s + (size_t)n * sizeof *s->found);
 
     if (!s) {
@@ -273,26 +233,11 @@ static void start_survey(kv_call *call, const client_filter *filter, bool kill)
         kv_reply_error(call->reply, KV_ENOMEM);
         return;
     }
-    s->back.run = come_back;
-    s->asker = c;
+    s->round = (round){ .visit = look, .answer = answer, .end = free_survey };
     s->kill = kill;
     s->filter = *filter;
     s->worker_count = n;
-    atomic_init(&s->left, n - 1);
-    for (int i = 0; i < n; i++)
-        s->found[i].survey = s;
-    look(c->owner, &s->found[c->owner->index]);
-    if (n == 1) {
-        answer(s, call->reply);
-        free_survey(s);
-        return;
-    }
-    connection_park(c);
-    for (int i = 0; i < n; i++) {
-        s->found[i].message.run = look_and_return;
-        if (i != c->owner->index)
-            worker_post(&server_->workers[i], &s->found[i].message);
-    }
+    round_start(&s->round, call);
 }
 
 /* ---- arguments ---- */

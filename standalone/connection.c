@@ -37,6 +37,7 @@
 #include <unistd.h>
 
 #include "actor_batch.h"
+#include "blocking.h"
 #include "dispatch.h"
 #include "memory.h"
 #include "multi.h"
@@ -51,11 +52,12 @@
 #define TURN_MS        5
 #define UNCOUNTED      1024 /* a connection without buffers has less: its memory need not be looked at */
 #define AHEAD_BYTES    (64 * 1024) /* of one read while replies are pending */
+#define BLOCKED_INPUT  (64 * 1024) /* what a blocked client may send meanwhile */
 
 /* What makes a flush more than sending. */
 #define UNCOMMON                                                                          \
     (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED | CONNECTION_READY | \
-     CONNECTION_ACTOR_WAITING | CONNECTION_DRAINING | CONNECTION_UNFINISHED)
+     CONNECTION_ACTOR_WAITING | CONNECTION_DRAINING | CONNECTION_UNFINISHED | CONNECTION_BLOCKED)
 
 static void on_event(evutil_socket_t fd, short what, void *arg);
 
@@ -173,6 +175,7 @@ void connection_close(connection *c)
     if (c->flags & CONNECTION_CLOSING)
         return;
     c->flags |= CONNECTION_CLOSING;
+    blocking_forget(c);
     if (c->wait != CONNECTION_NOTHING)
         event_del(&c->event);
     c->wait = CONNECTION_NOTHING;
@@ -279,6 +282,9 @@ static void wait_for_next(connection *c)
         return;
     if (c->pending) {
         set_wait(c, may_read_ahead(c) ? CONNECTION_BOTH : CONNECTION_WRITE);
+    } else if (c->flags & CONNECTION_BLOCKED) {
+        /* It is read from, so that its end is noticed. */
+        set_wait(c, c->input && c->input->len >= BLOCKED_INPUT ? CONNECTION_NOTHING : CONNECTION_READ);
     } else if (busy) {
         /* A readable event, if there is one, ends the waiting for it: see on_event. */
         if (c->wait == CONNECTION_WRITE || c->wait == CONNECTION_BOTH)
@@ -405,7 +411,7 @@ static size_t run_requests(connection *c, resp_parser *parser, char *data, size_
         done += b->used;
         if (end == BATCH_MORE)
             return done;
-        if ((c->flags & CONNECTION_PARKED) || (end == BATCH_FULL && turn_is_over(c))) {
+        if ((c->flags & (CONNECTION_PARKED | CONNECTION_BLOCKED)) || (end == BATCH_FULL && turn_is_over(c))) {
             c->flags |= done < len ? CONNECTION_READY : 0;
             return done;
         }
@@ -501,7 +507,8 @@ void connection_resume(connection *c)
 {
     if (c->flags & CONNECTION_SUBSCRIBED)
         pubsub_send(c->owner);
-    if (c->flags & (CONNECTION_CLOSING | CONNECTION_PARKED | CONNECTION_ACTOR_WAITING) || c->pending)
+    if (c->flags & (CONNECTION_CLOSING | CONNECTION_PARKED | CONNECTION_ACTOR_WAITING | CONNECTION_BLOCKED) ||
+        c->pending)
         return;
     if (c->flags & CONNECTION_UNFINISHED) {
         dispatch_go_on(c);
@@ -593,7 +600,7 @@ static void read_ahead(connection *c)
         return;
     }
     n = socket_receive(c->fd, c->input->data + c->input->start + c->input->len, AHEAD_BYTES);
-    if (n == 0)
+    if (n == 0 && c->pending)
         c->flags |= CONNECTION_HALF_CLOSED;
     else
         n = (ssize_t)received(c, n);
@@ -760,8 +767,8 @@ void connection_check_limits(connection *c)
         return;
     if (c->pending && !within_limits(c))
         close_for_output(c);
-    else if (timeout_s && !c->in_flight && !(c->flags & CONNECTION_SUBSCRIBED) &&
-             w->now_ms - c->active_ms > timeout_s * 1000) {
+    else if (timeout_s && !c->in_flight && !(c->flags & CONNECTION_BLOCKED) &&
+             !(c->flags & CONNECTION_SUBSCRIBED) && w->now_ms - c->active_ms > timeout_s * 1000) {
         log_write(&w->server->log, CONFIG_LOG_VERBOSE, "Closing idle client id=%llu",
                   (unsigned long long)c->id);
         connection_close(c);

@@ -36,6 +36,8 @@ enum connection_flag {
     CONNECTION_MULTI = 1 << 15,         /* commands are queued, or EXEC runs them */
     CONNECTION_UNFINISHED = 1 << 16,    /* EXEC has more to reply: see transaction_commands.c */
     CONNECTION_DIRTY = 1 << 17,         /* a watched key had changed when CLIENT LIST last looked */
+    CONNECTION_BLOCKED = 1 << 18,       /* parked until what it waits for comes: blocking.h */
+    CONNECTION_PAUSED = 1 << 19,        /* this batch: there is a pause, see CLIENT PAUSE */
     CONNECTION_SUBSCRIBED = 1 << 20,    /* listens to something, see pubsub.h */
     CONNECTION_RESTRICTED = 1 << 21,    /* so in RESP2, where only few commands may run then */
     CONNECTION_MAILED = 1 << 22,        /* in the worker's list of those that were handed something */
@@ -76,8 +78,9 @@ typedef struct connection {
     int db, protocol;
     int64_t created_ms, active_ms;
     const kv_command *last_command;
-    connection_names *names; /* NULL: none was set */
-    struct multi *multi;     /* NULL: neither MULTI nor WATCH */
+    connection_names *names;   /* NULL: none was set */
+    struct multi *multi;       /* NULL: neither MULTI nor WATCH */
+    struct blocking *blocking; /* NULL, or what it is BLOCKED by */
 
     connection_input *input;       /* NULL: nothing is unfinished */
     output *pending;               /* NULL: everything was sent */

@@ -27,6 +27,7 @@
 #include <stdio.h>
 
 #include "actor_batch.h"
+#include "blocking.h"
 #include "memory.h"
 #include "multi.h"
 #include "server.h"
@@ -34,7 +35,7 @@
 
 #define SPECIAL                                                                                        \
     (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | \
-     CONNECTION_REPLY_SKIP_NEXT | CONNECTION_MULTI)
+     CONNECTION_REPLY_SKIP_NEXT | CONNECTION_MULTI | CONNECTION_PAUSED)
 
 void dispatch_prefetch(kv_store *store, const request requests[], int count, uint64_t ret_hashes[],
                        map_hint ret_hints[])
@@ -247,7 +248,7 @@ static void run_special(connection *c, const request *r, const map_hint *hint) K
     if ((c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT)) &&
         !replies_by_push(c->owner->call.command))
         output_rewind(out, mark);
-    if (!(c->flags & CONNECTION_PARKED))
+    if (!(c->flags & (CONNECTION_PARKED | CONNECTION_BLOCKED)))
         c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
 }
 
@@ -289,8 +290,9 @@ static int run_many(connection *c, const request *r, int n, const uint64_t hashe
 
 static inline bool must_stop(const connection *c, const output *out)
 {
-    return (c->flags & (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED)) || out->failed ||
-           output_unsent(out) >= OUTPUT_ENOUGH;
+    return (c->flags &
+            (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED | CONNECTION_BLOCKED)) ||
+           out->failed || output_unsent(out) >= OUTPUT_ENOUGH;
 }
 
 bool dispatch_must_stop(connection *c)
@@ -325,6 +327,15 @@ static void begin_batch(connection *c, size_t input_bytes, int count)
     w->reply.out->limit = w->output_limit;
     if (w->reply.base.protocol != c->protocol)
         resp_reply_set_protocol(&w->reply, c->protocol);
+    if (__builtin_expect(atomic_load_explicit(&s->pause, memory_order_acquire) != PAUSE_NONE, 0))
+        c->flags |= CONNECTION_PAUSED;
+    else
+        c->flags &= ~(unsigned)CONNECTION_PAUSED;
+}
+
+bool dispatch_is_postponed(connection *c, const request *r)
+{
+    return (c->flags & CONNECTION_PAUSED) && blocking_postpones(c, r);
 }
 
 int dispatch_batch(connection *c, const batch *b)
@@ -356,6 +367,8 @@ int dispatch_batch(connection *c, const batch *b)
                 ran += run_many(c, r, many, &hashes[ran], hint);
             else if (__builtin_expect(plain, 1))
                 run_request(c, &b->requests[ran++], hint, true);
+            else if (dispatch_is_postponed(c, r))
+                break;
             else
                 run_special(c, &b->requests[ran++], hint);
         } while (ran < b->count && !must_stop(c, out));

@@ -30,6 +30,8 @@ void dispatch_session(connection *c, const request *r) KV_EXCLUDES(kv_shard_held
 
 /* Counts a call of the row, runs it, and times it when stats.h says so. */
 void dispatch_run_row(kv_call *call, const kv_command *row, stats *s) KV_REQUIRES(kv_epoch_held);
+/* Whether the request must wait for the end of a pause; then c is blocked. */
+bool dispatch_is_postponed(connection *c, const request *r);
 /* Whether no further request of c may run now. */
 bool dispatch_must_stop(connection *c);
 

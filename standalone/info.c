@@ -14,6 +14,7 @@
 
 #include "memory.h"
 #include "session.h"
+#include "wait_table.h"
 
 typedef struct info {
     FILE *out;
@@ -77,16 +78,20 @@ static void server_section(info *i)
 static void clients_section(info *i)
 {
     server *s = i->server;
+    int blocked = 0;
 
+    for (int w = 0; w < s->worker_count; w++)
+        blocked += atomic_load_explicit(&s->workers[w].blocked_count, memory_order_relaxed);
     fprintf(i->out, "connected_clients:%lld\r\ncluster_connections:0\r\nmaxclients:%lld\r\n",
             (long long)atomic_load(&s->client_count),
             (long long)config_number(s->config, CONFIG_ID_maxclients));
     fprintf(i->out,
-            "client_recent_max_input_buffer:0\r\nclient_recent_max_output_buffer:0\r\nblocked_clients:0\r\n");
+            "client_recent_max_input_buffer:0\r\nclient_recent_max_output_buffer:0\r\nblocked_clients:%d\r\n",
+            blocked);
     fprintf(i->out,
             "tracking_clients:0\r\npubsub_clients:%lld\r\nclients_in_timeout_table:0\r\ntotal_blocking_keys:"
-            "0\r\n",
-            (long long)atomic_load(&s->pubsub_clients));
+            "%zu\r\n",
+            (long long)atomic_load(&s->pubsub_clients), wait_table_keys(s->waits));
 }
 
 static uint64_t resident_bytes(void)

@@ -198,6 +198,11 @@ const kv_slice *multi_copy(connection *c, int argc, const kv_slice argv[], const
     return copy;
 }
 
+bool multi_writes(const kv_command *row)
+{
+    return (row->flags & KV_CMD_WRITE) || row->id == KV_COMMAND_publish || row->id == KV_COMMAND_spublish;
+}
+
 int multi_queue(connection *c, const kv_command *row, const request *r, const char **ret_reason)
 {
     multi *m = c->multi;
@@ -213,6 +218,7 @@ int multi_queue(connection *c, const kv_command *row, const request *r, const ch
         .row = row, .argv = argv, .argc = r->argc, .hashed = r->hashed && row == r->row, .hash = r->hash
     };
     m->flags |= row->flags;
+    m->writes |= multi_writes(row);
     return 0;
 }
 

@@ -29,6 +29,7 @@ typedef struct multi {
     size_t memory_bytes;
     unsigned flags; /* of all queued rows: KV_CMD_WRITE, KV_CMD_DENYOOM */
     bool failed;    /* a command was refused: EXEC will be */
+    bool writes;    /* the queue may change data, or tell others: CLIENT PAUSE WRITE is about it */
     watched_key *watched;
     size_t watched_count;
 
@@ -39,6 +40,8 @@ typedef struct multi {
     bool part_ran;
 } multi;
 
+/* Whether CLIENT PAUSE WRITE is about such commands. */
+bool multi_writes(const kv_command *row);
 /* Made when missing; NULL: memory is out. */
 multi *multi_of(connection *c);
 /* Memory that lives as long as the transaction, 8-byte aligned. NULL: it is out, or a limit is reached: ret_reason is the

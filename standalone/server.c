@@ -11,6 +11,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include "server.h"
+#include "wait_table.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -397,6 +398,10 @@ static int open_databases(server *s)
     kv_domain_options domain = { .siphash = config_number(s->config, CONFIG_ID_siphash) != 0,
                                  .helper = true };
 
+    pthread_mutex_init(&s->pause_lock, NULL);
+    s->waits = wait_table_new();
+    if (!s->waits)
+        return -1;
     s->domain = kv_domain_new(&domain);
     s->databases.stores = calloc((size_t)count, sizeof *s->databases.stores);
     if (!s->domain || !s->databases.stores)
@@ -546,6 +551,8 @@ void server_done(server *s)
     topics_free(s->topics);
     actor_free(s->actor);
     store_hold_free(s->actor_hold);
+    wait_table_free(s->waits);
+    pthread_mutex_destroy(&s->pause_lock);
     for (int i = 0; i < s->databases.count; i++)
         kv_store_unref(s->databases.stores[i]);
     free(s->databases.stores);

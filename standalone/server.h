@@ -44,6 +44,11 @@ typedef struct server {
     uint64_t actor_rng;            /* these three belong to the state thread */
     stats actor_stats;
     struct store_hold *actor_hold;
+
+    struct wait_table *waits;   /* for keys */
+    pthread_mutex_t pause_lock; /* guards writing of the next two */
+    _Atomic int pause;          /* PAUSE_...; see blocking.h */
+    _Atomic int64_t pause_until_ms;
     int actor_share; /* batches of one worker that may be under way */
 
     worker *workers;

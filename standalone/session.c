@@ -11,9 +11,12 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_client_list] = session_client_list,
     [KV_COMMAND_client_no_evict] = session_client_no_evict,
     [KV_COMMAND_client_no_touch] = session_client_no_touch,
+    [KV_COMMAND_client_pause] = session_client_pause,
     [KV_COMMAND_client_reply] = session_client_reply,
     [KV_COMMAND_client_setinfo] = session_client_setinfo,
     [KV_COMMAND_client_setname] = session_client_setname,
+    [KV_COMMAND_client_unblock] = session_client_unblock,
+    [KV_COMMAND_client_unpause] = session_client_unpause,
     [KV_COMMAND_config_get] = session_config_get,
     [KV_COMMAND_config_help] = session_config_help,
     [KV_COMMAND_config_resetstat] = session_config_resetstat,
@@ -52,6 +55,8 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_time] = session_time,
     [KV_COMMAND_unsubscribe] = session_unsubscribe,
     [KV_COMMAND_unwatch] = session_unwatch,
+    [KV_COMMAND_wait] = session_wait,
+    [KV_COMMAND_waitaof] = session_waitaof,
     [KV_COMMAND_watch] = session_watch,
 };
 
@@ -62,8 +67,18 @@ session_fn *session_function(int id)
 
 bool session_parks(int id)
 {
-    return id == KV_COMMAND_client_list || id == KV_COMMAND_client_kill || id == KV_COMMAND_publish ||
-           id == KV_COMMAND_spublish;
+    switch (id) {
+    case KV_COMMAND_client_kill:
+    case KV_COMMAND_client_list:
+    case KV_COMMAND_client_pause:
+    case KV_COMMAND_client_unblock:
+    case KV_COMMAND_client_unpause:
+    case KV_COMMAND_publish:
+    case KV_COMMAND_spublish:
+        return true;
+    default:
+        return false;
+    }
 }
 
 void session_select(kv_call *call, int db)

@@ -46,6 +46,10 @@ void transaction_queue(connection *c, const kv_command *row, const request *r);
 /* Goes on with an EXEC that has more to reply; what dispatch_batch begins has begun. */
 void transaction_go_on(connection *c) KV_REQUIRES(kv_epoch_held);
 
+/* blocking_commands.c */
+session_fn session_client_pause, session_client_unblock, session_client_unpause, session_wait,
+    session_waitaof;
+
 /* connection_commands.c */
 session_fn session_ping, session_echo, session_select_command, session_quit, session_reset;
 /* auth_commands.c */

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "actor_batch.h"
+#include "blocking.h"
 #include "connection.h"
 #include "dispatch.h"
 #include "memory.h"
@@ -144,6 +145,9 @@ static void expire_keys(worker *w)
     int64_t start_ms = clock_ms(), took_ms;
     bool more;
 
+    w->expiring = false;
+    if (blocking_pause(s, w->now_ms)) /* a pause of writes is one of these, too */
+        return;
     do {
         more = false;
         for (int db = w->index; db < s->databases.count; db += s->worker_count)
@@ -276,8 +280,9 @@ void worker_drain(worker *w, int64_t until_ms)
     for (connection *c = w->connections, *next; c; c = next) {
         next = c->next;
         c->flags |= CONNECTION_DRAINING;
-        if (!c->pending && !c->in_flight &&
-            !(c->flags & (CONNECTION_READY | CONNECTION_ACTOR_WAITING | CONNECTION_UNFINISHED)))
+        if ((c->flags & CONNECTION_BLOCKED) ||
+            (!c->pending && !c->in_flight &&
+             !(c->flags & (CONNECTION_READY | CONNECTION_ACTOR_WAITING | CONNECTION_UNFINISHED))))
             connection_close(c);
     }
 }
@@ -344,6 +349,7 @@ int worker_init(worker *w, struct server *s, int index)
     w->connections_tail = &w->connections;
     w->runnable_tail = &w->runnable;
     w->actor_waiting_tail = &w->actor_waiting;
+    w->blocked_tail = &w->blocked;
     w->wakeup_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     w->input = calloc(1, WORKER_INPUT_BYTES + RESP_SLACK);
     if (getrandom(&w->rng, sizeof w->rng, 0) != sizeof w->rng)
@@ -371,6 +377,8 @@ void worker_done(worker *w)
     if (w->base) {
         event_del(&w->wakeup);
         event_del(&w->tick);
+        if (event_initialized(&w->pause_over))
+            event_del(&w->pause_over);
         event_base_free(w->base);
     }
     if (w->wakeup_fd >= 0)

@@ -62,6 +62,9 @@ struct worker {
     struct connection *doomed;
     struct connection *actor_waiting, **actor_waiting_tail; /* for a place in the actor's queue */
     int actor_in_flight;
+    struct blocking *blocked, **blocked_tail; /* see blocking.h; the longest waiting first */
+    _Atomic int blocked_count;
+    struct event pause_over;
     struct store_hold *hold; /* of the EXEC that runs on this thread */
     struct multi *spare_multi;
     _Atomic uint64_t multi_bytes; /* what the transactions of its connections take; written by this thread */

@@ -1,0 +1,230 @@
+/* blocking_commands.c - WAIT WAITAOF, CLIENT PAUSE UNPAUSE UNBLOCK. SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
+#include "actor.h"
+#include "blocking.h"
+#include "round.h"
+#include "session.h"
+
+/* A timeout in milliseconds. False: an error was replied. */
+static bool parse_timeout(kv_call *call, int index, int64_t *ret_ms)
+{
+    if (!kv_parse_int(call->argv[index], ret_ms))
+        kv_reply_errorf(call->reply, "ERR timeout is not an integer or out of range");
+    else if (*ret_ms < 0)
+        kv_reply_errorf(call->reply, "ERR timeout is negative");
+    else
+        return true;
+    return false;
+}
+
+/* ---- WAIT, WAITAOF ---- */
+
+/* There are no replicas, so nothing but the timeout ends it. */
+static void finish_wait(blocking *b, kv_reply *reply, blocking_end why)
+{
+    (void)b;
+    if (why != BLOCKING_ERROR)
+        kv_reply_int(reply, 0);
+}
+
+/* WAIT numreplicas timeout */
+void session_wait(kv_call *call)
+{
+    connection *c = session_connection(call);
+    int64_t replicas, timeout_ms;
+
+    if (!parse_timeout(call, 2, &timeout_ms))
+        return;
+    if (!kv_parse_int(call->argv[1], &replicas))
+        kv_reply_error(call->reply, KV_ENOTINT);
+    else if (replicas <= 0 || !blocking_allowed(c))
+        kv_reply_int(call->reply, 0);
+    else if (!blocking_begin(c, sizeof(blocking), timeout_ms, finish_wait))
+        kv_reply_error(call->reply, KV_ENOMEM);
+}
+
+static void reply_no_copies(kv_reply *reply)
+{
+    kv_reply_array(reply, 2);
+    kv_reply_int(reply, 0);
+    kv_reply_int(reply, 0);
+}
+
+static void finish_waitaof(blocking *b, kv_reply *reply, blocking_end why)
+{
+    (void)b;
+    if (why != BLOCKING_ERROR)
+        reply_no_copies(reply);
+}
+
+/* WAITAOF numlocal numreplicas timeout */
+void session_waitaof(kv_call *call)
+{
+    connection *c = session_connection(call);
+    int64_t local, replicas, timeout_ms;
+
+    if (!kv_parse_int(call->argv[1], &local) || local < 0 || local > 1)
+        kv_reply_errorf(call->reply, "ERR value is out of range, value must between 0 and 1");
+    else if (!kv_parse_int(call->argv[2], &replicas) || replicas < 0)
+        kv_reply_errorf(call->reply, "ERR value is out of range, must be positive");
+    else if (!parse_timeout(call, 3, &timeout_ms))
+        return;
+    else if (local)
+        kv_reply_errorf(call->reply,
+                        "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+    else if (replicas == 0 || !blocking_allowed(c))
+        reply_no_copies(call->reply);
+    else if (!blocking_begin(c, sizeof(blocking), timeout_ms, finish_waitaof))
+        kv_reply_error(call->reply, KV_ENOMEM);
+}
+
+/* ---- CLIENT UNBLOCK ---- */
+
+typedef struct unblock_round {
+    round round; /* first */
+    uint64_t id;
+    blocking_end why;
+    _Atomic int count;
+} unblock_round;
+
+static void end_round(round *r)
+{
+    free(r);
+}
+
+/* Who was postponed by a pause is not meant. */
+static void unblock(round *r, worker *w)
+{
+    unblock_round *u = (unblock_round *)r;
+
+    for (blocking *b = w->blocked; b; b = b->next) {
+        if (b->c->id != u->id || b->postponed)
+            continue;
+        blocking_finish(b, u->why);
+        atomic_fetch_add(&u->count, 1);
+        return;
+    }
+}
+
+static void reply_unblocked(round *r, kv_reply *reply)
+{
+    kv_reply_int(reply, atomic_load(&((unblock_round *)r)->count));
+}
+
+/* CLIENT UNBLOCK client-id [TIMEOUT | ERROR] */
+void session_client_unblock(kv_call *call)
+{
+    bool error = call->argc == 4 && kv_word_is(call->argv[3], "error");
+    unblock_round *u;
+    int64_t id;
+
+    if (call->argc > 4) {
+        kv_reply_errorf(
+            call->reply,
+            "ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.");
+        return;
+    }
+    if (call->argc == 4 && !error && !kv_word_is(call->argv[3], "timeout")) {
+        kv_reply_errorf(call->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+        return;
+    }
+    if (!kv_parse_int(call->argv[2], &id)) {
+        kv_reply_error(call->reply, KV_ENOTINT);
+        return;
+    }
+    u = calloc(1, sizeof *u);
+    if (!u) {
+        kv_reply_error(call->reply, KV_ENOMEM);
+        return;
+    }
+    *u = (unblock_round){ .round = { .visit = unblock, .answer = reply_unblocked, .end = end_round },
+                          .id = (uint64_t)id,
+                          .why = error ? BLOCKING_ERROR : BLOCKING_TIMEOUT };
+    round_start(&u->round, call);
+}
+
+/* ---- CLIENT PAUSE, UNPAUSE ---- */
+
+/* A batch that began before the pause has ended when its worker is visited. */
+static void visit_paused(round *r, worker *w)
+{
+    (void)r;
+    (void)w;
+}
+
+static void do_nothing(actor_message *message)
+{
+    (void)message;
+}
+
+/* What was sent to the state thread before the pause has been run when this message has. */
+static void reply_paused(round *r, kv_reply *reply)
+{
+    struct actor *state = r->asker->owner->server->actor;
+    actor_message last = { .run = do_nothing };
+
+    if (state)
+        actor_call(state, &last);
+    kv_reply_ok(reply);
+}
+
+static void visit_unpaused(round *r, worker *w)
+{
+    (void)r;
+    blocking_end_pause(w);
+}
+
+static void start_pause_round(kv_call *call, void (*visit)(round *r, worker *w))
+{
+    round *r = calloc(1, sizeof *r);
+
+    if (!r) {
+        kv_reply_error(call->reply, KV_ENOMEM);
+        return;
+    }
+    *r = (round){ .visit = visit, .answer = reply_paused, .end = end_round };
+    round_start(r, call);
+}
+
+/* CLIENT PAUSE timeout [WRITE | ALL]: of two pauses the stricter one, until the later end. */
+void session_client_pause(kv_call *call)
+{
+    server *s = session_server(call);
+    int pause = PAUSE_ALL;
+    int64_t timeout_ms, until_ms;
+
+    if (call->argc > 4) {
+        kv_reply_errorf(call->reply,
+                        "ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP.");
+        return;
+    }
+    if (call->argc == 4 && kv_word_is(call->argv[3], "write")) {
+        pause = PAUSE_WRITE;
+    } else if (call->argc == 4 && !kv_word_is(call->argv[3], "all")) {
+        kv_reply_errorf(call->reply, "ERR CLIENT PAUSE mode must be WRITE or ALL");
+        return;
+    }
+    if (!parse_timeout(call, 2, &timeout_ms))
+        return;
+    until_ms = timeout_ms > INT64_MAX - call->now_ms ? INT64_MAX : call->now_ms + timeout_ms;
+    blocking_pause(s, call->now_ms);
+    pthread_mutex_lock(&s->pause_lock);
+    if (atomic_load(&s->pause) == PAUSE_NONE || until_ms > atomic_load(&s->pause_until_ms))
+        atomic_store(&s->pause_until_ms, until_ms);
+    if (pause > atomic_load(&s->pause))
+        atomic_store(&s->pause, pause);
+    pthread_mutex_unlock(&s->pause_lock);
+    start_pause_round(call, visit_paused);
+}
+
+/* CLIENT UNPAUSE */
+void session_client_unpause(kv_call *call)
+{
+    server *s = session_server(call);
+
+    pthread_mutex_lock(&s->pause_lock);
+    atomic_store(&s->pause, PAUSE_NONE);
+    pthread_mutex_unlock(&s->pause_lock);
+    start_pause_round(call, visit_unpaused);
+}
