@@ -369,7 +369,7 @@ static void checks_decide(void **state)
 
 static void note_kinds(void *arg, const kv_change *change)
 {
-    strncat(arg, &"SADXEcsBE"[change->kind], 1);
+    strncat(arg, &"SADXEVcsB)"[change->kind], 1);
 }
 
 static void changes_stand_between_begin_and_end(void **state)
@@ -386,12 +386,12 @@ static void changes_stand_between_begin_and_end(void **state)
     add_line(&l, "GET a");
     assert_int_equal(run_many(*state, &l, NULL, &reply, NULL), 0);
     kv_value_free(reply);
-    assert_string_equal(heard, "BSAXE");
+    assert_string_equal(heard, "BSAX)");
     l.count = 0;
     add_line(&l, "GET a");
     assert_int_equal(run_many(*state, &l, NULL, &reply, NULL), 0);
     kv_value_free(reply);
-    assert_string_equal(heard, "BSAXE"); /* an act that changes nothing is not heard of */
+    assert_string_equal(heard, "BSAX)"); /* an act that changes nothing is not heard of */
 }
 
 #define on_both(test)                                               \
