@@ -18,6 +18,7 @@ typedef struct kvc_batch {
         size_t argc;
         const kvc_slice *argv;
     } * commands;
+    struct kvc_watched *watched; /* of ops->watch, or NULL */
 } kvc_batch;
 
 typedef struct kvc_client_ops {
@@ -30,6 +31,11 @@ typedef struct kvc_client_ops {
     /* A connection on which key can be used (NULL: any). KVC_ENOTSUP: there are none. */
     kvc_status (*lease)(kvc_client *client, const kvc_slice *key, uint32_t wait_ms,
                         kvc_connection **ret_connection, kvc_error *error);
+    /* Where there are no connections to lease, in place of WATCH: adds keys to *watched, which is made when it is NULL. Else NULL. */
+    kvc_status (*watch)(kvc_client *client, const kvc_slice *keys, size_t n, struct kvc_watched **watched,
+                        kvc_error *error);
+    /* Takes NULL. */
+    void (*unwatch)(struct kvc_watched *watched);
     /* An error reply on a leased connection said where a key belongs: true when another lease for it will go there. May be NULL. */
     bool (*learn)(kvc_client *client, const kvc_reply *reply);
     /* What a connection outside the pool is made with (*ret_tls: or NULL), borrowed from the client. KVC_ENOTSUP, KVC_ESTATE. */

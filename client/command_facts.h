@@ -21,7 +21,8 @@ enum kvc_command_fact {
     KVC_FACT_READONLY = 1 << 0,
     KVC_FACT_WRITE = 1 << 1,
     KVC_FACT_BLOCKING = 1 << 2,  /* may wait for longer than a command usually takes */
-    KVC_FACT_CONTAINER = 1 << 3, /* inside: only a name for subcommands */
+    KVC_FACT_SERVER = 1 << 3,    /* of our table, and run by a server, not by a store */
+    KVC_FACT_CONTAINER = 1 << 4, /* inside: only a name for subcommands */
 };
 
 typedef struct kvc_command_facts {

@@ -218,6 +218,9 @@ static void clear(kvc_pipeline *pipeline)
     pipeline->batch.n = 0;
     kvc_release(pipeline->watching);
     pipeline->watching = NULL;
+    if (pipeline->batch.watched)
+        pipeline->client->ops->unwatch(pipeline->batch.watched);
+    pipeline->batch.watched = NULL;
 }
 
 void kvc_pipeline_free(kvc_pipeline *pipeline)
@@ -290,7 +293,7 @@ kvc_status kvc_pipeline_run(kvc_pipeline *pipeline, kvc_reply **ret_replies, kvc
     kvc_status status = KVC_OK;
 
     *ret_replies = NULL;
-    if (pipeline->batch.n || pipeline->watching) {
+    if (pipeline->batch.n || pipeline->watching || pipeline->batch.watched) {
         status = pipeline->client->ops->run(pipeline->client, &pipeline->batch, pipeline->watching,
                                             ret_replies, error);
     } else {
@@ -345,6 +348,8 @@ kvc_status kvc_pipeline_watch(kvc_pipeline *pipeline, const kvc_slice *keys, siz
         return kvc_fail(error, KVC_ESTATE, "watch belongs before the first command of a KVC_TRANSACTION");
     if (n == 0)
         return kvc_fail(error, KVC_EARG, "no key to watch");
+    if (pipeline->client->ops->watch)
+        return pipeline->client->ops->watch(pipeline->client, keys, n, &pipeline->batch.watched, error);
     argv = n < SIZE_MAX / sizeof *argv - 1 ? malloc((n + 1) * sizeof *argv) : NULL;
     if (!argv)
         return kvc_fail_nomem(error);
@@ -362,10 +367,12 @@ kvc_status kvc_pipeline_read(kvc_pipeline *pipeline, size_t argc, const kvc_slic
                              kvc_reply **ret_reply, kvc_error *error)
 {
     *ret_reply = NULL;
-    if (!pipeline->watching)
+    if (!pipeline->watching && !pipeline->batch.watched)
         return kvc_fail(error, KVC_ESTATE, "nothing is watched: kvc_pipeline_watch comes first");
     if (kvc_command_effect(argc, argv) != KVC_EFFECT_NONE)
         return kvc_fail(error, KVC_ESTATE, "%.*s changes the connection that watches",
                         (int)(argv[0].len < 64 ? argv[0].len : 64), argv[0].data);
+    if (pipeline->batch.watched)
+        return kvc_command(pipeline->client, argc, argv, ret_reply, error);
     return ask(pipeline, argc, argv, ret_reply, error);
 }

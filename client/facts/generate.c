@@ -25,10 +25,11 @@ static void write_line(FILE *out, const line *l)
     size_t subcommands = 0;
 
     kv_command_subcommands(row, &subcommands);
-    fprintf(out, "    { \"%s\", %d, %d, %s%s%s%s0 },\n", l->name, row->keys.first, row->keys.numkeys,
+    fprintf(out, "    { \"%s\", %d, %d, %s%s%s%s%s0 },\n", l->name, row->keys.first, row->keys.numkeys,
             row->flags & KV_CMD_READONLY ? "KVC_FACT_READONLY | " : "",
             row->flags & KV_CMD_WRITE ? "KVC_FACT_WRITE | " : "",
             row->flags & KV_CMD_BLOCKING ? "KVC_FACT_BLOCKING | " : "",
+            row->flags & KV_CMD_SESSION ? "KVC_FACT_SERVER | " : "",
             subcommands > 0 ? "KVC_FACT_CONTAINER | " : "");
 }
 

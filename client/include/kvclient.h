@@ -222,9 +222,9 @@ typedef struct kvc_client kvc_client;
 /* Opens the pool and its first connection, so that a wrong address or password shows here. */
 KVC_API kvc_status kvc_open(const kvc_options *options, kvc_client **ret_client, kvc_error *error);
 KVC_API kvc_status kvc_open_uri(const char *uri, kvc_client **ret_client, kvc_error *error);
-/* The same calls on a store of this process (kvstore.h): no server, no socket. The client takes a reference to the store.
- * Data commands of the table only, MULTI/EXEC included; leases, subscriptions and kvc_async answer KVC_ENOTSUP where
- * they need a connection. */
+/* The same calls on a store of this process (kvstore.h): no server, no socket. The client takes a reference to the store. Data
+ * commands of the table, pipelines, and transactions with their watch; what needs a connection (leases, subscriptions, commands of
+ * servers but PING and ECHO) answers KVC_ENOTSUP. In libkvclient_store, so that libkvclient needs no engine. */
 struct kv_store;
 KVC_API kvc_status kvc_open_store(struct kv_store *store, kvc_client **ret_client, kvc_error *error);
 /* No call may be running. Leases, pipelines and subscriptions must have been ended. */

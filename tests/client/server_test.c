@@ -1,6 +1,7 @@
 /* server_test.c - the client and a real server: typed calls, pipelines, transactions, sessions.
  *
- * The program's argument is the server: "kvserver", or "redis" (redis-server).
+ * The program's argument is the server: "kvserver", or "redis" (redis-server); or "store", "store-mutex", "store-actor": the
+ * same calls on a store in this process.
  *
  * SPDX-License-Identifier: MIT */
 #include <inttypes.h>
@@ -13,10 +14,12 @@
 #include <cmocka.h>
 
 #include "kvclient.h"
+#include "kvstore/kvstore.h"
 #include "server.h"
 #include "show.h"
 
 static server *running;
+static kv_store *store; /* or NULL */
 static bool is_redis;
 static kvc_client *client;
 static kvc_error error;
@@ -41,7 +44,10 @@ static int set_up(void **state)
     kvc_reply *reply;
 
     (void)state;
-    client = open_uri("redis://:secret@127.0.0.1:%d/3?client_name=test", server_port(running));
+    if (!store)
+        client = open_uri("redis://:secret@127.0.0.1:%d/3?client_name=test", server_port(running));
+    else if (kvc_open_store(store, &client, &error) != KVC_OK)
+        fail_msg("%s", error.message);
     if (kvc_command_strings(client, (const char *const[]){ "FLUSHALL", NULL }, &reply, &error) != KVC_OK)
         fail_msg("%s", error.message);
     kvc_reply_free(reply);
@@ -283,7 +289,8 @@ static void errors_are_words_of_the_server(void **state)
           kvc_command_strings(client, (const char *const[]){ "NOSUCH", "x", NULL }, &reply, &error));
     assert_null(reply);
     assert_string_equal(error.code, "ERR");
-    gives(KVC_OK, kvc_publish(client, kvc_str("nobody"), kvc_str("x"), &receivers, &error));
+    gives(store ? KVC_ENOTSUP : KVC_OK,
+          kvc_publish(client, kvc_str("nobody"), kvc_str("x"), &receivers, &error));
     assert_int_equal(receivers, 0);
     says("+OK", "MSET", "a", "1", "b", "2", "c", "3", "d", "4", "e", "5", "f", "6", "g", "7", "h", "8", "i",
          "9");
@@ -513,6 +520,72 @@ static void a_lease_subscribes(void **state)
 
 #define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* ---- a store in this process ---- */
+
+static void what_needs_a_connection_is_not_supported(void **state)
+{
+    kvc_connection *connection;
+    kvc_subscription *subscription;
+    kvc_reply *reply;
+
+    (void)state;
+    gives(KVC_ENOTSUP, kvc_lease(client, 0, &connection, &error));
+    assert_null(connection);
+    gives(KVC_ENOTSUP, kvc_subscription_new(client, &subscription, &error));
+    assert_null(subscription);
+    gives(KVC_ENOTSUP, kvc_command_strings(client, (const char *const[]){ "INFO", NULL }, &reply, &error));
+    assert_non_null(strstr(error.message, "INFO is a command of servers"));
+    gives(KVC_ESTATE, kvc_command_strings(client, (const char *const[]){ "MULTI", NULL }, &reply, &error));
+    says("+PONG", "PING");
+    says("$hello", "ping", "hello");
+    says("$hello", "echo", "hello");
+}
+
+static void the_store_is_the_one_that_was_given(void **state)
+{
+    kv_bytes *value;
+    kvc_client *second;
+
+    (void)state;
+    sets("k", "from the client");
+    value = kv_store_get(store, kv_str("k"), 1);
+    assert_non_null(value);
+    assert_int_equal(kv_bytes_slice(value).len, strlen("from the client"));
+    kv_bytes_unref(value);
+    gives(KVC_OK, kvc_open_store(store, &second, &error));
+    gives(KVC_OK, kvc_set(second, kvc_str("k"), kvc_str("from another"), NULL, &error));
+    kvc_close(second);
+    has("k", "$from another");
+    gives(KVC_EARG, kvc_open_store(NULL, &second, &error));
+}
+
+static int run_on_store(kv_sharing sharing)
+{
+    const struct CMUnitTest tests[] = {
+        test(strings_are_set_and_read),
+        test(counters_count),
+        test(keys_live_as_long_as_they_are_told),
+        test(many_keys_go_in_one_command),
+        test(conditions_decide),
+        test(values_are_compared_and_set),
+        test(a_scan_shows_every_key),
+        test(errors_are_words_of_the_server),
+        test(a_pipeline_answers_each_command),
+        test(a_transaction_is_one_act),
+        test(a_watched_key_must_not_change),
+        test(what_needs_a_connection_is_not_supported),
+        test(the_store_is_the_one_that_was_given),
+    };
+    int failed;
+
+    store = kv_store_new(&(kv_store_options){ .sharing = sharing });
+    if (!store)
+        return 1;
+    failed = cmocka_run_group_tests_name("store", tests, NULL, NULL);
+    kv_store_unref(store);
+    return failed;
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -536,6 +609,12 @@ int main(int argc, char **argv)
     const char *program;
     int failed;
 
+    if (argc == 2 && strcmp(argv[1], "store") == 0)
+        return run_on_store(KV_SHARING_SHARDED);
+    if (argc == 2 && strcmp(argv[1], "store-mutex") == 0)
+        return run_on_store(KV_SHARING_MUTEX);
+    if (argc == 2 && strcmp(argv[1], "store-actor") == 0)
+        return run_on_store(KV_SHARING_ACTOR);
     is_redis = argc == 2 && strcmp(argv[1], "redis") == 0;
     program = server_program(is_redis ? "redis-server" : "kvserver");
     if (!program)

@@ -42,6 +42,23 @@ separate_arguments(flags UNIX_COMMAND "${FLAGS}")
 run(${CC} ${flags} ${here}/client_sync.c ${pc} -Wl,-rpath,${prefix}/${LIBDIR} -o ${SCRATCH}/with_pkg_config)
 expect_output(${SCRATCH}/with_pkg_config)
 
+# libkvclient_store, with the engine: its example needs no server.
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component kvstore)
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component kvclient_store)
+run(${CMAKE_COMMAND} -S ${here}/store_consumer -B ${SCRATCH}/store_consumer -D CMAKE_PREFIX_PATH=${prefix}
+    -D CMAKE_C_COMPILER=${CC} "-D CMAKE_C_FLAGS=${FLAGS}")
+run(${CMAKE_COMMAND} --build ${SCRATCH}/store_consumer)
+execute_process(COMMAND pkg-config --cflags --libs kvclient_store COMMAND_ERROR_IS_FATAL ANY OUTPUT_VARIABLE pc
+                OUTPUT_STRIP_TRAILING_WHITESPACE)
+separate_arguments(pc UNIX_COMMAND "${pc}")
+run(${CC} ${flags} ${here}/client_store.c ${pc} -Wl,-rpath,${prefix}/${LIBDIR} -o ${SCRATCH}/store_with_pkg_config)
+foreach(program store_consumer/with_shared store_consumer/with_static store_with_pkg_config)
+  execute_process(COMMAND ${SCRATCH}/${program} COMMAND_ERROR_IS_FATAL ANY OUTPUT_VARIABLE said)
+  if(NOT said STREQUAL "visit 42\n")
+    message(FATAL_ERROR "${program} said: ${said}")
+  endif()
+endforeach()
+
 # What the library shows: public names only; and each of them is in the manual.
 execute_process(COMMAND nm -D --defined-only ${prefix}/${LIBDIR}/libkvclient.so COMMAND_ERROR_IS_FATAL ANY
                 OUTPUT_VARIABLE symbols)
@@ -53,7 +70,8 @@ list(LENGTH functions count)
 if(count LESS 60)
   message(FATAL_ERROR "libkvclient shows only: ${functions}")
 endif()
-foreach(function IN LISTS functions)
+list(REMOVE_ITEM functions " T kvc_open_engine") # for libkvclient_store alone
+foreach(function IN LISTS functions kvc_open_store)
   string(REPLACE " T " "" function ${function})
   if(NOT header MATCHES "[ *]${function}\\(")
     message(FATAL_ERROR "libkvclient shows ${function}, which kvclient.h does not declare")
