@@ -442,11 +442,11 @@ static void read_again(object *o, lane *l)
 
 static int begin(worker *w)
 {
-    unsigned count = (unsigned)(w->run->options->keys / w->run->options->threads);
+    unsigned count = (unsigned)(w->run->options->keys / 16 / w->run->options->threads);
     pool *p = malloc(sizeof *p);
 
     w->states[PART_LINEAR] = p;
-    return p ? pool_init(p, w, CHECK_LINEAR, 'k', count ? count : 1, renew, read_again) : -1;
+    return p ? pool_init(p, w, CHECK_LINEAR, 'k', count < 4 ? 4 : count, renew, read_again) : -1;
 }
 
 static bool finish(worker *w)

@@ -1,6 +1,6 @@
 /* multikey.c - the check "multikey": what is done to several keys at once is done at once.
  *
- * A group is two to eight keys that are only written together, with the same value: by MSET, by MULTI/EXEC, by MSETNX,
+ * A group is two to twenty keys that are only written together, with the same value: by MSET, by MULTI/EXEC, by MSETNX,
  * and by DEL of all. So it is one register, and its history that of one key; each read of one member is a read of
  * it, and a read of all whose members do not agree fits into no history. That also finds what no single MGET shows: the
  * new value in one member, and then the old one in another.
@@ -18,6 +18,7 @@
 enum { KIND_GROUP, KIND_BANK };
 
 #define OPENING_BALANCE 1000
+#define GROUP_MAX       20u
 
 static const target *target_of(const object *o)
 {
@@ -318,7 +319,9 @@ static void renew(object *o)
     worker *w = o->pool->worker;
 
     o->kind = worker_chance(w, 40) ? KIND_BANK : KIND_GROUP;
-    o->keys = (uint8_t)(2 + worker_random(w, o->kind == KIND_BANK ? 5 : 7));
+    o->keys = (uint8_t)(2 + worker_random(w, 5));
+    if (o->kind == KIND_GROUP && worker_chance(w, 25))
+        o->keys = (uint8_t)(7 + worker_random(w, GROUP_MAX - 6));
     if (o->kind == KIND_GROUP)
         return;
     o->ready = false;
@@ -357,7 +360,7 @@ static void read_again(object *o, lane *l)
 
 static int begin(worker *w)
 {
-    unsigned count = (unsigned)(w->run->options->keys / w->run->options->threads / 5);
+    unsigned count = (unsigned)(w->run->options->keys / 80 / w->run->options->threads);
     pool *p = malloc(sizeof *p);
 
     w->states[PART_MULTIKEY] = p;

@@ -28,8 +28,9 @@
 
 typedef enum write_kind {
     BEAR_PX,     /* SET k v PX ms */
+    BEAR_EX,     /* SET k v EX 1 */
     BEAR_PSETEX, /* PSETEX k ms v */
-    BEAR_EXPIRE, /* MULTI-free: SET k v, then PEXPIRE k ms in the same pipeline */
+    BEAR_EXPIRE, /* SET k v, then PEXPIRE k ms in the same pipeline */
     CHANGE_EXPIRE,
     CHANGE_PERSIST,
     CHANGE_SET, /* plain SET: no deadline any more */
@@ -52,9 +53,17 @@ typedef enum read_kind {
 } read_kind;
 
 static const char *const LOOK_NAMES[] = { "GET", "EXISTS", "PTTL", "STRLEN", "MGET", "TTL" };
-static const char *const WRITE_NAMES[] = { "SET v PX", "PSETEX", "SET, PEXPIRE", "PEXPIRE",
-                                           "PERSIST",  "SET",    "SET KEEPTTL",  "GETEX PX",
-                                           "SETNX",    "INCR",   "APPEND",       "DEL" };
+static const struct {
+    const char *shown, *name;
+    unsigned words;
+} WRITES[] = {
+    [BEAR_PX] = { "SET v PX", "SET", 5 },           [BEAR_EX] = { "SET v EX", "SET", 5 },
+    [BEAR_PSETEX] = { "PSETEX", "PSETEX", 4 },      [CHANGE_EXPIRE] = { "PEXPIRE", "PEXPIRE", 3 },
+    [CHANGE_PERSIST] = { "PERSIST", "PERSIST", 2 }, [CHANGE_SET] = { "SET", "SET", 3 },
+    [CHANGE_KEEPTTL] = { "SET KEEPTTL", "SET", 4 }, [CHANGE_GETEX] = { "GETEX PX", "GETEX", 4 },
+    [REVIVE_SETNX] = { "SETNX", "SETNX", 3 },       [REVIVE_INCR] = { "INCR", "INCR", 2 },
+    [REVIVE_APPEND] = { "APPEND", "APPEND", 3 },    [BURY] = { "DEL", "DEL", 2 },
+};
 
 typedef struct event_seen {
     uint32_t process;
@@ -256,12 +265,25 @@ static void look(ttl *t, thing *x, lane *l)
 
 /* ---- writes ----------------------------------------------------------------------------- */
 
+/* Whether the key may have ended before this change of a living key was executed. */
+static bool may_be_late(const ttl *t, const thing *x, const call *c, int64_t ret)
+{
+    return c->kind >= CHANGE_EXPIRE && c->kind < REVIVE_SETNX && x->from != NEVER &&
+           ret >= x->from - t->slack_ns;
+}
+
+static bool found_nothing(const reply *r)
+{
+    return r->type == REPLY_IS_NIL || (r->type == REPLY_IS_INTEGER && r->integer == 0);
+}
+
 static bool write_fits(const thing *x, const call *c, const reply *r)
 {
     bool there = c->items[1]; /* must be: 1; must not: 0 */
 
     switch ((write_kind)c->kind) {
     case BEAR_PX:
+    case BEAR_EX:
     case BEAR_PSETEX:
     case CHANGE_SET:
     case CHANGE_KEEPTTL:
@@ -288,7 +310,8 @@ static void set_content(const ttl *t, thing *x, write_kind k)
 /* Whether the command gives a deadline, or takes it away. */
 static bool gives_deadline(write_kind k)
 {
-    return k == BEAR_PX || k == BEAR_PSETEX || k == BEAR_EXPIRE || k == CHANGE_EXPIRE || k == CHANGE_GETEX;
+    return k == BEAR_PX || k == BEAR_EX || k == BEAR_PSETEX || k == BEAR_EXPIRE || k == CHANGE_EXPIRE ||
+           k == CHANGE_GETEX;
 }
 
 static bool takes_deadline(write_kind k)
@@ -321,15 +344,18 @@ static void written(lane *l, const call *c, const reply *r)
 
     x->writing = false;
     if (!r || r->type == REPLY_IS_ERROR) { /* nobody knows what it holds */
-        if (x->reads_open == 0)
-            renew(t, x);
+        renew(t, x);
         return;
     }
     worker_checked(l->worker, CHECK_TTL);
-    snprintf(command, sizeof command, "%s t%u", WRITE_NAMES[c->kind], x->serial);
+    snprintf(command, sizeof command, "%s t%u", WRITES[c->kind].shown, x->serial);
     if (gives_deadline((write_kind)c->kind))
         snprintf(command + strlen(command), sizeof command - strlen(command), " %llu ms",
                  (unsigned long long)c->items[0]);
+    if (may_be_late(t, x, c, l->worker->now) && (c->kind == CHANGE_KEEPTTL || found_nothing(r))) {
+        renew(t, x); /* it was too late, or nobody knows */
+        return;
+    }
     if (!write_fits(x, c, r))
         accuse(t, x, l, c, command, r,
                c->kind >= REVIVE_SETNX ? "a key is there after its deadline"
@@ -343,23 +369,22 @@ static void written(lane *l, const call *c, const reply *r)
 
 static void put_write(ttl *t, thing *x, lane *l, write_kind k, uint64_t life)
 {
-    static const char *const names[] = { "SET", "PSETEX", "SET",   "PEXPIRE", "PERSIST", "SET",
-                                         "SET", "GETEX",  "SETNX", "INCR",    "APPEND",  "DEL" };
-    static const uint8_t words[] = { 5, 4, 3, 3, 2, 3, 4, 4, 3, 2, 3, 2 };
-
-    wire_command(&l->out, words[k]);
-    wire_text(&l->out, names[k]);
+    wire_command(&l->out, WRITES[k].words);
+    wire_text(&l->out, WRITES[k].name);
     put_key(t, x, &l->out);
     if (k == BEAR_PSETEX || k == CHANGE_EXPIRE)
         wire_number(&l->out, (int64_t)life);
-    if (k == BEAR_PX || k == BEAR_PSETEX || k == CHANGE_SET || k == CHANGE_KEEPTTL || k == REVIVE_SETNX ||
-        k == REVIVE_APPEND)
+    if (k == BEAR_PX || k == BEAR_EX || k == BEAR_PSETEX || k == CHANGE_SET || k == CHANGE_KEEPTTL ||
+        k == REVIVE_SETNX || k == REVIVE_APPEND)
         wire_text(&l->out, x->content);
     if (k == CHANGE_KEEPTTL)
         wire_text(&l->out, "KEEPTTL");
     if (k == BEAR_PX || k == CHANGE_GETEX) {
         wire_text(&l->out, "PX");
         wire_number(&l->out, (int64_t)life);
+    } else if (k == BEAR_EX) {
+        wire_text(&l->out, "EX");
+        wire_number(&l->out, (int64_t)life / 1000);
     }
 }
 
@@ -369,6 +394,8 @@ static void do_write(ttl *t, thing *x, lane *l, write_kind k)
     uint64_t life = LIFE_MIN_MS + random_below(&w->random, LIFE_MAX_MS - LIFE_MIN_MS);
     call *c;
 
+    if (k == BEAR_EX)
+        life = 1000;
     if (k == BEAR_EXPIRE) { /* two commands, the second of which counts */
         set_content(t, x, CHANGE_SET);
         worker_tidy(l);
@@ -432,8 +459,11 @@ static bool live(ttl *t, thing *x, lane *l)
         do_write(t, x, l, change_kind(w, random));
         return true;
     }
-    if (x->late_reads > LATE_READS + 4 && x->reads_open == 0) {
+    if (x->late_reads > LATE_READS && x->reads_open == 0) {
         bool alive = x->from == NEVER;
+
+        if (!alive && !x->gone && l->clock_after <= x->to + t->slack_ns)
+            return false;
 
         do_write(t, x, l, alive ? BURY : (write_kind)(REVIVE_SETNX + random_below(random, 3)));
         return true;
@@ -465,7 +495,7 @@ static bool issue(worker *w, lane *l)
 static int begin(worker *w)
 {
     ttl *t = calloc(1, sizeof *t);
-    unsigned count = (unsigned)(w->run->options->keys / w->run->options->threads);
+    unsigned count = (unsigned)(w->run->options->keys / 8 / w->run->options->threads);
 
     w->states[PART_TTL] = t;
     if (!t)

@@ -25,6 +25,7 @@
 #define MGET_CELLS 4u
 #define FACTS      4u
 #define HEAD_MAX   64u
+#define LAST_LOOKS 16u /* at a time, in the end */
 
 typedef enum write_kind { WRITE_SET, WRITE_DEL, WRITE_GETSET, WRITE_PSETEX } write_kind;
 typedef enum read_kind { READ_GET, READ_GETRANGE, READ_EXISTS, READ_MGET } read_kind;
@@ -479,33 +480,49 @@ static int begin(worker *w)
     return 0;
 }
 
-/* Removes this worker's part of the keys. */
+/* A last look at a register, after which its key is removed. */
+static void look_and_remove(lane *l, uint32_t at)
+{
+    call *c = lane_call(l, read_done);
+    uint32_t generation;
+
+    look_up(&board_of(l)->cells[at], &generation, &c->b);
+    c->kind = READ_GET;
+    c->small = at;
+    c->a = generation;
+    wire_command(&l->out, 2);
+    wire_text(&l->out, "GET");
+    put_key(l, at, generation, &l->out);
+    worker_tidy(l);
+    wire_command(&l->out, 2);
+    wire_text(&l->out, "DEL");
+    put_key(l, at, generation, &l->out);
+}
+
+/* Does so with this worker's part of them, some at a time. */
 static bool finish(worker *w)
 {
     board *b = w->run->board;
     lane *l = worker_other_lane(w, NULL);
     unsigned threads = (unsigned)w->run->options->threads, sent = 0;
 
-    for (uint32_t at = w->index; l && at < b->count; at += threads) {
-        cell *c = &b->cells[at];
-        uint32_t generation;
-        uint64_t issued;
+    for (; w->last_look < b->count && sent < LAST_LOOKS; w->last_look++) {
+        cell *c = &b->cells[w->last_look];
+        bool used;
 
-        pthread_mutex_lock(&c->lock);
-        generation = c->generation;
-        issued = c->issued;
-        c->issued = 0;
-        pthread_mutex_unlock(&c->lock);
-        if (!issued)
+        if (w->last_look % threads != w->index)
             continue;
-        worker_tidy(l);
-        wire_command(&l->out, 2);
-        wire_text(&l->out, "DEL");
-        put_key(l, at, generation, &l->out);
-        if (++sent == 16)
-            return false;
+        pthread_mutex_lock(&c->lock);
+        used = c->issued != 0;
+        pthread_mutex_unlock(&c->lock);
+        if (!used)
+            continue;
+        if (!l)
+            return w->open_calls == 0; /* later, or never: there is no connection */
+        look_and_remove(l, w->last_look);
+        sent++;
     }
-    return true;
+    return w->last_look == b->count;
 }
 
 static void end(worker *w)

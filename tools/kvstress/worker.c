@@ -4,7 +4,7 @@
  *     tick     each millisecond: lanes that had nothing to ask, or nowhere to ask it; what is late; what is over
  *
  * A pipeline is filled when it is half empty, so that requests travel many at a time; one lane in four has only two
- * under way, so that there are connections whose order in time is narrow, too. What is asked next is drawn by
+ * under way, so that there are connections whose order in time is narrow, too, and some have four times as many. What is asked next is drawn by
  * weight from the parts, all of them mixed on all lanes.
  *
  * In the end nothing more is asked; when nothing is under way, the parts judge what is left and remove their keys.
@@ -264,6 +264,16 @@ static void share(worker *w)
     }
 }
 
+/* Different connections, different habits: most send some requests at a time, some few, some many. */
+static unsigned depth_of(const run *r, unsigned number)
+{
+    unsigned depth = (unsigned)r->options->pipeline;
+
+    if (number % 4 == 3)
+        return depth < 2 ? depth : 2;
+    return number % 8 == 5 ? 4 * depth : depth;
+}
+
 int worker_init(worker *w, run *r, unsigned index, unsigned lanes, fault *f)
 {
     struct timeval tick = { .tv_usec = TICK_NS / NS_PER_US };
@@ -284,9 +294,8 @@ int worker_init(worker *w, run *r, unsigned index, unsigned lanes, fault *f)
     w->data_lanes = lanes;
     for (; w->lane_count < lanes + subscribers; w->lane_count++) {
         lane *l = &w->lanes[w->lane_count];
-        unsigned depth = (unsigned)r->options->pipeline;
 
-        if (lane_init(l, w, w->lane_count % 4 == 3 && depth > 2 ? 2 : depth))
+        if (lane_init(l, w, depth_of(r, w->lane_count)))
             return fault_set(f, "out of memory");
         l->subscriber = w->lane_count >= lanes;
     }

@@ -41,7 +41,8 @@ struct worker {
     unsigned shares[PARTS], share_sum;
     void *states[PARTS];
     bool verified, drained;
-    unsigned finished; /* parts */
+    unsigned finished;  /* parts */
+    uint32_t last_look; /* visibility.c: the next register to look at in the end */
     int64_t published_at, recycled_at, idle_since, drained_at;
     tally tally; /* this worker's own, published now and then */
     histogram latency;
