@@ -324,6 +324,8 @@ static void do_set(client *c, request **argv, size_t argc)
             give_old = true;
         else if (word_is(argv[i], "PX") && i + 1 < argc)
             deadline_ms = now_ms() + atoll(argv[++i]->str);
+        else if (word_is(argv[i], "EX") && i + 1 < argc)
+            deadline_ms = now_ms() + atoll(argv[++i]->str) * 1000;
         else if (word_is(argv[i], "IFEQ") && i + 1 < argc) {
             i++;
             go = equal(v, argv[i]->str, argv[i]->len) || shows(s, FLAW_cas_rarely) ||

@@ -477,6 +477,7 @@ static void what_is_written_is_read_again(void **state)
     second = written(&g);
     assert_true(asprintf(&both, "%s%s", first, second) > 0);
     assert_string_equal(both, all);
+    history_done(&h);
     assert_int_equal(history_read(&reader, &h), 0);
     free(first);
     free(second);

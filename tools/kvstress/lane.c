@@ -246,6 +246,8 @@ static void answer(lane *l, const reply *r)
         run_refused(w->run, r->text, r->len);
     }
     histogram_count(&w->latency, w->now > c.sent ? (uint64_t)(w->now - c.sent) : 0);
+    w->waited_ns += w->now - c.sent;
+    w->waited++;
     c.done(l, &c, r);
 }
 

@@ -25,6 +25,8 @@
 #define READS_MAX   4u /* under way on one thing */
 #define LATE_READS  8u /* after its end */
 #define EVENTS      6u
+#define ACTIVE_MIN  8u
+#define LATE_NS     (20 * NS_PER_MS) /* behind what was planned: there are too many things */
 
 typedef enum write_kind {
     BEAR_PX,     /* SET k v PX ms */
@@ -88,6 +90,7 @@ typedef struct ttl {
     worker *worker;
     thing *things;
     unsigned count;
+    unsigned active; /* of them: only as many as can be looked at in time */
     uint32_t serials;
     int64_t slack_ns;
 } ttl;
@@ -484,11 +487,17 @@ static bool issue(worker *w, lane *l)
     if (!l->clock_after)
         return false;
     for (unsigned tried = 0; tried < 8; tried++) {
-        thing *x = &t->things[random_below(&w->random, t->count)];
+        thing *x = &t->things[random_below(&w->random, t->active)];
+        bool late = x->next < w->now - LATE_NS;
 
-        if (x->next <= w->now && live(t, x, l))
-            return true;
+        if (x->next > w->now || !live(t, x, l))
+            continue;
+        if (late && t->active > ACTIVE_MIN)
+            t->active--;
+        return true;
     }
+    if (t->active < t->count)
+        t->active++;
     return false;
 }
 
@@ -502,6 +511,7 @@ static int begin(worker *w)
         return -1;
     t->worker = w;
     t->count = count < 16 ? 16 : count;
+    t->active = ACTIVE_MIN;
     t->slack_ns = (int64_t)w->run->options->slack_ms * NS_PER_MS;
     t->things = calloc(t->count, sizeof *t->things);
     if (!t->things)

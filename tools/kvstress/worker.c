@@ -22,7 +22,8 @@
 #define IN_SIZE    (64u << 10)
 #define TICK_NS    NS_PER_MS
 #define PUBLISH_NS (100 * NS_PER_MS)
-#define GONE_NS    (4 * NS_PER_S) /* without any connection */
+#define SLOW_NS    (5 * NS_PER_MS) /* the mean latency */
+#define GONE_NS    (4 * NS_PER_S)  /* without any connection */
 
 const part *const WORKER_PARTS[PARTS] = {
     [PART_VISIBILITY] = &PART_OF_VISIBILITY, [PART_LINEAR] = &PART_OF_LINEAR,
@@ -60,7 +61,7 @@ static bool issue_some(lane *l)
 void worker_fill(lane *l)
 {
     worker *w = l->worker;
-    unsigned depth = l->depth;
+    unsigned depth = (unsigned)(l->depth * w->pace) ? (unsigned)(l->depth * w->pace) : 1;
     phase now = phase_of(w);
 
     if (l->retiring && lane_open_calls(l) == 0 && l->out.len == 0) {
@@ -183,6 +184,19 @@ static void watch_lane(worker *w, lane *l)
     }
 }
 
+/* A slow server is not asked so much at a time: what waits for milliseconds on every connection overlaps with
+ * everything, and proves little. */
+static void set_pace(worker *w)
+{
+    int64_t mean_ns = w->waited ? w->waited_ns / w->waited : 0;
+
+    if (mean_ns > SLOW_NS && w->pace > 0.01)
+        w->pace *= 0.8;
+    else if (mean_ns < SLOW_NS / 2 && w->pace < 1)
+        w->pace = w->pace * 1.25 < 1 ? w->pace * 1.25 : 1;
+    w->waited_ns = w->waited = 0;
+}
+
 /* Chooses a connection to close and open again. */
 static void recycle(worker *w)
 {
@@ -238,8 +252,10 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     }
     if (now != PHASE_VERIFY)
         w->verified = false;
-    if (w->now - w->published_at > PUBLISH_NS)
+    if (w->now - w->published_at > PUBLISH_NS) {
+        set_pace(w);
         publish(w);
+    }
     if (run_over(w->run))
         event_base_loopbreak(w->base);
     else if (now == PHASE_DRAIN && w->open_calls == 0)
@@ -281,6 +297,7 @@ int worker_init(worker *w, run *r, unsigned index, unsigned lanes, fault *f)
 
     w->run = r;
     w->index = index;
+    w->pace = 1;
     w->random = (r->seed + index + 1) * UINT64_C(0x9e3779b97f4a7c15) | 1;
     w->now = w->published_at = w->recycled_at = w->idle_since = clock_ns();
     pthread_mutex_init(&w->lock, NULL);

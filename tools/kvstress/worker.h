@@ -41,8 +41,10 @@ struct worker {
     unsigned shares[PARTS], share_sum;
     void *states[PARTS];
     bool verified, drained;
-    unsigned finished;  /* parts */
-    uint32_t last_look; /* visibility.c: the next register to look at in the end */
+    unsigned finished;         /* parts */
+    uint32_t last_look;        /* visibility.c: the next register to look at in the end */
+    double pace;               /* part of the pipelines' depth that is used: less when the server is slow */
+    int64_t waited_ns, waited; /* sum and number of latencies since the pace was set */
     int64_t published_at, recycled_at, idle_since, drained_at;
     tally tally; /* this worker's own, published now and then */
     histogram latency;
