@@ -141,13 +141,13 @@ void kvc_async_refreshed(kvc_async *async, kvc_peer *peer, const kvc_reply *repl
 
 /* ---- redirections ---- */
 
-static void fail_redirect(kvc_call *call, const kvc_reply *reply, const char *why)
+static void fail_redirect(kvc_call *call, kvc_status status, const kvc_reply *reply, const char *why)
 {
     kvc_slice text = kvc_reply_text(reply);
     kvc_error error;
 
-    kvc_fail(&error, KVC_EREDIRECT, "%s: %.*s", why, (int)(text.len < 128 ? text.len : 128), text.data);
-    kvc_call_answer(call, KVC_EREDIRECT, NULL, &error, false);
+    kvc_fail(&error, status, "%s: %.*s", why, (int)(text.len < 128 ? text.len : 128), text.data);
+    kvc_call_answer(call, status, NULL, &error, false);
 }
 
 /* Puts the call aside for a random time, longer with every number; false: out of memory. */
@@ -175,13 +175,16 @@ static void send_elsewhere(kvc_peer *peer, kvc_call *call, const kvc_redirect *r
     kvc_peer *to;
 
     if (call->redirects >= async->options->max_redirects) {
-        fail_redirect(call, reply, "redirected too often; last");
+        fail_redirect(call, KVC_EREDIRECT, reply, "redirected too often (max_redirects); last");
         return;
     }
     node = kvc_node_table_add(async->nodes, host, redirect->port);
     to = node ? kvc_async_node_peer(async, node) : NULL;
     if (!to) {
-        fail_redirect(call, reply, "out of memory, or of room for nodes");
+        if (!node && kvc_node_table_count(async->nodes) == KVC_NODES_MAX)
+            fail_redirect(call, KVC_EREDIRECT, reply, "the cluster names too many nodes");
+        else
+            fail_redirect(call, KVC_ENOMEM, reply, "out of memory for a redirection");
         return;
     }
     call->redirects++;

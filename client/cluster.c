@@ -267,10 +267,17 @@ static void course_end(course *way)
 
 static kvc_status go_to(course *way, kvc_node *node, kvc_error *error)
 {
+    bool full;
+
     course_end(way);
     way->node = node;
-    return node ? KVC_OK
-                : kvc_fail(error, KVC_EREDIRECT, "out of memory, or more than %d nodes", KVC_NODES_MAX);
+    if (node)
+        return KVC_OK;
+    pthread_mutex_lock(&way->c->lock);
+    full = kvc_node_table_count(way->c->nodes) == KVC_NODES_MAX;
+    pthread_mutex_unlock(&way->c->lock);
+    return full ? kvc_fail(error, KVC_EREDIRECT, "the cluster names more than %d nodes", KVC_NODES_MAX)
+                : kvc_fail_nomem(error);
 }
 
 /* Waits a random time, longer with every number; false: the time would be up. */

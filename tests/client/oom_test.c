@@ -1,8 +1,8 @@
 /* oom_test.c - every allocation of the client library fails once, and nothing else happens.
  *
  * A script of calls runs again and again against a fake server; in the n-th run the n-th allocation of this thread
- * fails (or that one and all that follow it within the same call), n = 1, 2, ... until a run needs fewer. The linker
- * puts the functions below in front of malloc and its kin, in hiredis, too, where its static library is installed.
+ * fails (or that one and all that follow it within the same call), n = 1, 2, ... until a run needs fewer; in hiredis,
+ * too, where its static library is installed.
  *
  * A call that meets the failure answers KVC_ENOMEM and succeeds when made again, or got by without that memory and answers
  * as always. Under AddressSanitizer this also shows what a failure leaks.
@@ -19,59 +19,8 @@
 #include <stdlib.h>
 
 #include "fake_server.h"
+#include "fault.h"
 #include "kvclient.h"
-
-/* ---- failing allocations ---- */
-
-/* The linker's hooks take no argument, so their state is global; it is this thread's, so that the server is spared. */
-static _Thread_local struct {
-    long countdown; /* allocations until the one that fails; 0: none is to fail */
-    bool stay_failed;
-    long failures;
-} fault;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *block, size_t size);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *block, size_t size);
-char *__wrap_strdup(const char *text);
-
-static bool fault_strikes(void)
-{
-    if (fault.countdown == 0)
-        return false;
-    if (fault.countdown > 1) {
-        fault.countdown--;
-        return false;
-    }
-    if (!fault.stay_failed)
-        fault.countdown = 0;
-    fault.failures++;
-    return true;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fault_strikes() ? NULL : __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fault_strikes() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *block, size_t size)
-{
-    return fault_strikes() ? NULL : __real_realloc(block, size);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fault_strikes() ? NULL : __real_strdup(text);
-}
 
 /* ---- the server ---- */
 
@@ -228,17 +177,13 @@ static bool run_with_fault(long n, bool stay_failed)
     bool reached = false;
 
     client = NULL;
-    fault.failures = 0;
-    fault.countdown = n;
-    fault.stay_failed = stay_failed;
+    fault_arm(n, stay_failed);
     for (size_t i = 0; i < sizeof script / sizeof *script; i++) {
         kvc_error error = { .status = KVC_OK };
         kvc_status status = script[i](&error);
 
-        if (fault.failures && !reached) {
-            reached = true;
-            fault.countdown = 0;
-        }
+        if (fault_struck() && !reached)
+            reached = fault_disarm();
         if (status == KVC_ENOMEM) {
             assert_true(reached);
             assert_int_equal(error.status, KVC_ENOMEM);
@@ -246,11 +191,11 @@ static bool run_with_fault(long n, bool stay_failed)
             status = script[i](&error);
         }
         if (status != KVC_OK) {
-            fault.countdown = 0;
+            fault_disarm();
             fail_msg("allocation %ld, step %zu: %s: %s", n, i, kvc_status_name(status), error.message);
         }
     }
-    fault.countdown = 0;
+    fault_disarm();
     kvc_close(client);
     return reached;
 }
