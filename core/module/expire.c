@@ -246,6 +246,8 @@ static void tick(rm_ctx *ctx, void *arg)
         expire_due(ctx, due, now_ms);
         expiring_free(due);
     }
+    if (atomic_exchange_explicit(&module.tidy, false, memory_order_relaxed))
+        domain_trim(module.domain); /* another thread has freed what this one had made */
     expire_start(ctx);
 }
 

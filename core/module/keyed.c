@@ -57,8 +57,10 @@ static void set_content(keyed *k, pack *p, kv_store *store)
 
         kv_store_unref(keyed_store(k));
         atomic_fetch_sub_explicit(&module.stores, 1, memory_order_relaxed);
-        if (big)
-            domain_trim(module.domain); /* what FLUSHALL frees is free when it returns */
+        if (big) { /* what FLUSHALL frees is free when it returns */
+            domain_trim(module.domain);
+            atomic_store_explicit(&module.tidy, true, memory_order_relaxed);
+        }
     }
     k->content = store ? (uintptr_t)store | STORE_TAG : (uintptr_t)p;
     if (store)

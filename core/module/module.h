@@ -31,6 +31,7 @@ typedef struct module_state {
 
     _Atomic uint64_t keys, stores; /* keys of our type, those of them that are stores */
     uint64_t expired_fields, offloaded;
+    _Atomic bool tidy; /* much was freed: the main thread gives back what it keeps for its next blocks */
 } module_state;
 
 extern module_state module;
