@@ -88,12 +88,19 @@ static void run_errand(actor_message *message)
     };
 
     e->call = &call;
+    s->actor_notices = (notices){ .server = s, .call = &call, .client_id = e->c->id };
+    notify_thread(&s->actor_notices);
+    if (atomic_load_explicit(&s->notify_classes, memory_order_relaxed) & NOTIFY_MISS)
+        call.on_miss = notify_miss;
     e->reply.on_error = count_error;
     if (epoch_enter(s->domain) == 0)
         e->run(e, &call);
     else
         e->out.failed = true;
     epoch_leave(s->domain);
+    if (s->actor_notices.some)
+        notify_flush(s, NULL, &s->actor_notices);
+    s->actor_notices.call = NULL;
     e->call = NULL;
 }
 

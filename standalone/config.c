@@ -25,6 +25,7 @@
 #include <strings.h>
 
 #include "config_internal.h"
+#include "notify.h"
 
 #define ADDRESSES_MAX 16 /* of bind */
 #define HZ_MIN        1
@@ -101,7 +102,7 @@ int config_find(kv_slice name)
 
 static bool holds_number(config_type type)
 {
-    return type <= CONFIG_FLAGS;
+    return type <= CONFIG_EVENTS;
 }
 
 /* ---- reading ---- */
@@ -172,6 +173,9 @@ char *config_text(config *c, enum config_id id)
         break;
     case CONFIG_FLAGS:
         write_flags(id, number, text, sizeof text);
+        break;
+    case CONFIG_EVENTS:
+        notify_write_classes((unsigned)number, text);
         break;
     case CONFIG_OUTPUT_LIMITS:
         write_limits(c, text, sizeof text);
@@ -307,6 +311,10 @@ static int parse_value(enum config_id id, kv_slice word, int64_t *ret_value, con
         return parse_choice(id, word, ret_value, error);
     case CONFIG_PERCENT:
         return parse_percent(word, ret_value, error);
+    case CONFIG_EVENTS:
+        *ret_value = notify_parse_classes(word);
+        return *ret_value >= 0 ? 0
+                               : config_fail(error, "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
     case CONFIG_MEMORY:
         reason = parse_memory(word, ret_value) ? NULL : "argument must be a memory value";
         break;

@@ -31,6 +31,7 @@ typedef enum config_type {
     CONFIG_PERCENT, /* bytes, or "n%", which is -n */
     CONFIG_CHOICE,  /* one of a list of words */
     CONFIG_FLAGS,   /* several of a list: bit i for word i; the first word stands for none */
+    CONFIG_EVENTS,  /* letters of keyspace events, see notify.h */
     CONFIG_TEXT,
     CONFIG_WORDS,         /* several words */
     CONFIG_SAVE,          /* pairs of seconds and changes; lines add up, "" clears */
@@ -96,7 +97,7 @@ int config_find(kv_slice name);
 
 /* ---- values ---- */
 
-/* Of BOOLEAN, INTEGER, OCTAL, MEMORY, PERCENT, CHOICE and FLAGS. */
+/* Of BOOLEAN, INTEGER, OCTAL, MEMORY, PERCENT, CHOICE, FLAGS and EVENTS. */
 int64_t config_number(const config *c, enum config_id id);
 config_output_limit config_client_limit(const config *c, config_client_class class);
 /* Any value as CONFIG GET writes it, a new string to be freed, or NULL when memory is out. */

@@ -30,6 +30,7 @@
 #include "blocking.h"
 #include "memory.h"
 #include "multi.h"
+#include "pubsub.h"
 #include "server.h"
 #include "session.h"
 
@@ -306,6 +307,8 @@ void dispatch_begin_turn(worker *w)
 
     w->call.now_ms = w->now_ms;
     w->access = server_access(s, w->now_ms);
+    w->call.on_miss =
+        atomic_load_explicit(&s->notify_classes, memory_order_relaxed) & NOTIFY_MISS ? notify_miss : NULL;
     w->call.value_max = (size_t)config_number(s->config, CONFIG_ID_proto_max_bulk_len);
     w->output_limit = (size_t)config_client_limit(s->config, CONFIG_NORMAL).hard_bytes;
 }
@@ -318,6 +321,7 @@ static void begin_batch(connection *c, size_t input_bytes, int count)
     kv_call *call = &w->call;
 
     call->host = c;
+    w->notices.client_id = c->id;
     call->db = c->db;
     call->store = s->databases.stores[c->db];
     call->access = c->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH : w->access;
@@ -336,6 +340,15 @@ static void begin_batch(connection *c, size_t input_bytes, int count)
 bool dispatch_is_postponed(connection *c, const request *r)
 {
     return (c->flags & CONNECTION_PAUSED) && blocking_postpones(c, r);
+}
+
+/* Publishes what the batch has changed. Who changes more than can be delivered waits. */
+static void tell_changes(connection *c)
+{
+    worker *w = c->owner;
+
+    if (notify_flush(w->server, w, &w->notices) && !(c->flags & (CONNECTION_PARKED | CONNECTION_CLOSING)))
+        pubsub_wait(c);
 }
 
 int dispatch_batch(connection *c, const batch *b)
@@ -375,6 +388,8 @@ int dispatch_batch(connection *c, const batch *b)
     } else
         connection_close(c);
     epoch_leave(w->server->domain);
+    if (w->notices.some)
+        tell_changes(c);
     stats_add(&w->stats.commands, (uint64_t)ran);
     return ran;
 }
@@ -387,6 +402,8 @@ void dispatch_go_on(connection *c)
     else
         connection_close(c);
     epoch_leave(c->owner->server->domain);
+    if (c->owner->notices.some)
+        tell_changes(c);
 }
 
 void dispatch_session(connection *c, const request *r)

@@ -300,6 +300,9 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
         memory_apply(s);
         watch_memory(s);
         return 0;
+    case CONFIG_ID_notify_keyspace_events:
+        notify_apply(s);
+        return 0;
     case CONFIG_ID_maxmemory_clients:
         memory_ask_to_shed(&s->workers[0]);
         return 0;
@@ -481,6 +484,7 @@ int server_init(server *s, config *c)
         return fail(s, "Out of memory for the databases");
     if (open_workers(s) != 0)
         return fail(s, "Can't make the event loops: out of memory or of descriptors");
+    notify_open(s);
     memory_apply(s);
     s->startup_memory = server_memory(s);
     return 0;
@@ -494,6 +498,7 @@ static void *run_worker(void *arg)
         log_write(&w->server->log, CONFIG_LOG_WARNING, "Out of memory for a worker, exiting");
         exit(1);
     }
+    notify_thread(&w->notices);
     worker_run(w);
     kv_thread_unregister(w->server->domain);
     return NULL;
@@ -550,6 +555,8 @@ void server_done(server *s)
     free(s->workers);
     topics_free(s->topics);
     actor_free(s->actor);
+    if (s->notices.last)
+        notify_close(s);
     store_hold_free(s->actor_hold);
     wait_table_free(s->waits);
     pthread_mutex_destroy(&s->pause_lock);

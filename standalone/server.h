@@ -14,6 +14,7 @@
 #include "config.h"
 #include "listener.h"
 #include "log.h"
+#include "notify.h"
 #include "store.h"
 #include "topic.h"
 #include "worker.h"
@@ -40,9 +41,12 @@ typedef struct server {
     kv_databases databases;
     bool direct[KV_COMMAND_COUNT]; /* rows without subcommands, see dispatch_is_direct */
     topics *topics;                /* what anybody listens to */
-    struct actor *actor;           /* NULL, but with --sharing actor */
-    uint64_t actor_rng;            /* these three belong to the state thread */
+    notice_queue notices;
+    _Atomic unsigned notify_classes; /* enum notify_class; 0: nobody is to be told */
+    struct actor *actor;             /* NULL, but with --sharing actor */
+    uint64_t actor_rng;              /* these three belong to the state thread */
     stats actor_stats;
+    notices actor_notices;
     struct store_hold *actor_hold;
 
     struct wait_table *waits;   /* for keys */

@@ -158,6 +158,13 @@ static void expire_keys(worker *w)
     w->expiring = more && w->expire_budget_ms > 0;
 }
 
+/* Publishes what expiry and eviction have removed; with --sharing actor that was done by another thread. */
+static void tell_changes(worker *w)
+{
+    if (w->notices.some || w->server->actor)
+        notify_flush(w->server, w, &w->notices);
+}
+
 static void close_all(worker *w)
 {
     while (w->connections)
@@ -175,6 +182,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     expire_keys(w);
     sweep_connections(w);
     memory_tick(w);
+    tell_changes(w);
     actor_batch_retry(w);
     if (w->index == 0)
         server_tick(w->server);
@@ -265,6 +273,7 @@ void worker_run(worker *w)
         if (w->expiring) {
             worker_begin(w);
             expire_keys(w);
+            tell_changes(w);
         }
         if (w->has_posts)
             pubsub_send(w);
@@ -337,6 +346,7 @@ static void init_call(worker *w)
     w->call.databases = &w->server->databases;
     w->call.counters = &w->stats.keyspace;
     w->call.rng = &w->rng;
+    w->notices = (notices){ .server = w->server, .call = &w->call };
 }
 
 int worker_init(worker *w, struct server *s, int index)

@@ -14,6 +14,7 @@
 #include <pthread.h>
 
 #include "batch.h"
+#include "notify.h"
 #include "output.h"
 #include "resp_reply.h"
 #include "stats.h"
@@ -86,6 +87,7 @@ struct worker {
     size_t *candidates;       /* for eviction, by database */
     bool refuse_memory;       /* this batch: over_memory of the server */
     stats stats;
+    notices notices;
 
     /* Of its clients; others read. Class i is those of less than WORKER_CLASS_BYTES << i, but for smaller classes. */
     _Atomic uint64_t client_bytes, class_bytes[WORKER_CLASSES];

@@ -98,7 +98,9 @@ typedef struct kv_counters {
 #define KV_COUNT_USES (UINT32_MAX - 1) /* LFU: a use is counted */
 #define KV_NO_TOUCH   UINT32_MAX       /* CLIENT NO-TOUCH: nothing */
 
-typedef struct kv_call {
+typedef struct kv_call kv_call;
+
+struct kv_call {
     const struct kv_command *command; /* the row: of the subcommand, where there is one */
     const kv_slice *argv;             /* argv[0] is the command's name */
     int argc;
@@ -114,8 +116,10 @@ typedef struct kv_call {
     kv_counters *counters;
     uint64_t *rng;    /* a random state of the thread's own */
     size_t value_max; /* proto-max-bulk-len: the longest value a command may build */
-    void *host;       /* the host's: its session */
-} kv_call;
+    /* NULL, or told of each key that a read command did not find. */
+    void (*on_miss)(kv_call *call, kv_slice key);
+    void *host; /* the host's: its session */
+};
 
 /* Adds to a counter that only this thread writes. */
 static inline void kv_count_more(_Atomic uint64_t *counter, uint64_t by)

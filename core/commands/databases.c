@@ -137,7 +137,7 @@ void kv_cmd_copy(kv_call *call)
     }
     if (call->databases)
         to = call->databases->stores[db];
-    kv_note_read(call, store_find(call->store, from_key, call->now_ms));
+    kv_note_read(call, call->argv[1], store_find(call->store, from_key, call->now_ms));
     reply_transfer(call, store_transfer_key(call->store, from_key, to, store_key_of(to, call->argv[2]),
                                             STORE_COPY, replace, call->now_ms));
 }

@@ -48,7 +48,8 @@ void kv_cmd_del(kv_call *call)
 /* ---- EXISTS, TOUCH, TYPE ---- */
 
 KV_REQUIRES(kv_epoch_held)
-KV_EXCLUDES(kv_shard_held) static void count_existing(kv_call *call, void (*note)(kv_call *, const entry *))
+KV_EXCLUDES(kv_shard_held)
+static void count_existing(kv_call *call, void (*note)(kv_call *, kv_slice, const entry *))
 {
     kv_found found;
     int64_t count = 0;
@@ -58,7 +59,7 @@ KV_EXCLUDES(kv_shard_held) static void count_existing(kv_call *call, void (*note
         return;
     }
     for (size_t i = 0; i < found.count; i++) {
-        note(call, found.entries[i]);
+        note(call, call->argv[i + 1], found.entries[i]);
         count += found.entries[i] != NULL;
     }
     kv_found_done(&found, call);

@@ -31,7 +31,7 @@ static kv_slice encoding_of(const entry *e)
 /* OBJECT ENCODING key */
 void kv_cmd_object_encoding(kv_call *call)
 {
-    const entry *e = kv_peek(call, 2);
+    const entry *e = kv_inspect(call, 2);
 
     if (e)
         kv_reply_bulk(call->reply, encoding_of(e));
@@ -42,7 +42,7 @@ void kv_cmd_object_encoding(kv_call *call)
 /* OBJECT FREQ key */
 void kv_cmd_object_freq(kv_call *call)
 {
-    const entry *e = kv_peek(call, 2);
+    const entry *e = kv_inspect(call, 2);
 
     if (!e)
         kv_reply_null(call->reply);
@@ -58,7 +58,7 @@ void kv_cmd_object_freq(kv_call *call)
 /* OBJECT IDLETIME key */
 void kv_cmd_object_idletime(kv_call *call)
 {
-    const entry *e = kv_peek(call, 2);
+    const entry *e = kv_inspect(call, 2);
 
     if (!e)
         kv_reply_null(call->reply);
@@ -74,7 +74,7 @@ void kv_cmd_object_idletime(kv_call *call)
 /* OBJECT REFCOUNT key */
 void kv_cmd_object_refcount(kv_call *call)
 {
-    const entry *e = kv_peek(call, 2);
+    const entry *e = kv_inspect(call, 2);
     int64_t value;
 
     if (!e)

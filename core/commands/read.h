@@ -29,11 +29,18 @@ static inline void kv_note_use(kv_call *call, const entry *e)
         store_note_use(call->store, e, call->now_ms, call->rng);
 }
 
+static inline void kv_note_miss(kv_call *call, kv_slice key)
+{
+    kv_count(&call->counters->keyspace_misses);
+    if (call->on_miss)
+        call->on_miss(call, key);
+}
+
 /* Counts a hit or a miss, and marks the entry (or NULL) as just read. */
-static inline void kv_note_read(kv_call *call, const entry *e)
+static inline void kv_note_read(kv_call *call, kv_slice key, const entry *e)
 {
     if (!e) {
-        kv_count(&call->counters->keyspace_misses);
+        kv_note_miss(call, key);
         return;
     }
     kv_count(&call->counters->keyspace_hits);
@@ -41,9 +48,12 @@ static inline void kv_note_read(kv_call *call, const entry *e)
 }
 
 /* As above, for commands that look at a key without using it: the access clock stays. */
-static inline void kv_note_peek(kv_call *call, const entry *e)
+static inline void kv_note_peek(kv_call *call, kv_slice key, const entry *e)
 {
-    kv_count(e ? &call->counters->keyspace_hits : &call->counters->keyspace_misses);
+    if (e)
+        kv_count(&call->counters->keyspace_hits);
+    else
+        kv_note_miss(call, key);
 }
 
 /* The entry of the key at argv[index], or NULL. */
@@ -51,7 +61,7 @@ KV_REQUIRES(kv_epoch_held) static inline const entry *kv_read(kv_call *call, int
 {
     const entry *e = store_find(call->store, kv_arg_key(call, index), call->now_ms);
 
-    kv_note_read(call, e);
+    kv_note_read(call, call->argv[index], e);
     return e;
 }
 
@@ -59,7 +69,16 @@ KV_REQUIRES(kv_epoch_held) static inline const entry *kv_peek(kv_call *call, int
 {
     const entry *e = store_find(call->store, kv_arg_key(call, index), call->now_ms);
 
-    kv_note_peek(call, e);
+    kv_note_peek(call, call->argv[index], e);
+    return e;
+}
+
+/* As kv_peek, of commands about how keys are stored, who miss without anybody being told. */
+KV_REQUIRES(kv_epoch_held) static inline const entry *kv_inspect(kv_call *call, int index)
+{
+    const entry *e = store_find(call->store, kv_arg_key(call, index), call->now_ms);
+
+    kv_count(e ? &call->counters->keyspace_hits : &call->counters->keyspace_misses);
     return e;
 }
 

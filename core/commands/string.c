@@ -51,6 +51,8 @@ static size_t get_some(kv_call *call, size_t n, const kv_slice names[], const ui
         const entry *e = found[i];
 
         if (!e) {
+            if (call->on_miss)
+                call->on_miss(call, names[2 * i]);
             kv_reply_null(call->reply);
             continue;
         }
@@ -100,7 +102,7 @@ void kv_cmd_mget(kv_call *call)
     for (size_t i = 0; i < found.count; i++) {
         const entry *e = found.entries[i];
 
-        kv_note_read(call, e);
+        kv_note_read(call, call->argv[i + 1], e);
         if (e && entry_type(e) == ENTRY_STRING)
             kv_reply_value(call->reply, e);
         else
@@ -119,6 +121,7 @@ struct set {
     kv_slice value;
     int64_t deadline_ms;
     const entry *old; /* found by the step */
+    kv_call *call;    /* when get is set: a miss is noted before the change */
 };
 
 KV_REQUIRES(kv_epoch_held)
@@ -148,6 +151,8 @@ KV_UNDER_LOCK static int set_step(kv_slot *slot, void *arg)
     int err;
 
     set->old = kv_slot_entry(slot);
+    if (set->get && !set->old)
+        kv_note_miss(set->call, set->call->argv[1]);
     if (set->get && set->old && entry_type(set->old) != ENTRY_STRING)
         return KV_ETYPE;
     err = condition_check(&set->condition, set->old);
@@ -183,12 +188,15 @@ static bool set_options(kv_call *call, struct set *set)
 /* Runs a struct set whose options are complete, and replies. */
 KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void set_run(kv_call *call, struct set *set)
 {
-    int err = store_update(call->store, kv_arg_key(call, 1), set_step, set, call->now_ms);
+    int err;
 
+    set->call = call;
+    err = store_update(call->store, kv_arg_key(call, 1), set_step, set, call->now_ms);
     if (err && err != KV_ECOND) {
         kv_reply_error(call->reply, err);
     } else if (set->get) {
-        kv_note_read(call, set->old);
+        if (set->old)
+            kv_note_read(call, call->argv[1], set->old);
         reply_string(call, set->old);
     } else if (err) {
         kv_reply_null(call->reply);
@@ -304,7 +312,7 @@ KV_UNDER_LOCK static int get_change_load(kv_slot *slot, struct get_change *get)
 
 static void get_change_reply(kv_call *call, const struct get_change *get, int err)
 {
-    kv_note_read(call, get->old);
+    kv_note_read(call, call->argv[1], get->old);
     if (err && err != KV_ENOKEY)
         expiry_reply_error(call, err);
     else

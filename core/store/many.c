@@ -138,18 +138,20 @@ KV_UNDER_LOCK static void put_many_replace(struct put_many *m)
 {
     for (size_t i = 0; i < m->n; i++) {
         struct put *put = &m->puts[i];
+        bool created = put->inserted;
 
         if (!put->inserted) {
             map_place place = put_find(m, i);
 
             put->garbage = place.entry;
-            if (entry_expired(place.entry, m->now_ms))
+            created = entry_expired(place.entry, m->now_ms);
+            if (created)
                 store_tell_expired(m->store, place.entry);
             else if (store_counts_uses(m->store))
                 entry_touch(put->fresh, store_access_after(m->store, place.entry, m->now_ms));
             shard_replace(m->keys[i].shard, &place, put->fresh);
         }
-        store_tell_set(m->store, put->fresh);
+        store_tell_set(m->store, put->fresh, created);
     }
 }
 
@@ -299,7 +301,7 @@ KV_UNDER_LOCK static int transfer_under_locks(struct transfer *t)
         shard_remove(t->keys[0].shard, &source);
         store_tell_gone(t->from, KV_CHANGE_DELETE, t->from_key.name);
     }
-    store_tell_set(t->to, fresh);
+    store_tell_set(t->to, fresh, true);
     return 0;
 }
 

@@ -25,7 +25,7 @@ int store_restore(kv_store *store, store_key key, const entry_parts *parts, uint
     if (!err && before && entry_expired(before, now_ms))
         store_tell_expired(store, before);
     if (!err)
-        store_tell_set(store, fresh);
+        store_tell_set(store, fresh, !before || entry_expired(before, now_ms));
     map_unlock(shard);
     if (err) {
         if (parts->bytes)

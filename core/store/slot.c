@@ -31,6 +31,7 @@ struct kv_slot {
     entry *fresh;        /* what it shall hold, when the value changes */
     int64_t deadline_ms; /* what the deadline shall be */
     bool removed;
+    bool renewed;    /* a deadline was given, be it the one that the key has: that is a write, too */
     size_t appended; /* fresh is live and so many bytes more; 0: it is not */
 };
 
@@ -199,6 +200,7 @@ int kv_slot_append(kv_slot *slot, kv_slice more, size_t max_bytes, size_t *ret_l
 void kv_slot_set_deadline(kv_slot *slot, int64_t deadline_ms)
 {
     slot->deadline_ms = deadline_ms;
+    slot->renewed = deadline_ms != KV_FOREVER;
 }
 
 void kv_slot_remove(kv_slot *slot)
@@ -242,7 +244,7 @@ static int slot_settle_deadline(kv_slot *slot)
     const entry *from = slot->fresh ? slot->fresh : slot->live;
     entry *made;
 
-    if (!from || entry_deadline(from) == slot->deadline_ms)
+    if (!from || (entry_deadline(from) == slot->deadline_ms && (slot->fresh || !slot->renewed)))
         return 0;
     made = entry_remake(slot->store, from, slot->key.name, slot->deadline_ms, slot->now_ms);
     if (!made)
@@ -260,7 +262,7 @@ KV_UNDER_LOCK static void slot_tell(const kv_slot *slot, bool only_deadline)
     if (!store_tells(slot->store))
         return;
     if (!slot->appended && !only_deadline) {
-        store_tell_set(slot->store, e);
+        store_tell_set(slot->store, e, slot->live == NULL);
         return;
     }
     change = (kv_change){
@@ -365,7 +367,7 @@ KV_UNDER_LOCK static void tell_put(void *arg, const entry *before, const entry *
         entry_touch(fresh, store_access_after(put->store, expired ? NULL : before, put->now_ms));
     if (expired)
         store_tell_expired(put->store, before);
-    store_tell_set(put->store, fresh);
+    store_tell_set(put->store, fresh, !before || expired);
 }
 
 /* Publishes fresh (NULL: memory was out) and retires what it replaced. KV_ENOMEM: fresh is still the caller's. */

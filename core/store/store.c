@@ -126,7 +126,7 @@ void store_tell(const kv_store *store, const kv_change *change)
     store->on_change(store->on_change_arg, change);
 }
 
-void store_tell_set(const kv_store *store, const entry *e)
+void store_tell_set(const kv_store *store, const entry *e, bool created)
 {
     if (!store_tells(store))
         return;
@@ -137,6 +137,7 @@ void store_tell_set(const kv_store *store, const entry *e)
         .value = entry_value(e, NULL),
         .deadline_ms = entry_deadline(e),
         .version = e->version,
+        .created = created,
     };
     store_tell(store, &change);
 }

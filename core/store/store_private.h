@@ -34,7 +34,7 @@ static inline bool store_tells(const kv_store *store)
 /* Tells the listener, if there is one. Under the shard's lock, so that the order is that of the key. */
 void store_tell(const kv_store *store, const kv_change *change) KV_UNDER_LOCK;
 /* e was published, is gone, or was found past its deadline and removed. */
-void store_tell_set(const kv_store *store, const entry *e) KV_UNDER_LOCK;
+void store_tell_set(const kv_store *store, const entry *e, bool created) KV_UNDER_LOCK;
 void store_tell_gone(const kv_store *store, kv_change_kind kind, kv_slice key) KV_UNDER_LOCK;
 void store_tell_expired(kv_store *store, const entry *e) KV_UNDER_LOCK;
 

@@ -369,6 +369,7 @@ typedef struct kv_change {
     int64_t deadline_ms;
     uint64_t version;
     uint64_t base_version; /* APPEND: the version that value is added to; 0: none */
+    bool created;          /* SET: there was no such key, or it was deleted for this */
 } kv_change;
 
 /* Hears of every change of a key, in the order in which that key changed, under its shard's lock: it
