@@ -221,8 +221,7 @@ KV_UNDER_LOCK static void take_notice(void *arg, const kv_change *change)
         return;
     n = notice_new((int)((kv_store *const *)change->tag - s->databases.stores), change->key);
     if (!n) {
-        log_limited(&s->log, LOG_CLIENT_LIMIT, CONFIG_LOG_WARNING,
-                    "Out of memory: a keyspace event was lost");
+        atomic_store_explicit(&s->notice_lost, true, memory_order_relaxed); /* no log under this lock */
         return;
     }
     n->all = change->kind == KV_CHANGE_CLEAR || change->kind == KV_CHANGE_SWAP;
@@ -306,6 +305,10 @@ bool notify_flush(server *s, struct worker *from, notices *n)
         n->held = NULL;
         n->some = false;
     }
+    if (atomic_load_explicit(&s->notice_lost, memory_order_relaxed) &&
+        atomic_exchange_explicit(&s->notice_lost, false, memory_order_relaxed))
+        log_limited(&s->log, LOG_CLIENT_LIMIT, CONFIG_LOG_WARNING,
+                    "Out of memory: a keyspace event was lost");
     pthread_mutex_lock(&s->notices.publishing);
     all = take_all(s);
     while (all) {

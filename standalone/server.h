@@ -42,6 +42,7 @@ typedef struct server {
     bool direct[KV_COMMAND_COUNT]; /* rows without subcommands, see dispatch_is_direct */
     topics *topics;                /* what anybody listens to */
     notice_queue notices;
+    _Atomic bool notice_lost;        /* for want of memory */
     _Atomic unsigned notify_classes; /* enum notify_class; 0: nobody is to be told */
     struct actor *actor;             /* NULL, but with --sharing actor */
     uint64_t actor_rng;              /* these three belong to the state thread */
