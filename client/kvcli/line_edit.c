@@ -187,7 +187,8 @@ static unsigned char on_tab(EditLine *el, int key)
 
 static void bind_keys(EditLine *el)
 {
-    el_set(el, EL_ADDFN, "kvcli-complete", "Completes the word", on_tab);
+    /* The narrow el_set would copy the strings, and never free them. */
+    el_wset(el, EL_ADDFN, L"kvcli-complete", L"Completes the word", on_tab);
     el_set(el, EL_BIND, "^I", "kvcli-complete", NULL);
     el_set(el, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_set(el, EL_BIND, "\x1b[1;5D", "ed-prev-word", NULL);

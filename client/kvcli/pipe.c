@@ -35,6 +35,7 @@ typedef struct piping {
     bool template_read;
     text encoded; /* commands made of CSV */
     size_t encoded_commands;
+    size_t enough; /* of input before CSV is looked for in it */
     double records;
     progress progress;
     bool by_bytes; /* the size of the input is known */
@@ -175,6 +176,9 @@ static kvc_status send_records(piping *p, kvc_error *error)
     const char *wrong = NULL;
     size_t used = 0, n;
 
+    /* A long record that is not whole yet is read again only when there is twice as much of it. */
+    if (!p->at_end && p->input.len < p->enough)
+        return KVC_OK;
     while (!p->wrong && status == KVC_OK &&
            (n = csv_read(&p->record, kvc_bytes(p->input.data + used, p->input.len - used), p->at_end,
                          &wrong)) > 0) {
@@ -187,6 +191,7 @@ static kvc_status send_records(piping *p, kvc_error *error)
         }
     }
     use_up(p, used);
+    p->enough = p->input.len > PIECE ? 2 * p->input.len : 0;
     if (status == KVC_OK && p->encoded.len)
         status = send_bytes(p, text_slice(&p->encoded), p->encoded_commands, error);
     text_clear(&p->encoded);

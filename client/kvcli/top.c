@@ -1,7 +1,7 @@
 /* top.c - two readings of INFO and INFO commandstats, and what happened between them.
  *
  * Operations a second come from the counters' difference over the time between the readings, as do the calls and the time of each
- * command. Slow commands are the newest entries of SLOWLOG GET; contention is what INFO contention says, where the server has it.
+ * command. Slow commands are the newest entries of SLOWLOG GET; contention is LOCKSTAT's (contention.c).
  * What a server does not have is left out.
  *
  * SPDX-License-Identifier: MIT */
@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "contention.h"
 #include "info.h"
 #include "interrupt.h"
 #include "json.h"
@@ -29,7 +30,8 @@ typedef struct command_count {
 
 typedef struct top {
     conversation *c;
-    info info, contention;
+    info info;
+    contention contention;
     double read_at, seconds; /* when; since the reading before */
     double operations, input, output, keys;
     double new_operations, new_input, new_output;
@@ -105,8 +107,8 @@ static kvc_status read_all(top *t, kvc_error *error)
     }
     info_done(&stats);
     if (status == KVC_OK || status == KVC_EREPLY)
-        status = info_read(&t->contention, t->c, "contention", error);
-    return status == KVC_EREPLY ? KVC_OK : status;
+        status = contention_read(&t->contention, t->c, error);
+    return status;
 }
 
 static int by_new_time(const void *a, const void *b)
@@ -122,22 +124,18 @@ static int by_new_time(const void *a, const void *b)
 
 static void print_line(const top *t, long n)
 {
+    double hits = info_number(&t->info, "keyspace_hits", 0), misses = info_number(&t->info, "keyspace_misses", 0);
+    double seconds = t->seconds > 0 ? t->seconds : 1;
     text memory = { 0 };
 
     info_text(&t->info, "used_memory_human", "-", &memory);
     if (n % LINES_PER_HEADING == 0)
-        printf("%12s %12s %10s %9s %9s %12s %12s %8s\n", "operations/s", "keys", "memory", "clients",
-               "blocked", "in B/s", "out B/s", "hits");
-    {
-        double hits = info_number(&t->info, "keyspace_hits", 0),
-               misses = info_number(&t->info, "keyspace_misses", 0);
-        double seconds = t->seconds > 0 ? t->seconds : 1;
-
-        printf("%12.0f %12.0f %10s %9.0f %9.0f %12.0f %12.0f %7.1f%%\n", t->new_operations / seconds, t->keys,
-               text_str(&memory), info_number(&t->info, "connected_clients", 0),
-               info_number(&t->info, "blocked_clients", 0), t->new_input / seconds, t->new_output / seconds,
-               hits + misses > 0 ? 100 * hits / (hits + misses) : 0);
-    }
+        printf("%12s %12s %10s %9s %9s %12s %12s %8s %12s\n", "operations/s", "keys", "memory", "clients", "blocked",
+               "in B/s", "out B/s", "hits", "lock waits/s");
+    printf("%12.0f %12.0f %10s %9.0f %9.0f %12.0f %12.0f %7.1f%% %12.0f\n", t->new_operations / seconds, t->keys,
+           text_str(&memory), info_number(&t->info, "connected_clients", 0),
+           info_number(&t->info, "blocked_clients", 0), t->new_input / seconds, t->new_output / seconds,
+           hits + misses > 0 ? 100 * hits / (hits + misses) : 0, t->contention.new_waits / seconds);
     text_done(&memory);
 }
 
@@ -146,10 +144,10 @@ static void print_json(const top *t)
     double seconds = t->seconds > 0 ? t->seconds : 1;
 
     printf("{\"operations_per_second\":%.0f,\"keys\":%.0f,\"used_memory\":%.0f,\"connected_clients\":%.0f,"
-           "\"blocked_clients\":%.0f,\"input_bytes_per_second\":%.0f,\"output_bytes_per_second\":%.0f}\n",
+           "\"blocked_clients\":%.0f,\"input_bytes_per_second\":%.0f,\"output_bytes_per_second\":%.0f,\"lock_waits_per_second\":%.0f}\n",
            t->new_operations / seconds, t->keys, info_number(&t->info, "used_memory", 0),
            info_number(&t->info, "connected_clients", 0), info_number(&t->info, "blocked_clients", 0),
-           t->new_input / seconds, t->new_output / seconds);
+           t->new_input / seconds, t->new_output / seconds, t->contention.new_waits / seconds);
 }
 
 /* ---- the screen ---- */
@@ -221,31 +219,23 @@ static void add_slow(top *t, text *out)
     kvc_reply_free(reply);
 }
 
-static void add_contention_line(void *arg, kvc_slice rest, kvc_slice value)
-{
-    text_printf(arg, "  %.*s: %.*s\n", (int)rest.len, rest.data, (int)value.len, value.data);
-}
-
 static void draw(top *t)
 {
     struct winsize size = { 0 };
     size_t rows = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 2 ? size.ws_row - 1u : 1000,
            lines = 0;
-    text out = { 0 }, contention = { 0 };
+    text out = { 0 };
 
     add_overview(t, &out);
     add_commands(t, &out);
     add_slow(t, &out);
-    info_each(&t->contention, "", add_contention_line, &contention);
-    if (contention.len)
-        text_printf(&out, "\ncontention\n%s", text_str(&contention));
+    contention_print(&t->contention, t->seconds, &out);
     fputs("\x1b[H\x1b[2J", stdout);
     for (size_t i = 0; i < out.len && lines < rows; i++) {
         putchar(out.data[i]);
         lines += out.data[i] == '\n';
     }
     text_done(&out);
-    text_done(&contention);
 }
 
 static exit_status show(top *t, long n)
@@ -284,7 +274,7 @@ exit_status top_run(conversation *c)
     if (status != KVC_OK && !interrupt_happened())
         result = complain(exit_status_of(&error), "%s", error.message);
     info_done(&t->info);
-    info_done(&t->contention);
+    contention_done(&t->contention);
     free(t);
     return result;
 }
