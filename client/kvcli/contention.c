@@ -42,9 +42,9 @@ static void add_shards(const kvc_reply *shards, text *out)
     for (size_t i = 0; i < kvc_reply_count(shards); i++) {
         const kvc_reply *s = kvc_reply_at(shards, i);
 
-        text_printf(out, "  db %.0f shard %-8.0f %10.0f waits %12.3f ms in all %10.3f ms at most\n", number_of(s, "db"),
-                    number_of(s, "shard"), number_of(s, "waits"), number_of(s, "wait-ns") / 1e6,
-                    number_of(s, "wait-max-ns") / 1e6);
+        text_printf(out, "  db %.0f shard %-8.0f %10.0f waits %12.3f ms in all %10.3f ms at most\n",
+                    number_of(s, "db"), number_of(s, "shard"), number_of(s, "waits"),
+                    number_of(s, "wait-ns") / 1e6, number_of(s, "wait-max-ns") / 1e6);
     }
 }
 
@@ -58,7 +58,8 @@ static void add_keys(const kvc_reply *keys, text *out)
         if (kvc_reply_type(kvc_reply_find(k, "key")) == KVC_TYPE_NIL)
             text_add_str(out, "(gone)");
         else
-            text_quoted_utf8(out, kvc_bytes(name.data, name.len < KEY_SHOWN_BYTES ? name.len : KEY_SHOWN_BYTES));
+            text_quoted_utf8(out,
+                             kvc_bytes(name.data, name.len < KEY_SHOWN_BYTES ? name.len : KEY_SHOWN_BYTES));
         text_add_char(out, '\n');
     }
 }
@@ -72,8 +73,8 @@ void contention_print(const contention *x, double seconds, text *out)
     text_printf(out,
                 "\ncontention  %.0f waits for locks/s, %.3f ms waited/s; since the start: %.0f waits, "
                 "p99 %.3f ms, at most %.3f ms\n",
-                x->new_waits / seconds, x->new_waited_ns / 1e6 / seconds, x->waits, number_of(wait, "p99-ns") / 1e6,
-                number_of(wait, "max-ns") / 1e6);
+                x->new_waits / seconds, x->new_waited_ns / 1e6 / seconds, x->waits,
+                number_of(wait, "p99-ns") / 1e6, number_of(wait, "max-ns") / 1e6);
     add_shards(kvc_reply_find(x->report, "shards"), out);
     add_keys(kvc_reply_find(x->report, "keys"), out);
 }

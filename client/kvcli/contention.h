@@ -5,7 +5,7 @@
 #include "conversation.h"
 
 typedef struct contention {
-    kvc_reply *report; /* NULL: the server has no LOCKSTAT, or measures nothing */
+    kvc_reply *report;               /* NULL: the server has no LOCKSTAT, or measures nothing */
     double waits, waited_ns;         /* since the server began to count */
     double new_waits, new_waited_ns; /* since the reading before */
 } contention;

@@ -124,16 +124,17 @@ static int by_new_time(const void *a, const void *b)
 
 static void print_line(const top *t, long n)
 {
-    double hits = info_number(&t->info, "keyspace_hits", 0), misses = info_number(&t->info, "keyspace_misses", 0);
+    double hits = info_number(&t->info, "keyspace_hits", 0),
+           misses = info_number(&t->info, "keyspace_misses", 0);
     double seconds = t->seconds > 0 ? t->seconds : 1;
     text memory = { 0 };
 
     info_text(&t->info, "used_memory_human", "-", &memory);
     if (n % LINES_PER_HEADING == 0)
-        printf("%12s %12s %10s %9s %9s %12s %12s %8s %12s\n", "operations/s", "keys", "memory", "clients", "blocked",
-               "in B/s", "out B/s", "hits", "lock waits/s");
-    printf("%12.0f %12.0f %10s %9.0f %9.0f %12.0f %12.0f %7.1f%% %12.0f\n", t->new_operations / seconds, t->keys,
-           text_str(&memory), info_number(&t->info, "connected_clients", 0),
+        printf("%12s %12s %10s %9s %9s %12s %12s %8s %12s\n", "operations/s", "keys", "memory", "clients",
+               "blocked", "in B/s", "out B/s", "hits", "lock waits/s");
+    printf("%12.0f %12.0f %10s %9.0f %9.0f %12.0f %12.0f %7.1f%% %12.0f\n", t->new_operations / seconds,
+           t->keys, text_str(&memory), info_number(&t->info, "connected_clients", 0),
            info_number(&t->info, "blocked_clients", 0), t->new_input / seconds, t->new_output / seconds,
            hits + misses > 0 ? 100 * hits / (hits + misses) : 0, t->contention.new_waits / seconds);
     text_done(&memory);
@@ -144,7 +145,8 @@ static void print_json(const top *t)
     double seconds = t->seconds > 0 ? t->seconds : 1;
 
     printf("{\"operations_per_second\":%.0f,\"keys\":%.0f,\"used_memory\":%.0f,\"connected_clients\":%.0f,"
-           "\"blocked_clients\":%.0f,\"input_bytes_per_second\":%.0f,\"output_bytes_per_second\":%.0f,\"lock_waits_per_second\":%.0f}\n",
+           "\"blocked_clients\":%.0f,\"input_bytes_per_second\":%.0f,\"output_bytes_per_second\":%.0f,\"lock_"
+           "waits_per_second\":%.0f}\n",
            t->new_operations / seconds, t->keys, info_number(&t->info, "used_memory", 0),
            info_number(&t->info, "connected_clients", 0), info_number(&t->info, "blocked_clients", 0),
            t->new_input / seconds, t->new_output / seconds, t->contention.new_waits / seconds);

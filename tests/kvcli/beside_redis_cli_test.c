@@ -60,8 +60,8 @@ static const char *const redis_commands[][WORDS_MAX] = {
 };
 
 static const char *const ways[][4] = {
-    { "--no-raw" }, { "--csv" }, { NULL },      { "--raw" },
-    { "-r", "2" }, { "-d", "<>" }, { "-D", "" },   { "-n", "3" },
+    { "--no-raw" }, { "--csv" },    { NULL },     { "--raw" },
+    { "-r", "2" },  { "-d", "<>" }, { "-D", "" }, { "-n", "3" },
 };
 
 /* A sanitizer takes its time to start and to end a program. */

@@ -3,7 +3,7 @@
  * Starts the kvserver it is given on a socket in a directory of its own, then with hiredis:
  *   1. one connection writes, another reads;
  *   2. connections on all workers increment one counter, and none is lost;
- *   3. a pipeline shows how fast, and INFO what the server makes of it.
+ *   3. a pipeline shows how fast, and kvcli what is there.
  * Stops the server and exits 0 only if everything was as it must be.
  *
  * SPDX-License-Identifier: MIT */
@@ -177,19 +177,23 @@ static bool show_speed(redisContext *c)
     return true;
 }
 
-static void show_info(redisContext *c)
+/* What a user would type now. kvcli writes to our stdout. */
+static bool show_kvcli(struct demo *demo, const char *kvcli)
 {
-    static const char *const fields[] = { "kvstore_version:", "connected_clients:",
-                                          "total_commands_processed:", "used_memory_human:", "db0:" };
-    redisReply *info = redisCommand(c, "INFO");
+    int status = -1;
+    pid_t pid;
 
-    for (size_t i = 0; info && info->str && i < sizeof fields / sizeof fields[0]; i++) {
-        const char *line = strstr(info->str, fields[i]);
-
-        if (line)
-            printf("  %.*s\n", (int)strcspn(line, "\r\n"), line);
+    printf("\n  $ kvcli peek visits\n");
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0) {
+        execl(kvcli, kvcli, "-s", demo->socket, "peek", "visits", (char *)NULL);
+        fprintf(stderr, "demo: %s: %s\n", kvcli, strerror(errno));
+        _exit(127);
     }
-    freeReplyObject(info);
+    if (pid > 0)
+        waitpid(pid, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 int main(int argc, char **argv)
@@ -198,8 +202,8 @@ int main(int argc, char **argv)
     struct demo demo = { .server = 0 };
     bool ok;
 
-    if (argc != 2) {
-        fprintf(stderr, "usage: %s /path/to/kvserver\n", argv[0]);
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s /path/to/kvserver /path/to/kvcli\n", argv[0]);
         return 2;
     }
     ok = start_server(&demo, argv[1]);
@@ -211,8 +215,7 @@ int main(int argc, char **argv)
     }
     ok = ok && show_counter(connections);
     ok = ok && show_speed(connections[1]);
-    if (ok)
-        show_info(connections[0]);
+    ok = ok && show_kvcli(&demo, argv[2]);
     for (int i = 0; i < CONNECTIONS; i++)
         redisFree(connections[i]);
     ok = stop_server(&demo) && ok;
