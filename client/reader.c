@@ -15,7 +15,7 @@
  * Memory: hiredis 0.14 asserts that a small allocation succeeds when it gives up a large idle buffer; so that is turned
  * off (maxbuf 0), and the whole reader is replaced instead (shrink). Otherwise it reports what it cannot allocate.
  *
- * RESP3: hiredis 1.0 and later. Attributes are read and dropped where they stand before a reply.
+ * RESP3: hiredis 1.0 and later; none of them reads attributes, which servers send only when a client asked for them.
  *
  * SPDX-License-Identifier: MIT */
 #include "reader.h"
@@ -42,7 +42,6 @@ struct kvc_reader {
 
     /* Of the reply being built. */
     size_t bytes, elements;
-    bool attribute;       /* it is one, and will be dropped */
     const char *exceeded; /* the limit that was exceeded, or NULL */
 };
 
@@ -88,7 +87,6 @@ static kvc_type type_of(const redisReadTask *task)
         return KVC_TYPE_ARRAY;
 #ifdef KVC_HIREDIS_RESP3
     case REDIS_REPLY_MAP:
-    case REDIS_REPLY_ATTR:
         return KVC_TYPE_MAP;
     case REDIS_REPLY_SET:
         return KVC_TYPE_SET;
@@ -135,10 +133,6 @@ static void *create_aggregate(const redisReadTask *task, size_t count)
         return NULL;
     }
     reader->elements += count;
-#ifdef KVC_HIREDIS_RESP3
-    if (!parent)
-        reader->attribute = task->type == REDIS_REPLY_ATTR;
-#endif
     node = kvc_reply_new(type_of(task));
     if (node)
         node->depth = depth;
@@ -350,30 +344,22 @@ static void shrink(kvc_reader *reader)
 kvc_status kvc_reader_next(kvc_reader *reader, kvc_reply **ret_reply, kvc_error *error)
 {
     void *reply;
+    kvc_status status;
 
     *ret_reply = NULL;
-    do {
-        kvc_status status;
-
-        if (reader->exceeded || redisReaderGetReply(reader->hiredis, &reply) != REDIS_OK)
-            return failed(reader, error);
-        if (!reply) {
-            status = check_front(reader, error);
-            if (status != KVC_OK) {
-                if (!reader->exceeded)
-                    reader->exceeded = "the length of a line";
-                return status;
-            }
-            shrink(reader);
-            return KVC_NIL;
-        }
-        if (reader->attribute) {
-            kvc_reply_free(reply);
-            reply = NULL;
-        }
+    if (reader->exceeded || redisReaderGetReply(reader->hiredis, &reply) != REDIS_OK)
+        return failed(reader, error);
+    if (reply) {
         reader->bytes = reader->elements = 0;
-        reader->attribute = false;
-    } while (!reply);
-    *ret_reply = reply;
-    return KVC_OK;
+        *ret_reply = reply;
+        return KVC_OK;
+    }
+    status = check_front(reader, error);
+    if (status != KVC_OK) {
+        if (!reader->exceeded)
+            reader->exceeded = "the length of a line";
+        return status;
+    }
+    shrink(reader);
+    return KVC_NIL;
 }

@@ -69,7 +69,6 @@ static void a_reply_is_the_same_however_it_is_cut(void **state)
     EVERY_SPLIT("%1\r\n+k\r\n,1.5\r\n", "%[+k ,1.5]");
     EVERY_SPLIT("~2\r\n#t\r\n_\r\n", "~[#t _]");
     EVERY_SPLIT(">2\r\n+message\r\n=5\r\ntxt:x\r\n", ">[+message =x]");
-    EVERY_SPLIT("|1\r\n+ttl\r\n:9\r\n:7\r\n", ":7");
 #endif
 }
 

@@ -42,6 +42,20 @@ separate_arguments(flags UNIX_COMMAND "${FLAGS}")
 run(${CC} ${flags} ${here}/client_sync.c ${pc} -Wl,-rpath,${prefix}/${LIBDIR} -o ${SCRATCH}/with_pkg_config)
 expect_output(${SCRATCH}/with_pkg_config)
 
+# README's lines, as they stand there, but for the address.
+file(READ ${here}/../../README.md readme)
+string(FIND "${readme}" "#include <kvclient.h>" start)
+string(SUBSTRING "${readme}" ${start} -1 lines)
+string(FIND "${lines}" "```" end)
+string(SUBSTRING "${lines}" 0 ${end} lines)
+string(REPLACE "#include <kvclient.h>\n" "" lines "${lines}")
+string(REPLACE "\"redis://127.0.0.1:6379\"" "argv[argc - 1]" lines "${lines}")
+file(WRITE ${SCRATCH}/readme.c "#include <err.h>\n#include <kvclient.h>\n#include <stdio.h>\n
+int main(int argc, char **argv)\n{\n${lines}\nreturn 0;\n}\n")
+run(${CC} ${flags} -Wall -Wextra -Werror ${SCRATCH}/readme.c ${pc} -Wl,-rpath,${prefix}/${LIBDIR} -o ${SCRATCH}/readme)
+set(expected "Ada\n")
+expect_output(${SCRATCH}/readme)
+
 # libkvclient_store, with the engine: its example needs no server.
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component kvstore)
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component kvclient_store)
