@@ -12,6 +12,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "lockstat.h"
 #include "memory.h"
 #include "session.h"
 #include "wait_table.h"
@@ -269,6 +270,11 @@ static void errorstats_section(info *i)
             fprintf(i->out, "errorstat_%s:count=%llu\r\n", stats_error_names[e], U(i->sums.errors[e]));
 }
 
+static void contention_section(info *i)
+{
+    lockstat_write_info(i->server, i->out);
+}
+
 static void cluster_section(info *i)
 {
     fprintf(i->out, "cluster_enabled:0\r\n");
@@ -302,6 +308,7 @@ static const struct section {
     { "Modules", true, modules_section },
     { "Commandstats", false, commandstats_section },
     { "Errorstats", true, errorstats_section },
+    { "Contention", false, contention_section },
     { "Cluster", true, cluster_section },
     { "Keyspace", true, keyspace_section },
 };

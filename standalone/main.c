@@ -20,6 +20,8 @@ static const char usage[] =
     "       --threads n                   event loops; 0: as many as there are cores (the default)\n"
     "       --sharing sharded|mutex|actor how connections share the state (sharded)\n"
     "       --siphash yes|no              hash keys with SipHash (no: XXH3 with a random secret)\n"
+    "       --lockstat yes|no             measure waits for locks, for LOCKSTAT and INFO contention (yes)\n"
+    "       --lockstat-max-keys <n>       of so many keys (64)\n"
     "\n"
     "Examples:\n"
     "       kvserver\n"

@@ -24,6 +24,7 @@
 
 #include "connection.h"
 #include "dispatch.h"
+#include "lockstat.h"
 #include "memory.h"
 
 #define DESCRIPTORS_RESERVED 32 /* ours: log, listening sockets, loops, files */
@@ -482,6 +483,8 @@ int server_init(server *s, config *c)
     adjust_descriptors(s);
     if (open_databases(s) != 0)
         return fail(s, "Out of memory for the databases");
+    if (lockstat_start(s) != 0)
+        return fail(s, "Out of memory for lockstat");
     if (open_workers(s) != 0)
         return fail(s, "Can't make the event loops: out of memory or of descriptors");
     notify_open(s);

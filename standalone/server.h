@@ -86,6 +86,7 @@ typedef struct server {
     _Atomic uint64_t rate_values[3];
 
     int64_t started_ms;
+    _Atomic int64_t lockstat_since_ms; /* LOCKSTAT counts since then */
     char run_id[41];
     char executable[4096];
 } server;

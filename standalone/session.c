@@ -27,6 +27,7 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_exec] = session_exec,
     [KV_COMMAND_hello] = session_hello,
     [KV_COMMAND_info] = session_info,
+    [KV_COMMAND_lockstat] = session_lockstat,
     [KV_COMMAND_lolwut] = session_lolwut,
     [KV_COMMAND_multi] = session_multi,
     [KV_COMMAND_memory_doctor] = session_memory_doctor,

@@ -73,6 +73,8 @@ session_fn session_psubscribe, session_publish, session_pubsub_channels, session
     session_pubsub_numpat, session_pubsub_numsub, session_pubsub_shardchannels, session_pubsub_shardnumsub,
     session_punsubscribe, session_spublish, session_ssubscribe, session_subscribe, session_sunsubscribe,
     session_unsubscribe;
+/* lockstat.c */
+session_fn session_lockstat;
 /* server_commands.c */
 session_fn session_lolwut, session_shutdown, session_time;
 

@@ -98,6 +98,7 @@ void kv_domain_unref(kv_domain *domain)
     epoch_done(domain);
     slab_done(domain);
     span_done(domain);
+    contention_done(domain);
     chunk_done(domain);
     account_free(domain->account, domain, sizeof *domain);
 }

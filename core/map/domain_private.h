@@ -16,6 +16,7 @@
 struct slab;
 struct spans;
 struct helper;
+struct contention;
 
 struct kv_domain {
     _Atomic uint64_t epoch; /* read by every thread that enters: a line of its own, nearly */
@@ -26,13 +27,14 @@ struct kv_domain {
     bool siphash;
     bool membarrier; /* the kernel fences readers for us */
     _Atomic uint32_t references;
-    struct slab *slab;     /* made at the first block, guarded by slab_lock */
-    struct spans *spans;   /* the same, by span_lock */
-    struct helper *helper; /* NULL: domain_defer runs jobs at once */
-    kv_lock threads_lock;  /* leaf: threads, orphans */
-    kv_lock slab_lock;     /* everything behind slab; only ready_lock is taken inside */
-    kv_lock span_lock;     /* everything behind spans; only ready_lock is taken inside */
-    kv_lock ready_lock;    /* leaf: the ready chunks */
+    struct slab *slab;             /* made at the first block, guarded by slab_lock */
+    struct spans *spans;           /* the same, by span_lock */
+    struct helper *helper;         /* NULL: domain_defer runs jobs at once */
+    struct contention *contention; /* NULL: waits are not measured */
+    kv_lock threads_lock;          /* leaf: threads, orphans */
+    kv_lock slab_lock;             /* everything behind slab; only ready_lock is taken inside */
+    kv_lock span_lock;             /* everything behind spans; only ready_lock is taken inside */
+    kv_lock ready_lock;            /* leaf: the ready chunks */
     uint32_t ready_count;
     void *ready[READY_CHUNKS];
     _Atomic uint32_t big_chunks;
@@ -48,6 +50,8 @@ struct kv_domain {
     unsigned char secret[SECRET_SIZE] __attribute__((aligned(64)));
 };
 
+/* contention.c */
+void contention_done(kv_domain *domain);
 /* epoch.c */
 void epoch_start(kv_domain *domain);
 void epoch_done(kv_domain *domain);

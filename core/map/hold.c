@@ -115,11 +115,11 @@ KV_UNCHECKED static void lock_part(map_hold_part *part)
 
     if (root_of_word(part->root_word)->one) { /* who has one shard has them all */
         add_all(part);
-        lock_acquire(root_word_shards(part->root_word)->lock);
+        shard_acquire(root_word_shards(part->root_word), NULL);
         return;
     }
     while ((s = next_shard(part, &index)) != NULL)
-        lock_acquire(s->lock);
+        shard_acquire(s, NULL);
 }
 
 KV_UNCHECKED static void unlock_part(const map_hold_part *part)

@@ -24,10 +24,15 @@ static inline void relax(void)
 #endif
 }
 
-KV_UNCHECKED void lock_wait(kv_lock *lock)
+/* Takes the lock in a state: 1, or 3. */
+KV_UNCHECKED static void wait_for(kv_lock *lock, int state)
 {
     for (int spin = 0; spin < SPINS; spin++) {
-        if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 && lock_try(lock))
+        int free_state = 0;
+
+        if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_strong_explicit(&lock->state, &free_state, state, memory_order_acquire,
+                                                    memory_order_relaxed))
             return;
         relax();
     }
@@ -35,7 +40,19 @@ KV_UNCHECKED void lock_wait(kv_lock *lock)
         syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
 }
 
-void lock_wake(kv_lock *lock)
+void lock_wait(kv_lock *lock)
 {
-    syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    wait_for(lock, 1);
+}
+
+void lock_wait_timed(kv_lock *lock)
+{
+    wait_for(lock, 3);
+}
+
+void lock_released(kv_lock *lock, int state)
+{
+    if (state == 2)
+        syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    contention_released(lock);
 }

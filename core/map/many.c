@@ -107,7 +107,7 @@ KV_UNCHECKED void map_lock_many(map_key keys[], size_t n, map_shard *scratch[])
         gather_shards(keys, n, scratch);
         for (size_t i = 0; i < n && scratch[i]; i++)
             if (first_with_lock(scratch, i))
-                lock_acquire(scratch[i]->lock);
+                shard_acquire(scratch[i], NULL);
         if (roots_unchanged(keys, n))
             break;
         release_locks(scratch, n);
@@ -135,7 +135,7 @@ KV_UNCHECKED void map_unlock_many(map_key keys[], size_t n, map_shard *scratch[]
 KV_UNCHECKED static void lock_shards(const root *r)
 {
     for (size_t i = 0; i < (r->one ? 1 : root_shards(r)); i++)
-        lock_acquire(root_shard(r, i)->lock);
+        shard_acquire(root_shard(r, i), NULL);
 }
 
 KV_UNCHECKED static void unlock_shards(const root *r)
@@ -319,7 +319,7 @@ KV_UNCHECKED static void lock_involved(const view *v, bool lock)
             map_shard *s = root_shard(r, w * 64 + (size_t)__builtin_ctzll(left));
 
             if (lock)
-                lock_acquire(s->lock);
+                shard_acquire(s, NULL);
             else
                 lock_release(s->lock);
             if (r->one)

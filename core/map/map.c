@@ -32,7 +32,7 @@
 
 KV_UNCHECKED void shard_lock(map_shard *s)
 {
-    lock_acquire(s->lock);
+    shard_acquire(s, NULL);
 }
 
 KV_UNCHECKED garbage *shard_unlock(map_shard *s)
@@ -51,7 +51,7 @@ KV_UNCHECKED static map_shard *lock_in_epoch(map *m, uint64_t hash)
         uint64_t word = map_root_word(m);
         map_shard *s = root_word_shard(word, hash);
 
-        lock_acquire(s->lock);
+        shard_acquire(s, &hash);
         if (atomic_load_explicit(&m->root, memory_order_relaxed) == word)
             return s;
         lock_release(s->lock);

@@ -84,6 +84,8 @@ void map_find_many(const map *m, size_t n, const kv_slice keys[], const uint64_t
 typedef void map_visit_fn(void *arg, const entry *e);
 uint64_t map_scan(const map *m, uint64_t cursor, map_visit_fn *visit, void *arg) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held);
+/* The entry whose key has that hash, or NULL: slow, for reports of what was remembered by its hash. */
+const entry *map_find_hash(const map *m, uint64_t hash) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
 
 /* An entry chosen at random, NULL when the map is empty. Not biased by segment size: a hash position is
  * drawn uniformly, then slots of its segment until one is taken. rng: a seed that the call advances. */

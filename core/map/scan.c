@@ -207,6 +207,30 @@ uint64_t map_scan(const map *m, uint64_t cursor, map_visit_fn *visit, void *arg)
     return step_on(from, &at);
 }
 
+/* ---- an entry of which only the hash is known ---- */
+
+typedef struct wanted {
+    const map *map;
+    uint64_t hash;
+    const entry *found;
+} wanted;
+
+static void compare_hash(void *arg, const entry *e)
+{
+    wanted *w = arg;
+
+    if (domain_hash(w->map->domain, entry_key(e)) == w->hash)
+        w->found = e;
+}
+
+const entry *map_find_hash(const map *m, uint64_t hash)
+{
+    wanted w = { m, hash, NULL };
+
+    map_scan(m, cursor_of((scan_position){ hash, PREFIX_BITS, hash & 0xff }), compare_hash, &w);
+    return w.found;
+}
+
 /* ---- a random entry ---- */
 
 /* Uniform in 0..n-1, but for 2^-32 of bias: n is small. */

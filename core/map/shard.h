@@ -180,6 +180,17 @@ static inline found shard_lookup(const map_shard *s, kv_slice key, uint64_t hash
 
 /* ---- locking: map.c ---- */
 
+/* Waits for the lock of s, which another thread has, and takes it; the wait is measured where the domain asks for it
+ * (contention.c). hash: of the one key it is about, or NULL. */
+void shard_wait(map_shard *s, const uint64_t *hash);
+
+/* Takes the lock of s. */
+KV_UNCHECKED static inline void shard_acquire(map_shard *s, const uint64_t *hash)
+{
+    if (!lock_try(s->lock))
+        shard_wait(s, hash);
+}
+
 /* Locks and unlocks without regard to marks; shard_unlock hands back what must be retired then. */
 void shard_lock(map_shard *s) KV_ACQUIRES(s);
 garbage *shard_unlock(map_shard *s) KV_RELEASES(s);

@@ -89,6 +89,11 @@ void kv_store_unref(kv_store *store)
     kv_domain_unref(domain);
 }
 
+const map *store_map(const kv_store *store)
+{
+    return store->map;
+}
+
 kv_domain *kv_store_domain(kv_store *store)
 {
     return store->domain;

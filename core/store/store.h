@@ -98,6 +98,9 @@ int kv_slot_append(kv_slot *slot, kv_slice more, size_t max_bytes, size_t *ret_l
 /* Room for a value of len bytes (uninitialised) that the step fills; NULL: memory is out. */
 char *kv_slot_room(kv_slot *slot, size_t len, unsigned encoding);
 
+/* The map that it is over: as long as the store lives, whatever is exchanged between stores. */
+const map *store_map(const kv_store *store);
+
 /* ---- writing several keys, as one act that no reader sees in part ---- */
 
 typedef enum store_put_if { STORE_PUT_ALWAYS, STORE_PUT_IF_NONE, STORE_PUT_IF_ALL } store_put_if;
