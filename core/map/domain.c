@@ -75,6 +75,7 @@ kv_domain *kv_domain_new(const kv_domain_options *options)
         goto fail;
     return domain;
 fail:
+    chunk_done(domain);
     if (domain->account)
         account_free(domain->account, domain, sizeof *domain);
     else

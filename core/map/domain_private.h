@@ -10,13 +10,13 @@
 
 #define SECRET_SIZE 192u /* XXH3's default secret has this size */
 
-#define READY_CHUNKS     1u /* touched ahead of need by the helper */
 #define SPARE_CHUNK_FROM 4u /* who has more chunks keeps one empty */
 
 struct slab;
 struct spans;
 struct helper;
 struct contention;
+struct stock;
 
 struct kv_domain {
     _Atomic uint64_t epoch; /* read by every thread that enters: a line of its own, nearly */
@@ -27,6 +27,7 @@ struct kv_domain {
     bool siphash;
     bool membarrier; /* the kernel fences readers for us */
     _Atomic uint32_t references;
+<<<<<<< HEAD
     struct slab *slab;             /* made at the first block, guarded by slab_lock */
     struct spans *spans;           /* the same, by span_lock */
     struct helper *helper;         /* NULL: domain_defer runs jobs at once */
@@ -37,6 +38,15 @@ struct kv_domain {
     kv_lock ready_lock;            /* leaf: the ready chunks */
     uint32_t ready_count;
     void *ready[READY_CHUNKS];
+=======
+    struct slab *slab;     /* made at the first block, guarded by slab_lock */
+    struct spans *spans;   /* the same, by span_lock */
+    struct helper *helper; /* NULL: domain_defer runs jobs at once */
+    struct stock *stock;   /* of memory for later, which the helper looks after; NULL: there is no helper */
+    kv_lock threads_lock;  /* leaf: threads, orphans */
+    kv_lock slab_lock;     /* everything behind slab; only stock_lock is taken inside */
+    kv_lock span_lock;     /* everything behind spans; only stock_lock is taken inside */
+    kv_lock stock_lock;    /* leaf: everything behind stock */
     _Atomic uint32_t big_chunks;
     struct domain_thread *threads;
     uint32_t thread_count;

@@ -1,7 +1,8 @@
 /* helper.c - a domain's background thread: work that is too long for the thread that caused it.
  *
- * It touches memory ahead of need (chunk.c), and has one queue of jobs, run in order. A domain that is freed first finishes its jobs. Without a helper, or
- * when a job cannot be queued, the caller runs it at once: later is an optimisation, never a promise.
+ * It touches memory ahead of need and tidies it up (chunk.c), and has one queue of jobs, run in order. A domain that
+ * is freed first finishes its jobs. Without a helper, or when a job cannot be queued, the caller runs it at once:
+ * later is an optimisation, never a promise.
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <signal.h>
@@ -22,34 +23,56 @@ struct helper {
     pthread_cond_t wake;
     job *first, **last;
     bool stop, prepare; /* a chunk is wanted */
+    bool tidying;       /* in the middle of it; the helper's own */
 };
+
+#define TIDY_AFTER_MS      100 /* without work */
+#define TIDY_PAUSE_MS      2
+#define GIVE_BACK_AFTER_MS 1000
 
 /* Called and returns with the mutex held. */
 static void prepare_chunks(kv_domain *domain, struct helper *helper)
 {
     helper->prepare = false;
     pthread_mutex_unlock(&helper->mutex);
-    for (unsigned i = 0; i < READY_CHUNKS && chunk_wanted(domain); i++)
-        chunk_prepare(domain);
+    while (chunk_wanted(domain) && chunk_prepare(domain))
+        ;
     pthread_mutex_lock(&helper->mutex);
 }
 
-/* Waits for a second; then what was made ready and is not wanted goes back, one chunk at a time. Called and
- * returns with the mutex held. */
-static void wait_for_work(kv_domain *domain, struct helper *helper)
+/* Whether there was nothing to do for so long. Called and returns with the mutex held. */
+static bool idle_for(struct helper *helper, long ms)
 {
     struct timespec until;
 
-    if (!chunk_ready(domain)) {
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += ms % 1000 * 1000000;
+    until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    return pthread_cond_timedwait(&helper->wake, &helper->mutex, &until) == ETIMEDOUT;
+}
+
+/* Waits for work. When growth has come to rest, chunks of small pages become huge ones, with pauses in which others
+ * get at the kernel's lock; then what was made ready and is not wanted goes back, one chunk at a time. Called
+ * and returns with the mutex held. */
+static void wait_for_work(kv_domain *domain, struct helper *helper)
+{
+    bool untidy = chunk_untidy(domain);
+
+    if (!untidy && !chunk_ready(domain)) {
         pthread_cond_wait(&helper->wake, &helper->mutex);
         return;
     }
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec++;
-    if (pthread_cond_timedwait(&helper->wake, &helper->mutex, &until) != ETIMEDOUT)
+    if (!idle_for(helper, !untidy ? GIVE_BACK_AFTER_MS : helper->tidying ? TIDY_PAUSE_MS : TIDY_AFTER_MS)) {
+        helper->tidying = false;
         return;
+    }
+    helper->tidying = untidy;
     pthread_mutex_unlock(&helper->mutex);
-    chunk_give_back(domain);
+    if (untidy)
+        chunk_tidy(domain);
+    else
+        chunk_give_back(domain);
     pthread_mutex_lock(&helper->mutex);
 }
 
@@ -85,7 +108,7 @@ static void *helper_main(void *arg)
 
 int helper_start(kv_domain *domain)
 {
-    struct helper *helper = domain_alloc(domain, sizeof *helper, 8);
+    struct helper *helper = chunk_stock(domain) ? NULL : domain_alloc(domain, sizeof *helper, 8);
     pthread_condattr_t monotonic;
     sigset_t all, before;
 

@@ -18,7 +18,7 @@
  * A lookup that started before a segment was replaced may finish in the old copy. That is the state of the
  * moment of replacement, which lies within the lookup: linearizable.
  *
- * One shard becomes many when it has some sixteen segments: all keys (a few thousand) are re-hashed into a
+ * One shard becomes many when it has some eight segments: all keys (two or three thousand) are re-hashed into a
  * fresh root that is published under the old shard's lock, at an unlock, when nobody holds a place.
  * SPDX-License-Identifier: MIT */
 #include "map_check.h"

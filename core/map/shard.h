@@ -14,7 +14,7 @@
 
 #define SHARDS_MAX        1024u
 #define SHARDS_WHEN_BIG   64u
-#define SEGMENTS_WHEN_BIG 16u /* one shard with so many segments becomes 64 */
+#define SEGMENTS_WHEN_BIG 8u  /* one shard with so many segments becomes 64 */
 #define RANDOM_COUNTED    64u /* entries per shard: fewer are counted by map_random */
 #define DEPTH_MAX         24u
 

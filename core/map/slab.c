@@ -12,7 +12,8 @@
  *
  * A thread takes and gives blocks in batches, under the one lock of the pool; in between it works on its
  * magazines alone. An empty page goes back to its chunk, an empty chunk back to the allocator, so a
- * keyspace that expires gives its memory back.
+ * keyspace that expires gives its memory back; and where pages of a chunk are free while others are not, the kernel may
+ * have their memory. (Pages with a few blocks left stay: nothing moves entries together.)
  *
  * Invariants: a page is on its class's list exactly when it has a block to give; page->used counts the
  * blocks that are not on the page's own free list (in use, or in a magazine); a chunk is on the list of
@@ -29,6 +30,7 @@
 
 #define SMALL_SHIFT  12
 #define BIG_SHIFT    14
+#define PURGE_PAGES  16      /* free, but known to the kernel as used: from so many on they go back to it */
 #define MAGAZINE_MAX 131072u /* bytes that a magazine may hold: what the epochs free at once fits twice */
 
 typedef struct page {
@@ -47,6 +49,7 @@ typedef struct chunk {
     size_t size;
     unsigned shift, pages, free_pages;
     uint64_t free_map[2]; /* a set bit: the page is free */
+    uint64_t used_map[2]; /* and here: it has been handed out since the kernel had it */
     page page[];
 } chunk;
 
@@ -93,6 +96,7 @@ static chunk *chunk_new(kv_domain *domain, struct slab *slab)
     memset(c->page, 0, c->pages * sizeof(page));
     c->free_map[0] = c->pages < 64 ? ((uint64_t)1 << c->pages) - 1 : UINT64_MAX;
     c->free_map[1] = c->pages > 64 ? UINT64_MAX : 0;
+    c->used_map[0] = c->used_map[1] = 0;
     if (small)
         slab->small = c;
     else
@@ -149,6 +153,12 @@ static void page_unlink(page *p)
     p->link = NULL;
 }
 
+/* Bytes at the start of a chunk that are no page's. */
+static size_t header_size(const chunk *c)
+{
+    return (sizeof *c + c->pages * sizeof(page) + 63) & ~(size_t)63;
+}
+
 static page *page_new(kv_domain *domain, struct slab *slab, unsigned class_index)
 {
     chunk *c = slab->chunks ? slab->chunks : chunk_new(domain, slab);
@@ -157,12 +167,11 @@ static page *page_new(kv_domain *domain, struct slab *slab, unsigned class_index
         return NULL;
     unsigned word = c->free_map[0] ? 0 : 1;
     unsigned index = word * 64 + (unsigned)__builtin_ctzll(c->free_map[word]);
-    size_t header = (sizeof *c + c->pages * sizeof(page) + 63) & ~(size_t)63;
     size_t start = (size_t)index << c->shift, end = start + ((size_t)1 << c->shift);
     page *p = &c->page[index];
 
-    if (start < header)
-        start = header;
+    if (start < header_size(c))
+        start = header_size(c);
     p->class_index = (uint16_t)class_index;
     p->block_size = (uint32_t)slab_class_size(class_index);
     p->start = (uint32_t)start;
@@ -170,6 +179,7 @@ static page *page_new(kv_domain *domain, struct slab *slab, unsigned class_index
     p->used = p->fresh = 0;
     p->free = NULL;
     c->free_map[word] &= c->free_map[word] - 1;
+    c->used_map[word] |= (uint64_t)1 << (index & 63);
     if (c->free_pages-- == c->pages)
         slab->empty_chunks--;
     if (c->free_pages == 0)
@@ -178,6 +188,27 @@ static page *page_new(kv_domain *domain, struct slab *slab, unsigned class_index
     page_link(slab, p);
     atomic_fetch_add_explicit(&domain->slab_bytes, (size_t)1 << c->shift, memory_order_relaxed);
     return p;
+}
+
+/* Lets the kernel have the free pages of a chunk, when they are many, although others are in use. */
+static void purge(kv_domain *domain, chunk *c)
+{
+    uint64_t idle[2] = { c->free_map[0] & c->used_map[0], c->free_map[1] & c->used_map[1] };
+
+    if (__builtin_popcountll(idle[0]) + __builtin_popcountll(idle[1]) < PURGE_PAGES)
+        return;
+    for (unsigned i = 0; i < c->pages; i++) {
+        size_t from = (size_t)i << c->shift;
+
+        if (!(idle[i / 64] >> (i & 63) & 1))
+            continue;
+        while (i + 1 < c->pages && (idle[(i + 1) / 64] >> ((i + 1) & 63) & 1))
+            i++;
+        from = from < header_size(c) ? header_size(c) : from;
+        chunk_purge(domain, (char *)c + from, ((size_t)(i + 1) << c->shift) - from);
+    }
+    c->used_map[0] &= ~idle[0];
+    c->used_map[1] &= ~idle[1];
 }
 
 static void page_delete(kv_domain *domain, struct slab *slab, chunk *c, page *p)
@@ -194,6 +225,8 @@ static void page_delete(kv_domain *domain, struct slab *slab, chunk *c, page *p)
         /* One empty chunk is kept by a domain that has many, so that its edge does not cost a mmap each time. */
         if (slab->empty_chunks > (slab->big_chunks > SPARE_CHUNK_FROM ? 1 : 0))
             chunk_delete(domain, slab, c);
+    } else {
+        purge(domain, c);
     }
 }
 

@@ -21,7 +21,8 @@
 #include "chunk.h"
 #include "domain_private.h"
 
-#define BINS (SPAN_MAX + 1) /* a run of more lines than SPAN_MAX is in bin SPAN_MAX */
+#define PURGE_LINES 1024u          /* a free run of 64 KiB */
+#define BINS        (SPAN_MAX + 1) /* a run of more lines than SPAN_MAX is in bin SPAN_MAX */
 
 typedef struct run {
     struct run *next, **link;
@@ -215,12 +216,21 @@ out:
     return span;
 }
 
+/* Lets the kernel have what is between the ends of a run that has become long by the melting of runs of at most longest
+ * lines: each time that it passes a multiple of PURGE_LINES, so that not every free pays for it. */
+static void purge(kv_domain *domain, const struct spans *spans, span_chunk *c, size_t line, size_t lines,
+                  size_t longest)
+{
+    if (c != spans->small && lines / PURGE_LINES > longest / PURGE_LINES)
+        chunk_purge(domain, line_at(c, line + 1), (lines - 2) * SPAN_LINE);
+}
+
 void span_free(kv_domain *domain, void *span, size_t lines)
 {
     lock_acquire(&domain->span_lock);
     struct spans *spans = domain->spans;
     span_chunk *c = chunk_of(spans, span);
-    size_t line = (size_t)((char *)span - (char *)c) / SPAN_LINE;
+    size_t line = (size_t)((char *)span - (char *)c) / SPAN_LINE, longest = 0;
 
     KV_POISON(span, lines * SPAN_LINE);
     if (boundary(c, line + lines)) {
@@ -228,6 +238,7 @@ void span_free(kv_domain *domain, void *span, size_t lines)
 
         run_remove(spans, c, line + lines);
         lines += behind;
+        longest = behind;
     }
     if (line > c->first_line && boundary(c, line - 1)) {
         size_t before = *tail_of(c, line - 1);
@@ -235,8 +246,10 @@ void span_free(kv_domain *domain, void *span, size_t lines)
         run_remove(spans, c, line - before);
         line -= before;
         lines += before;
+        longest = before > longest ? before : longest;
     }
     run_add(spans, c, line, lines);
+    purge(domain, spans, c, line, lines, longest);
     if (chunk_is_empty(c, line, lines)) {
         spans->empty_count++;
         if (spans->empty_count > (spans->chunk_count > SPARE_CHUNK_FROM ? 1 : 0))

@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -127,6 +129,95 @@ static void freed_pages_go_back_to_the_allocator(void **state)
     assert_int_equal(c.bytes, 0);
 }
 
+/* Pages of this process: what /proc/self/statm says of its address space and of what of it is resident. */
+static void read_pages(size_t *ret_size, size_t *ret_resident)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%zu %zu", ret_size, ret_resident), 2);
+    fclose(file);
+}
+
+enum { mibs = 96, block = 64, blocks_max = (mibs << 20) / block };
+
+/* Takes blocks of all those bytes, with a value of its own in each. */
+static void take_blocks(kv_domain *domain, uint32_t *blocks[])
+{
+    for (uint32_t i = 0; i < blocks_max; i++) {
+        assert_non_null(blocks[i] = slab_alloc(domain, block));
+        *blocks[i] = i;
+    }
+}
+
+/* Frees those whose number is no multiple of every, and sees that the others are what they were. */
+static void free_most(kv_domain *domain, uint32_t *blocks[], uint32_t every)
+{
+    for (uint32_t i = 0; i < blocks_max; i++)
+        if (!every || i % every)
+            slab_free(domain, blocks[i], block);
+    for (uint32_t i = 0; every && i < blocks_max; i += every)
+        assert_int_equal(*blocks[i], i);
+}
+
+/* With a helper and without; a block in every 64 KiB stays, so that no chunk ever becomes empty. */
+static void free_pages_go_back_to_the_kernel(void **state)
+{
+    uint32_t **blocks = malloc(blocks_max * sizeof *blocks);
+
+    (void)state;
+    assert_non_null(blocks);
+    for (int helper = 0; helper < 2; helper++) {
+        kv_domain_options options = { .helper = helper };
+        kv_domain *domain = kv_domain_new(&options);
+        size_t size, before, full, after;
+
+        assert_non_null(domain);
+        memset(blocks, 0, blocks_max * sizeof *blocks); /* so that they are resident before */
+        read_pages(&size, &before);
+        take_blocks(domain, blocks);
+        read_pages(&size, &full);
+        assert_true(full - before >= (mibs << 20) / 4096);
+        free_most(domain, blocks, (64 << 10) / block);
+        read_pages(&size, &after);
+#ifndef KV_TSAN /* whose shadow stays */
+        assert_true(after - before < (full - before) / 2);
+#endif
+        for (uint32_t i = 0; i < blocks_max; i++) /* what the kernel had is used again */
+            if (i % ((64 << 10) / block)) {
+                assert_non_null(blocks[i] = slab_alloc(domain, block));
+                *blocks[i] = i;
+            }
+        free_most(domain, blocks, 1 << 20);
+        kv_domain_unref(domain);
+    }
+    free(blocks);
+}
+
+/* All that is reserved, made ready or remembered for later. The first round warms up libc, its threads included. */
+static void a_domain_leaves_no_address_space_behind(void **state)
+{
+    uint32_t **blocks = malloc(blocks_max * sizeof *blocks);
+    size_t before = 0, after = 0, resident;
+
+    (void)state;
+    assert_non_null(blocks);
+    for (int round = 0; round < 4; round++) {
+        kv_domain_options options = { .helper = true };
+        kv_domain *domain = kv_domain_new(&options);
+
+        assert_non_null(domain);
+        take_blocks(domain, blocks);
+        free_most(domain, blocks, round % 2 ? 1 << 10 : 0);
+        kv_domain_unref(domain);
+        read_pages(&after, &resident);
+        if (round == 0)
+            before = after;
+    }
+    free(blocks);
+    assert_true(after <= before + (16 << 20) / 4096);
+}
+
 static void an_empty_domain_is_small(void **state)
 {
     counter c = { 0 };
@@ -199,6 +290,8 @@ int main(void)
         cmocka_unit_test(blocks_do_not_overlap),
         cmocka_unit_test(a_small_block_wastes_less_than_half_a_byte),
         cmocka_unit_test(freed_pages_go_back_to_the_allocator),
+        cmocka_unit_test(free_pages_go_back_to_the_kernel),
+        cmocka_unit_test(a_domain_leaves_no_address_space_behind),
         cmocka_unit_test(an_empty_domain_is_small),
         cmocka_unit_test(memory_that_is_out_is_told_and_comes_back),
         cmocka_unit_test(churn_at_constant_size_does_not_grow),
