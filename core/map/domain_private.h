@@ -27,26 +27,15 @@ struct kv_domain {
     bool siphash;
     bool membarrier; /* the kernel fences readers for us */
     _Atomic uint32_t references;
-<<<<<<< HEAD
-    struct slab *slab;             /* made at the first block, guarded by slab_lock */
-    struct spans *spans;           /* the same, by span_lock */
-    struct helper *helper;         /* NULL: domain_defer runs jobs at once */
-    struct contention *contention; /* NULL: waits are not measured */
-    kv_lock threads_lock;          /* leaf: threads, orphans */
-    kv_lock slab_lock;             /* everything behind slab; only ready_lock is taken inside */
-    kv_lock span_lock;             /* everything behind spans; only ready_lock is taken inside */
-    kv_lock ready_lock;            /* leaf: the ready chunks */
-    uint32_t ready_count;
-    void *ready[READY_CHUNKS];
-=======
     struct slab *slab;     /* made at the first block, guarded by slab_lock */
     struct spans *spans;   /* the same, by span_lock */
     struct helper *helper; /* NULL: domain_defer runs jobs at once */
     struct stock *stock;   /* of memory for later, which the helper looks after; NULL: there is no helper */
-    kv_lock threads_lock;  /* leaf: threads, orphans */
-    kv_lock slab_lock;     /* everything behind slab; only stock_lock is taken inside */
-    kv_lock span_lock;     /* everything behind spans; only stock_lock is taken inside */
-    kv_lock stock_lock;    /* leaf: everything behind stock */
+    struct contention *contention; /* NULL: waits are not measured */
+    kv_lock threads_lock;          /* leaf: threads, orphans */
+    kv_lock slab_lock;             /* everything behind slab; only stock_lock is taken inside */
+    kv_lock span_lock;             /* everything behind spans; only stock_lock is taken inside */
+    kv_lock stock_lock;            /* leaf: everything behind stock */
     _Atomic uint32_t big_chunks;
     struct domain_thread *threads;
     uint32_t thread_count;
