@@ -1,9 +1,11 @@
 /* demo.c - shows the main job in a few seconds: many connections, one state.
  *
- * Starts the kvserver it is given on a socket in a directory of its own, then with hiredis:
+ * Starts the kvserver it is given on a socket in a directory of its own, then with hiredis, and with the
+ * kvcli and the kvstress it is given:
  *   1. one connection writes, another reads;
  *   2. connections on all workers increment one counter, and none is lost;
- *   3. a pipeline shows how fast, and kvcli what is there.
+ *   3. a pipeline shows how fast, and kvcli what is there;
+ *   4. kvstress checks every reply that many connections get, for some seconds.
  * Stops the server and exits 0 only if everything was as it must be.
  *
  * SPDX-License-Identifier: MIT */
@@ -23,6 +25,8 @@
 #define INCREMENTS  500
 #define PIPELINE    64
 #define ROUNDS      8000
+
+#define CHECK_SECONDS "3"
 
 struct demo {
     char directory[64];
@@ -196,14 +200,34 @@ static bool show_kvcli(struct demo *demo, const char *kvcli)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+/* Its exit status tells whether it found anything. */
+static bool show_check(const struct demo *demo, const char *kvstress)
+{
+    int status = -1;
+    pid_t pid;
+
+    printf("\nIs it shared correctly? kvstress checks every reply for %s seconds:\n", CHECK_SECONDS);
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0) {
+        execl(kvstress, kvstress, "--socket", demo->socket, "--duration", CHECK_SECONDS, "--no-progress",
+              (char *)NULL);
+        fprintf(stderr, "demo: %s: %s\n", kvstress, strerror(errno));
+        _exit(127);
+    }
+    if (pid > 0)
+        waitpid(pid, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
 int main(int argc, char **argv)
 {
     redisContext *connections[CONNECTIONS] = { NULL };
     struct demo demo = { .server = 0 };
     bool ok;
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: %s /path/to/kvserver /path/to/kvcli\n", argv[0]);
+    if (argc != 4) {
+        fprintf(stderr, "usage: %s /path/to/kvserver /path/to/kvcli /path/to/kvstress\n", argv[0]);
         return 2;
     }
     ok = start_server(&demo, argv[1]);
@@ -216,6 +240,7 @@ int main(int argc, char **argv)
     ok = ok && show_counter(connections);
     ok = ok && show_speed(connections[1]);
     ok = ok && show_kvcli(&demo, argv[2]);
+    ok = ok && show_check(&demo, argv[3]);
     for (int i = 0; i < CONNECTIONS; i++)
         redisFree(connections[i]);
     ok = stop_server(&demo) && ok;

@@ -39,7 +39,7 @@ struct jury {
 
 static void print_row(const history *h, const op *o, evidence *e)
 {
-    char *command = NULL, *reply = NULL;
+    char *command = NULL, *answer = NULL;
     size_t size;
     FILE *out = open_memstream(&command, &size);
 
@@ -47,40 +47,50 @@ static void print_row(const history *h, const op *o, evidence *e)
         op_print_command(h, o, out);
         fclose(out);
     }
-    out = open_memstream(&reply, &size);
-    if (out) {
+    out = open_memstream(&answer, &size);
+    if (out && o->reply == REPLY_TORN)
+        fwrite(history_bytes(h, o->seen), 1, o->seen.value.len, out);
+    else if (out)
         op_print_reply(h, o, out);
+    if (out)
         fclose(out);
-    }
-    evidence_row(e, o->process, o->call, o->ret, command ? command : "", reply ? reply : "");
+    evidence_row(e, o->process, o->call, o->ret, command ? command : "", answer ? answer : "");
     free(command);
-    free(reply);
+    free(answer);
+}
+
+/* What the accounts hold that the shrunk history is about. */
+static void note_balances(const history *small, unsigned accounts, evidence *e)
+{
+    size_t len = strlen(e->note);
+    unsigned at = 0;
+
+    for (unsigned i = 0; i < HISTORY_ACCOUNTS && len < sizeof e->note; i++)
+        if (accounts >> i & 1)
+            len += (size_t)snprintf(e->note + len, sizeof e->note - len, "%s account %u holds %lld",
+                                    at ? "," : " Before them", i, (long long)small->initial[at]),
+                at++;
 }
 
 void jury_show(checker *c, const history *h, check_id check, evidence *e)
 {
+    unsigned accounts = 0;
     history small;
-    const history *shown = h;
-    bool shrunk = shrink(c, h, &small) == 0;
 
-    if (shrunk)
-        shown = &small;
     evidence_init(e, CHECK_NAMES[check], "these operations on %s fit into no order", h->name);
-    for (unsigned i = 0; i < shown->count; i++)
-        print_row(shown, &shown->ops[i], e);
+    if (shrink(c, h, &small, &accounts)) { /* memory is out: all of it */
+        for (unsigned i = 0; i < h->count; i++)
+            print_row(h, &h->ops[i], e);
+        return;
+    }
+    for (unsigned i = 0; i < small.count; i++)
+        print_row(h, &h->ops[small.ops[i].id], e);
     evidence_sort(e);
     snprintf(e->note, sizeof e->note, "%u of the %u operations on it; the others make no difference.",
-             shown->count, h->count);
-    if (h->model == MODEL_BANK) {
-        size_t len = strlen(e->note);
-
-        len += (size_t)snprintf(e->note + len, sizeof e->note - len, " Before them the accounts hold");
-        for (unsigned i = 0; i < h->accounts; i++)
-            len +=
-                (size_t)snprintf(e->note + len, sizeof e->note - len, " %lld", (long long)shown->initial[i]);
-    }
-    if (shrunk)
-        history_done(&small);
+             small.count, h->count);
+    if (h->model == MODEL_BANK)
+        note_balances(&small, accounts, e);
+    history_done(&small);
 }
 
 /* ---- the thread ------------------------------------------------------------------------- */

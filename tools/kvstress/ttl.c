@@ -406,6 +406,8 @@ static void do_write(ttl *t, thing *x, lane *l, write_kind k)
         k = CHANGE_EXPIRE;
     }
     c = lane_call(l, written);
+    if (!x->born && k == CHANGE_EXPIRE)
+        note(x, l, c, "SET, in front of PEXPIRE", "(pipelined)");
     set_content(t, x, k);
     c->kind = (uint8_t)k;
     c->object = x;

@@ -211,7 +211,10 @@ static void accuse(lane *l, const cell *c, const call *asked, uint32_t at, uint6
 
     if (!out)
         return;
-    reply_print(r, out);
+    if (r->type == REPLY_IS_STRING && version >= 0)
+        fprintf(out, "version %lld (%zu bytes)", (long long)version, r->len);
+    else
+        reply_print(r, out);
     fclose(out);
     if (r->type == REPLY_IS_STRING && version < 0)
         evidence_init(&e, "visibility", "a value that nobody wrote");
@@ -269,7 +272,7 @@ static void judge(lane *l, const call *asked, uint32_t at, uint32_t generation, 
         version--;
     }
     if (!right)
-        accuse(l, c, asked, at, floor, command, r, r->type == REPLY_IS_STRING && !nil ? version : 0);
+        accuse(l, c, asked, at, floor, command, r, r->type == REPLY_IS_STRING ? version : 0);
     else if ((uint64_t)version > c->floor || c->fact_count == 0)
         remember(c, (fact){ (uint64_t)version, l->process, false, nil, asked->sent, l->worker->now });
     pthread_mutex_unlock(&c->lock);

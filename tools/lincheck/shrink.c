@@ -9,6 +9,7 @@
  *     even so, the write makes no difference and need not be shown.
  *  4. The beginning of a bank's history is cut off at a time when nothing was under way: transfers add up to the
  *     same balances in whatever order.
+ *  5. A bank is looked at through one or two of its accounts: what happened to those alone must be linearizable, too.
  *
  * The search for the end is by bisection (the beginnings of a linearizable history are linearizable); then each
  * operation is tried in turn, twice. A try that the checker cannot decide within a small budget is not made.
@@ -128,6 +129,94 @@ static void cut_beginning(checker *c, history *h)
     h->count = kept;
 }
 
+/* ---- some accounts of a bank ------------------------------------------------------------ */
+
+/* The number of account a among those of the mask, or -1. */
+static int renumber(unsigned mask, unsigned a)
+{
+    return mask >> a & 1 ? __builtin_popcount(mask & ((1u << a) - 1)) : -1;
+}
+
+/* A transfer of which only one side is looked at. */
+static void halve_move(op *o, int a, int b)
+{
+    op half = *o;
+
+    half.kind = OP_ADD_AT;
+    half.number = a >= 0 ? -o->number : o->number;
+    half.a = (uint8_t)(a >= 0 ? a : b);
+    half.reply = o->reply == REPLY_LIST ? REPLY_NUMBER : o->reply;
+    half.reply_number = o->list[a >= 0 ? 0 : 1];
+    *o = half;
+}
+
+/* What the operation did to the accounts of the mask; false: nothing. */
+static bool look_through(op *o, unsigned mask, unsigned accounts)
+{
+    int a = renumber(mask, o->a), b = renumber(mask, o->b);
+
+    switch ((op_kind)o->kind) {
+    case OP_READ:
+        for (unsigned from = 0, to = 0; from < accounts; from++)
+            if (mask >> from & 1)
+                o->list[to++] = o->list[from];
+        return true;
+    case OP_READ_AT:
+    case OP_ADD_AT:
+        o->a = (uint8_t)a;
+        return a >= 0;
+    case OP_MOVE:
+    case OP_PUT:
+        if (a < 0 && b < 0)
+            return false;
+        if (o->kind == OP_MOVE && (a < 0 || b < 0)) {
+            halve_move(o, a, b);
+            return true;
+        }
+        if (b < 0)
+            memcpy(&o->list[2], &o->list[0], 2 * sizeof o->list[0]);
+        if (a < 0)
+            memcpy(&o->list[0], &o->list[2], 2 * sizeof o->list[0]);
+        o->a = (uint8_t)(a < 0 ? b : a);
+        o->b = (uint8_t)(b < 0 ? a : b);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void project(const history *from, unsigned mask, history *to)
+{
+    to->accounts = (unsigned)__builtin_popcount(mask);
+    to->count = 0;
+    for (unsigned i = 0, kept = 0; i < from->accounts; i++)
+        if (mask >> i & 1)
+            to->initial[kept++] = from->initial[i];
+    for (unsigned i = 0; i < from->count; i++) {
+        op o = from->ops[i];
+
+        if (look_through(&o, mask, from->accounts))
+            to->ops[to->count++] = o;
+    }
+}
+
+/* The fewest accounts, one or two, that show it; else all. */
+static unsigned find_accounts(checker *c, const history *from, history *to)
+{
+    unsigned all = (1u << from->accounts) - 1;
+
+    for (unsigned size = 1; size <= 2; size++)
+        for (unsigned mask = 1; mask < all; mask++) {
+            if ((unsigned)__builtin_popcount(mask) != size)
+                continue;
+            project(from, mask, to);
+            if (violates(c, to))
+                return mask;
+        }
+    project(from, all, to);
+    return all;
+}
+
 /* ---- each operation --------------------------------------------------------------------- */
 
 static bool sees(const op *o, value v)
@@ -169,6 +258,7 @@ static void try_each(checker *c, history *h, history *tried)
         if (h->ops[i].any_time)
             continue;
         memcpy(tried->ops, h->ops, h->count * sizeof *h->ops);
+        memcpy(tried->initial, h->initial, sizeof h->initial);
         tried->count = h->count;
         if (op_changed_nothing(&h->ops[i])) {
             memmove(&tried->ops[i], &tried->ops[i + 1], (h->count - i - 1) * sizeof *h->ops);
@@ -204,36 +294,52 @@ static void drop_weakened(const history *original, history *h)
     h->count = kept;
 }
 
-int shrink(checker *c, const history *h, history *ret)
+/* The steps, on *ret, which begins as the whole history; base and tried are memory of the same size. */
+static int make_small(checker *c, history *ret, history *base, history *tried, unsigned *accounts)
 {
-    history cut, tried;
+    bool bank = ret->model == MODEL_BANK;
+
+    if (bank) {
+        *accounts = find_accounts(c, ret, base);
+        ret->accounts = tried->accounts = base->accounts;
+        memcpy(ret->initial, base->initial, sizeof base->initial);
+    }
+    if (find_end(c, base, ret))
+        return -1;
+    if (!violates(c, ret)) /* only if the budget is too small for it */
+        cut_end(base, HISTORY_OPEN, ret);
+    if (bank)
+        cut_beginning(c, ret);
+    memcpy(base->ops, ret->ops, ret->count * sizeof *ret->ops);
+    base->count = ret->count;
+    for (int pass = 0; pass < PASSES; pass++)
+        try_each(c, ret, tried);
+    drop_weakened(base, ret);
+    return 0;
+}
+
+int shrink(checker *c, const history *h, history *ret, unsigned *ret_accounts)
+{
+    history base, tried;
+    unsigned accounts = (1u << h->accounts) - 1;
     int err = -1;
 
     if (history_copy(ret, h))
         return -1;
     for (unsigned i = 0; i < h->count; i++)
         ret->ops[i].id = i;
-    if (history_copy(&cut, ret)) {
+    if (history_copy(&base, ret)) {
         history_done(ret);
         return -1;
     }
-    if (history_copy(&tried, ret))
-        goto out;
-    err = find_end(c, &cut, ret);
-    if (!err && !violates(c, ret)) /* only if the budget is too small for it */
-        cut_end(&cut, HISTORY_OPEN, ret);
-    if (!err && h->model == MODEL_BANK)
-        cut_beginning(c, ret);
-    memcpy(cut.ops, ret->ops, ret->count * sizeof *ret->ops);
-    cut.count = ret->count;
-    for (int pass = 0; !err && pass < PASSES; pass++)
-        try_each(c, ret, &tried);
-    if (!err)
-        drop_weakened(&cut, ret);
-    history_done(&tried);
-out:
-    history_done(&cut);
+    if (history_copy(&tried, ret) == 0) {
+        err = make_small(c, ret, &base, &tried, &accounts);
+        history_done(&tried);
+    }
+    history_done(&base);
     if (err)
         history_done(ret);
+    else if (ret_accounts)
+        *ret_accounts = accounts;
     return err;
 }
