@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include <event2/event.h>
+
 #include "kvclient.h"
 #include "server.h"
 #include "show.h"
@@ -218,6 +220,67 @@ static void a_uri_says_tls(void **state)
     free(memory);
 }
 
+static void messages_come_through_tls(void **state)
+{
+    enum { size = 1000 * 1000 };
+    static char text[size];
+    kvc_options options;
+    kvc_client *client;
+    kvc_subscription *subscription;
+    kvc_message message;
+
+    (void)state;
+    set_up(&options);
+    client = open_client(&options);
+    assert_int_equal(kvc_subscription_new(client, &subscription, &error), KVC_OK);
+    assert_int_equal(kvc_subscribe(subscription, KVC_CHANNEL, kvc_str("c"), &error), KVC_OK);
+    assert_int_equal(kvc_subscription_next(subscription, 20000, &message, &error), KVC_OK);
+    assert_int_equal(message.event, KVC_EVENT_SUBSCRIBED);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(kvc_publish(client, kvc_str("c"), kvc_bytes(text, size), NULL, &error), KVC_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(kvc_subscription_next(subscription, 20000, &message, &error), KVC_OK);
+        assert_int_equal(message.event, KVC_EVENT_MESSAGE);
+        assert_int_equal(message.payload.len, size);
+    }
+    kvc_subscription_free(subscription);
+    kvc_close(client);
+}
+
+static void on_big_reply(kvc_async *async, kvc_status status, kvc_reply *reply, const kvc_error *failure,
+                         void *arg)
+{
+    (void)async;
+    if (status != KVC_OK)
+        fail_msg("%s", failure->message);
+    *(size_t *)arg += kvc_reply_text(reply).len;
+    kvc_reply_free(reply);
+}
+
+static void asynchronous_calls_go_through_tls(void **state)
+{
+    enum { size = 32 * 1024, rounds = 400 };
+    static char value[size];
+    const kvc_slice set[] = { kvc_str("SET"), kvc_str("k"), kvc_bytes(value, size) },
+                    get[] = { kvc_str("GET"), kvc_str("k") };
+    struct event_base *base = event_base_new();
+    kvc_options options;
+    kvc_async *async;
+    size_t got = 0;
+
+    (void)state;
+    set_up(&options);
+    assert_int_equal(kvc_async_open(base, &options, &async, &error), KVC_OK);
+    for (int i = 0; i < rounds; i++) {
+        assert_int_equal(kvc_async_command(async, 3, set, 0, NULL, NULL), KVC_OK);
+        assert_int_equal(kvc_async_command(async, 2, get, 20000, on_big_reply, &got), KVC_OK);
+    }
+    kvc_async_close(async, true);
+    event_base_dispatch(base);
+    event_base_free(base);
+    assert_int_equal(got, (size_t)size * rounds);
+}
+
 /* The server, or NULL; *ret_skip says why it is not to be expected. */
 static server *start(const char *program)
 {
@@ -238,6 +301,8 @@ int main(void)
         cmocka_unit_test(a_file_that_is_wrong_is_named),
         cmocka_unit_test(one_side_without_tls_gets_an_error),
         cmocka_unit_test(a_uri_says_tls),
+        cmocka_unit_test(messages_come_through_tls),
+        cmocka_unit_test(asynchronous_calls_go_through_tls),
     };
     const char *redis = server_program("redis-server"), *program = server_program("openssl");
     int result = 1;
