@@ -109,8 +109,11 @@ static void sweep(kvc_async *async, const kvc_peer *reading)
     if (peer->node)
         peer->node->users = !TAILQ_EMPTY(&peer->waiting) || !TAILQ_EMPTY(&peer->flying);
     TAILQ_FOREACH(feed, &async->feeds, next)
-    if (feed->node)
-        feed->node->users++;
+    {
+        feed->at->users++;
+        if (feed->node)
+            feed->node->users++;
+    }
     reading->node->users++;
     if (async->asked && !async->asked->listed)
         async->asked = NULL;

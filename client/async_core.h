@@ -95,6 +95,7 @@ typedef struct kvc_async_feed {
     TAILQ_ENTRY(kvc_async_feed) next;
     kvc_async *async;
     kvc_node *node;       /* of shard channels in a cluster, or NULL */
+    kvc_node *at;         /* in a cluster: where it is connected, or tries to */
     kvc_options *options; /* its own, or NULL: async's */
     kvc_feed *feed;
     kvc_watch watch;

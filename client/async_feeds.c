@@ -1,7 +1,8 @@
 /* async_feeds.c - what a kvc_async subscribed to.
  *
  * Messages come on connections of their own (feed.h): in RESP2 a connection that subscribed takes no other commands. There is
- * one, made by the first subscription; in a cluster one more for each node that serves a shard channel.
+ * one, made by the first subscription; in a cluster one more for each node that serves a shard channel. One whose node is
+ * lost goes to another node, which serves it, or knows who does.
  *
  * SPDX-License-Identifier: MIT */
 #include "async_core.h"
@@ -13,6 +14,7 @@
 #include "options.h"
 
 #define MESSAGES_MAX 1000 /* of one connection in one turn */
+#define FAILURES_MAX 2    /* to connect, before another node is tried */
 
 static void on_watch(void *arg);
 
@@ -27,6 +29,7 @@ static kvc_status feed_new(kvc_async *async, kvc_node *node, kvc_async_feed **re
         return kvc_fail_nomem(error);
     feed->async = async;
     feed->node = node;
+    feed->at = node ? node : async->main->node;
     TAILQ_INSERT_TAIL(&async->feeds, feed, next);
     if (node && node->peer != async->main)
         status = kvc_options_copy_for(async->options, node->host, node->port, &feed->options, error);
@@ -86,13 +89,32 @@ static kvc_status subscribe_at(kvc_async *async, kvc_node *node, kvc_channel_kin
     return status;
 }
 
+/* The node does not answer: the next one. Without memory it stays. */
+static void try_another_node(kvc_async_feed *feed)
+{
+    kvc_async *async = feed->async;
+    kvc_node *node = kvc_node_table_after(async->nodes, feed->at);
+    kvc_options *options;
+
+    if (node == feed->at ||
+        kvc_options_copy_for(async->options, node->host, node->port, &options, NULL) != KVC_OK)
+        return;
+    if (kvc_feed_move(feed->feed, options, NULL) != KVC_OK) {
+        kvc_options_free(options);
+        return;
+    }
+    kvc_options_free(feed->options);
+    feed->options = options;
+    feed->at = node;
+}
+
 /* ---- messages ---- */
 
 /* A shard channel is served elsewhere. */
 static void follow(kvc_async_feed *feed)
 {
     kvc_async *async = feed->async;
-    kvc_node *node = feed->node ? feed->node : async->main->node;
+    kvc_node *node = feed->at;
     kvc_redirect redirect;
     kvc_slice channel = kvc_feed_moved(feed->feed, &redirect);
     kvc_error error;
@@ -117,6 +139,8 @@ static void on_watch(void *arg)
     kvc_error error;
 
     kvc_watch_release(&feed->watch);
+    if (async->nodes && kvc_feed_is_down(feed->feed) && kvc_feed_failures(feed->feed) >= FAILURES_MAX)
+        try_another_node(feed);
     for (int n = 0; status != KVC_NIL && n < MESSAGES_MAX && !async->closing; n++) {
         kvc_message message;
 

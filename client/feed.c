@@ -46,6 +46,7 @@ typedef enum feed_state { FEED_DOWN, FEED_CONNECTING, FEED_UP } feed_state;
 
 struct kvc_feed {
     const kvc_options *options; /* borrowed */
+    kvc_tls *tls;               /* borrowed, or NULL */
     kvc_session *session;
     feed_state state;
     kvc_channel_set wanted;
@@ -75,6 +76,7 @@ kvc_status kvc_feed_new(const kvc_options *options, kvc_tls *tls, kvc_feed **ret
     if (!feed)
         return kvc_fail_nomem(error);
     feed->options = options;
+    feed->tls = tls;
     feed->seed = kvc_backoff_seed();
     STAILQ_INIT(&feed->asked);
     STAILQ_INIT(&feed->owed);
@@ -131,9 +133,27 @@ const kvc_error *kvc_feed_failure(const kvc_feed *feed)
     return &feed->failure;
 }
 
-size_t kvc_feed_count(const kvc_feed *feed)
+bool kvc_feed_is_down(const kvc_feed *feed)
 {
-    return feed->wanted.n;
+    return feed->state == FEED_DOWN;
+}
+
+unsigned kvc_feed_failures(const kvc_feed *feed)
+{
+    return feed->failures;
+}
+
+kvc_status kvc_feed_move(kvc_feed *feed, const kvc_options *options, kvc_error *error)
+{
+    kvc_session *session;
+    kvc_status status = kvc_session_new(options, feed->tls, &session, error);
+
+    if (status != KVC_OK)
+        return status;
+    kvc_session_free(feed->session);
+    feed->session = session;
+    feed->options = options;
+    return KVC_OK;
 }
 
 /* ---- asking ---- */

@@ -43,7 +43,12 @@ kvc_slice kvc_feed_moved(const kvc_feed *feed, kvc_redirect *ret_redirect);
 bool kvc_feed_is_up(const kvc_feed *feed);
 /* Why the last connection ended or was not made; status KVC_OK: it is up, or was not tried. */
 const kvc_error *kvc_feed_failure(const kvc_feed *feed);
-/* Channels and patterns that it is to hear. */
-size_t kvc_feed_count(const kvc_feed *feed);
+/* It waits before its next attempt to connect. */
+bool kvc_feed_is_down(const kvc_feed *feed);
+/* Attempts to connect that failed since it was up. */
+unsigned kvc_feed_failures(const kvc_feed *feed);
+/* Goes to another server with the next attempt; what it is to hear stays. It must be down. options are borrowed in place of the
+ * ones before. KVC_ENOMEM: it stays where it was. */
+kvc_status kvc_feed_move(kvc_feed *feed, const kvc_options *options, kvc_error *error);
 
 #endif

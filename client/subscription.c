@@ -1,7 +1,8 @@
 /* subscription.c - kvc_subscription: poll around what feed.c does.
  *
- * There is one feed, and in a cluster one more for each node that was found to serve a shard channel: where a channel is
- * served, the nodes tell (MOVED) when they are asked for it.
+ * There is one feed, and in a cluster one more for each node that serves a shard channel. Who serves what is asked for at the
+ * beginning; later the nodes tell (MOVED) when they are asked for a channel that is not theirs. A feed whose node is lost goes
+ * to another one, which serves its channels, or knows who does.
  *
  * kvc_subscription_wake sets a flag and makes an eventfd readable. next looks at the flag first, so that a flood of
  * messages cannot keep a wake-up from being heard.
@@ -20,9 +21,12 @@
 #include "feed.h"
 #include "options.h"
 
+enum { FAILURES_MAX = 2 }; /* to connect, before another node is tried */
+
 typedef struct node_feed {
     kvc_feed *feed;
     kvc_node *node;       /* NULL: the first */
+    kvc_node *at;         /* in a cluster: where it is connected, or tries to */
     kvc_options *options; /* its own, or NULL */
 } node_feed;
 
@@ -66,6 +70,8 @@ static node_feed *add_feed(kvc_subscription *s, kvc_node *node, kvc_error *error
         kvc_options_free(added.options);
         return NULL;
     }
+    if (s->nodes)
+        added.at = node ? node : kvc_node_table_after(s->nodes, NULL);
     s->feeds[s->n] = added;
     return &s->feeds[s->n++];
 }
@@ -84,6 +90,23 @@ void kvc_subscription_free(kvc_subscription *s)
     if (s->wake >= 0)
         close(s->wake);
     free(s);
+}
+
+/* The node does not answer: the next one. Without memory it stays. */
+static void try_another_node(const kvc_subscription *s, node_feed *nf)
+{
+    kvc_node *node = kvc_node_table_after(s->nodes, nf->at);
+    kvc_options *options;
+
+    if (node == nf->at || kvc_options_copy_for(s->options, node->host, node->port, &options, NULL) != KVC_OK)
+        return;
+    if (kvc_feed_move(nf->feed, options, NULL) != KVC_OK) {
+        kvc_options_free(options);
+        return;
+    }
+    kvc_options_free(nf->options);
+    nf->options = options;
+    nf->at = node;
 }
 
 /* ---- waiting ---- */
@@ -145,6 +168,23 @@ static kvc_status connect_first(kvc_subscription *s, kvc_error *error)
     }
 }
 
+/* The nodes of the cluster; of a server that is none, that one. */
+static kvc_status learn_nodes(kvc_subscription *s, kvc_client *client, kvc_error *error)
+{
+    const kvc_slice argv[] = { kvc_str("CLUSTER"), kvc_str("SLOTS") };
+    kvc_reply *slots;
+    kvc_status status;
+
+    s->nodes = kvc_node_table_new(s->options->host, s->options->port);
+    if (!s->nodes)
+        return kvc_fail_nomem(error);
+    status = client->ops->call(client, 2, argv, &slots, error);
+    if (status == KVC_OK && kvc_reply_type(slots) != KVC_TYPE_ERROR)
+        status = kvc_node_table_load(s->nodes, slots, s->options->host, error);
+    kvc_reply_free(slots);
+    return status;
+}
+
 kvc_status kvc_subscription_new(kvc_client *client, kvc_subscription **ret_subscription, kvc_error *error)
 {
     kvc_subscription *s = calloc(1, sizeof *s);
@@ -158,11 +198,8 @@ kvc_status kvc_subscription_new(kvc_client *client, kvc_subscription **ret_subsc
     s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     status = s->wake < 0 ? kvc_fail_errno(error, KVC_EIO, errno, "eventfd")
                          : client->ops->settings(client, &s->options, &s->tls, error);
-    if (status == KVC_OK && s->options->cluster) {
-        s->nodes = kvc_node_table_new(s->options->host, s->options->port);
-        if (!s->nodes)
-            status = kvc_fail_nomem(error);
-    }
+    if (status == KVC_OK && s->options->cluster)
+        status = learn_nodes(s, client, error);
     if (status == KVC_OK && !add_feed(s, NULL, error))
         status = KVC_ENOMEM;
     if (status == KVC_OK)
@@ -241,11 +278,11 @@ static kvc_status follow(kvc_subscription *s, size_t i, kvc_error *error)
 {
     kvc_redirect redirect;
     kvc_slice channel = kvc_feed_moved(s->feeds[i].feed, &redirect);
-    const char *host = s->feeds[i].node ? s->feeds[i].node->host : s->options->host;
     kvc_node *node;
 
     if (redirect.kind == KVC_REDIRECT_MOVED) {
-        node = kvc_node_table_add(s->nodes, redirect.host[0] ? redirect.host : host, redirect.port);
+        node = kvc_node_table_add(s->nodes, redirect.host[0] ? redirect.host : s->feeds[i].at->host,
+                                  redirect.port);
         if (!node)
             return kvc_fail(error, KVC_ENOMEM, "out of memory, or more than %d nodes in a cluster",
                             KVC_NODES_MAX);
@@ -266,8 +303,12 @@ static kvc_status look_at_feeds(kvc_subscription *s, kvc_message *ret_message, i
     for (size_t k = 0; k < n; k++) {
         size_t i = (s->turn + k) % n;
         kvc_dial_wait wait = { .fd = -1 };
-        kvc_status status = kvc_feed_next(s->feeds[i].feed, kvc_now_ms(), ret_message, &wait, error);
+        kvc_feed *feed = s->feeds[i].feed;
+        kvc_status status;
 
+        if (s->nodes && kvc_feed_is_down(feed) && kvc_feed_failures(feed) >= FAILURES_MAX)
+            try_another_node(s, &s->feeds[i]);
+        status = kvc_feed_next(feed, kvc_now_ms(), ret_message, &wait, error);
         if (status == KVC_EREDIRECT) {
             status = follow(s, i, error);
             *until_ms = 0; /* look again */

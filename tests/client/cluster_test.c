@@ -495,15 +495,85 @@ static void a_shard_channel_is_found_where_it_is_served(void **state)
 
     (void)state;
     door_open(&d, false);
-    fake_cluster_own(d.cluster, 0, KVC_SLOT_COUNT - 1, 2);
     d.options.protocol = 2;
     door_connect(&d);
     assert_int_equal(kvc_subscription_new(d.client, &subscription, NULL), KVC_OK);
-    assert_int_equal(kvc_subscribe(subscription, KVC_SHARD_CHANNEL, kvc_str("shard"), NULL), KVC_OK);
+    fake_cluster_own(d.cluster, 0, KVC_SLOT_COUNT - 1, 2); /* what it learned is wrong now */
+    assert_int_equal(kvc_subscribe(subscription, KVC_SHARD_CHANNEL, kvc_str("hello"), NULL), KVC_OK);
     assert_int_equal(kvc_subscription_next(subscription, patience_ms, &message, &d.error), KVC_OK);
     assert_int_equal(message.event, KVC_EVENT_SUBSCRIBED);
     assert_int_equal(fake_cluster_redirects(d.cluster), 1);
     kvc_subscription_free(subscription);
+    door_close(&d);
+}
+
+/* The next event is this one. */
+static void expect_event(kvc_subscription *subscription, kvc_event event)
+{
+    kvc_message message;
+    kvc_error error;
+
+    if (kvc_subscription_next(subscription, patience_ms, &message, &error) != KVC_OK)
+        fail_msg("%s", error.message);
+    assert_int_equal(message.event, event);
+}
+
+static void a_subscription_leaves_a_lost_node(void **state)
+{
+    door d;
+    kvc_subscription *subscription;
+
+    (void)state;
+    door_open(&d, false);
+    d.options.protocol = 2;
+    door_connect(&d);
+    assert_int_equal(kvc_subscription_new(d.client, &subscription, NULL), KVC_OK);
+    assert_int_equal(kvc_subscribe(subscription, KVC_CHANNEL, kvc_str("news"), NULL), KVC_OK);
+    expect_event(subscription, KVC_EVENT_SUBSCRIBED);
+    assert_int_equal(kvc_subscribe(subscription, KVC_SHARD_CHANNEL, kvc_str("hello"), NULL),
+                     KVC_OK); /* node 0's */
+    expect_event(subscription, KVC_EVENT_SUBSCRIBED);
+    fake_close_door(fake_cluster_node(d.cluster, 0));
+    fake_drop_all(fake_cluster_node(d.cluster, 0));
+    fake_cluster_own(d.cluster, 0, KVC_SLOT_COUNT - 1, 2);
+    for (int events = 0;
+         events < 4;) { /* of both connections; and that the shard channel is subscribed at its new node */
+        kvc_message message;
+
+        assert_int_equal(kvc_subscription_next(subscription, patience_ms, &message, &d.error), KVC_OK);
+        events += message.event == KVC_EVENT_RECONNECTED || message.event == KVC_EVENT_DISCONNECTED;
+    }
+    kvc_subscription_free(subscription);
+    door_close(&d);
+}
+
+static void on_event(kvc_async *async, const kvc_message *message, void *arg)
+{
+    (void)async;
+    ((int *)arg)[message->event]++;
+}
+
+static void asynchronous_subscriptions_leave_a_lost_node(void **state)
+{
+    door d;
+    int events[KVC_EVENT_RECONNECTED + 1] = { 0 };
+    int64_t deadline_ms = kvc_now_ms() + patience_ms;
+
+    (void)state;
+    door_open(&d, true);
+    door_connect(&d);
+    expect_incr(&d, "foo", 1);
+    kvc_async_on_message(d.async, on_event, events);
+    assert_int_equal(kvc_async_subscribe(d.async, KVC_CHANNEL, kvc_str("news")), KVC_OK);
+    while (events[KVC_EVENT_SUBSCRIBED] < 1)
+        event_base_loop(d.base, EVLOOP_ONCE);
+    fake_close_door(fake_cluster_node(d.cluster, 0));
+    fake_drop_all(fake_cluster_node(d.cluster, 0));
+    fake_cluster_own(d.cluster, 0, KVC_SLOT_COUNT - 1, 2);
+    while (events[KVC_EVENT_RECONNECTED] < 1 && kvc_now_ms() < deadline_ms)
+        event_base_loop(d.base, EVLOOP_ONCE);
+    assert_int_equal(events[KVC_EVENT_DISCONNECTED], 1);
+    assert_int_equal(events[KVC_EVENT_RECONNECTED], 1);
     door_close(&d);
 }
 
@@ -528,6 +598,8 @@ int main(void)
         cmocka_unit_test(a_transaction_of_one_slot_follows_it),
         cmocka_unit_test(a_watch_finds_the_node_of_its_key),
         cmocka_unit_test(a_shard_channel_is_found_where_it_is_served),
+        cmocka_unit_test(a_subscription_leaves_a_lost_node),
+        cmocka_unit_test(asynchronous_subscriptions_leave_a_lost_node),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

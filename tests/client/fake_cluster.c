@@ -154,6 +154,9 @@ static void answer(fake_request *request, void *arg)
         fake_say(request, "+OK\r\n");
     } else if (fake_is(request, "EXEC")) {
         run_exec(n, s, request);
+    } else if (fake_is(request, "SUBSCRIBE")) {
+        fake_say(request, "*3\r\n$9\r\nsubscribe\r\n$%zu\r\n%s\r\n:1\r\n", strlen(fake_arg(request, 1)),
+                 fake_arg(request, 1));
     } else if (!fake_handshake(request)) {
         run_keyed(n, s, request, asking);
     }
