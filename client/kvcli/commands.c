@@ -26,18 +26,6 @@ static const char *refusal(const kvc_slice *argv, size_t argc)
     return NULL;
 }
 
-static bool is_stream(const kvc_slice *argv)
-{
-    static const char *const names[] = { "subscribe",    "psubscribe",   "ssubscribe", "unsubscribe",
-                                         "punsubscribe", "sunsubscribe", "monitor" };
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (slice_is_word(argv[0], names[i]))
-            return true;
-    }
-    return false;
-}
-
 /* Few keys: KEYS is no danger. */
 static bool has_few_keys(conversation *c)
 {
@@ -68,25 +56,25 @@ static bool is_farewell(const kvc_slice *argv, const kvc_error *error)
            (slice_is_word(argv[0], "shutdown") || slice_is_word(argv[0], "quit"));
 }
 
-/* What RESP3 pushes at us between replies is printed, or not, but is no reply. */
-static bool is_out_of_band(const conversation *c, const kvc_reply *reply, bool stream)
+static void print_push(void *arg, const kvc_reply *push)
 {
-    return kvc_reply_type(reply) == KVC_TYPE_PUSH && !stream && !c->subscriptions;
+    const conversation *c = arg;
+
+    if (c->settings->show_pushes)
+        print_reply(c->settings, 0, NULL, push);
 }
 
+/* Of SUBSCRIBE and its kin more than one comes. */
 static exit_status print_replies(conversation *c, size_t argc, const kvc_slice *argv, kvc_reply *reply,
                                  kvc_error *error)
 {
     exit_status status = EXIT_FINE;
 
     while (reply) {
-        bool aside = is_out_of_band(c, reply, is_stream(argv));
-
-        if (!aside || c->settings->show_pushes)
-            status = exit_status_first(status, print_reply(c->settings, argc, argv, reply));
+        status = exit_status_first(status, print_reply(c->settings, argc, argv, reply));
         kvc_reply_free(reply);
         reply = NULL;
-        if ((aside || kvc_connection_pending(c->connection) > 0) &&
+        if (kvc_connection_pending(c->connection) > 0 &&
             conversation_next(c, UINT32_MAX, &reply, error) != KVC_OK)
             break;
     }
@@ -100,6 +88,8 @@ exit_status command_run(conversation *c, size_t argc, const kvc_slice *argv, kvc
     kvc_reply *reply = NULL;
 
     *ret_error = (kvc_error){ .status = KVC_OK };
+    c->on_push = print_push;
+    c->push_arg = c;
     if (refused)
         return complain(EXIT_USAGE, "%s", refused);
     if (!may_run(c, argc, argv))

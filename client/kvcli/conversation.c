@@ -206,6 +206,24 @@ kvc_status conversation_next(conversation *c, uint32_t timeout_ms, kvc_reply **r
     return status;
 }
 
+bool conversation_is_stream(size_t argc, const kvc_slice *argv)
+{
+    static const char *const names[] = { "subscribe",    "psubscribe",   "ssubscribe", "unsubscribe",
+                                         "punsubscribe", "sunsubscribe", "monitor" };
+
+    for (size_t i = 0; argc && i < sizeof names / sizeof *names; i++) {
+        if (slice_is_word(argv[0], names[i]))
+            return true;
+    }
+    return false;
+}
+
+/* What RESP3 pushes at us while we wait is no reply. */
+static bool is_aside(const conversation *c, size_t argc, const kvc_slice *argv, const kvc_reply *reply)
+{
+    return kvc_reply_type(reply) == KVC_TYPE_PUSH && !c->subscriptions && !conversation_is_stream(argc, argv);
+}
+
 static kvc_status ask_once(conversation *c, size_t argc, const kvc_slice *argv, kvc_reply **ret_reply,
                            kvc_error *error)
 {
@@ -215,8 +233,15 @@ static kvc_status ask_once(conversation *c, size_t argc, const kvc_slice *argv, 
     interrupt_watch(c->connection);
     if (status == KVC_OK)
         status = kvc_connection_flush(c->connection, error);
-    if (status == KVC_OK && kvc_connection_pending(c->connection) > 0)
+    while (status == KVC_OK && kvc_connection_pending(c->connection) > 0) {
         status = kvc_connection_next(c->connection, reply_timeout(c, argc, argv), ret_reply, error);
+        if (!is_aside(c, argc, argv, *ret_reply))
+            break;
+        if (c->on_push)
+            c->on_push(c->push_arg, *ret_reply);
+        kvc_reply_free(*ret_reply);
+        *ret_reply = NULL;
+    }
     interrupt_watch(NULL);
     if (status == KVC_OK && *ret_reply)
         note(c, argc, argv, *ret_reply);

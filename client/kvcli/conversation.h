@@ -27,6 +27,9 @@ typedef struct conversation {
     int db, db_after_exec;
     bool in_transaction, watching, monitoring, patient; /* patient: replies may take as long as they like */
     long subscriptions;
+    void (*on_push)(void *arg,
+                    const kvc_reply *push); /* what RESP3 tells unasked, before a reply; NULL: dropped */
+    void *push_arg;
     words memory; /* what settings->server points to, once commands have changed it */
 } conversation;
 
@@ -39,6 +42,8 @@ bool conversation_is_dead(const conversation *c);
 /* What a new connection will not have: "the transaction", "watched keys", "subscriptions", with commas; "" for nothing. */
 void conversation_lost(const conversation *c, text *out);
 
+/* SUBSCRIBE, MONITOR and their kin, whose answers are messages. */
+bool conversation_is_stream(size_t argc, const kvc_slice *argv);
 /* Sends the command and waits for the first of its replies. *ret_reply is NULL with KVC_OK where no reply is to come
  * (CLIENT REPLY OFF). Follows MOVED and ASK when the settings say so. */
 kvc_status conversation_ask(conversation *c, size_t argc, const kvc_slice *argv, kvc_reply **ret_reply,

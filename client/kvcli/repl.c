@@ -18,6 +18,7 @@
 #include "line.h"
 #include "peek.h"
 #include "print.h"
+#include "server_commands.h"
 #include "stopwatch.h"
 #include "stream.h"
 
@@ -27,7 +28,7 @@ typedef struct repl {
     conversation *c;
     line_editor *editor;
     history_file history;
-    words server_commands; /* names of commands that the table does not have */
+    server_commands server; /* commands that the table does not have */
     bool over;
 } repl;
 
@@ -65,23 +66,6 @@ static bool replace_connection(conversation *c, bool quietly)
 static bool ensure_connection(conversation *c, bool quietly)
 {
     return !conversation_is_dead(c) || replace_connection(c, quietly);
-}
-
-static void load_server_commands(repl *r)
-{
-    const char *const list[] = { "COMMAND", "LIST", NULL };
-    kvc_reply *reply = NULL;
-    kvc_error error;
-
-    if (!r->c->connection || conversation_ask_strings(r->c, list, &reply, &error) != KVC_OK)
-        return;
-    for (size_t i = 0; i < kvc_reply_count(reply); i++) {
-        kvc_slice name = kvc_reply_text(kvc_reply_at(reply, i));
-
-        if (name.len && name.len < 64 && !memchr(name.data, '|', name.len))
-            words_add(&r->server_commands, name);
-    }
-    kvc_reply_free(reply);
 }
 
 /* ---- running ---- */
@@ -243,8 +227,11 @@ static void on_hint(void *arg, kvc_slice line, text *out)
 {
     repl *r = arg;
 
-    if (r->c->settings->hints)
-        hint_for(line, out);
+    if (!r->c->settings->hints)
+        return;
+    hint_for(line, out);
+    if (!out->len)
+        server_commands_hint(&r->server, r->c, line, out);
 }
 
 /* Keys that begin with what is there: a few round trips of SCAN at most, and never longer than KEY_SEARCH_MS. */
@@ -289,7 +276,7 @@ static void on_complete(void *arg, kvc_slice line, completion *c)
 {
     repl *r = arg;
 
-    c->more = &r->server_commands;
+    c->more = &r->server.names;
     complete(line, c);
     if (c->key && !conversation_is_dead(r->c) && !r->c->in_transaction && !r->c->subscriptions &&
         !memchr(line.data + c->from, '"', line.len - c->from)) {
@@ -351,10 +338,10 @@ exit_status repl_run(conversation *c)
     history_file_open(&r.history);
     for (size_t i = 0; i < r.history.lines.n; i++)
         line_editor_add(r.editor, r.history.lines.items[i].data);
-    load_server_commands(&r);
+    server_commands_load(&r.server, c);
     loop(&r);
     line_editor_free(r.editor);
     history_file_done(&r.history);
-    words_done(&r.server_commands);
+    server_commands_done(&r.server);
     return EXIT_FINE;
 }

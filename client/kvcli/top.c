@@ -1,7 +1,7 @@
 /* top.c - two readings of INFO and INFO commandstats, and what happened between them.
  *
  * Operations a second come from the counters' difference over the time between the readings, as do the calls and the time of each
- * command. Slow commands are the newest entries of SLOWLOG GET; contention is LOCKSTAT's (contention.c).
+ * command. Slow commands are the newest entries of SLOWLOG GET; contention is LOCKSTAT's (lock_waits.c).
  * What a server does not have is left out.
  *
  * SPDX-License-Identifier: MIT */
@@ -12,10 +12,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "contention.h"
 #include "info.h"
 #include "interrupt.h"
 #include "json.h"
+#include "lock_waits.h"
 #include "print.h"
 #include "progress.h"
 #include "stopwatch.h"
@@ -31,7 +31,7 @@ typedef struct command_count {
 typedef struct top {
     conversation *c;
     info info;
-    contention contention;
+    lock_waits locks;
     double read_at, seconds; /* when; since the reading before */
     double operations, input, output, keys;
     double new_operations, new_input, new_output;
@@ -107,7 +107,7 @@ static kvc_status read_all(top *t, kvc_error *error)
     }
     info_done(&stats);
     if (status == KVC_OK || status == KVC_EREPLY)
-        status = contention_read(&t->contention, t->c, error);
+        status = lock_waits_read(&t->locks, t->c, error);
     return status;
 }
 
@@ -136,7 +136,7 @@ static void print_line(const top *t, long n)
     printf("%12.0f %12.0f %10s %9.0f %9.0f %12.0f %12.0f %7.1f%% %12.0f\n", t->new_operations / seconds,
            t->keys, text_str(&memory), info_number(&t->info, "connected_clients", 0),
            info_number(&t->info, "blocked_clients", 0), t->new_input / seconds, t->new_output / seconds,
-           hits + misses > 0 ? 100 * hits / (hits + misses) : 0, t->contention.new_waits / seconds);
+           hits + misses > 0 ? 100 * hits / (hits + misses) : 0, t->locks.new_waits / seconds);
     text_done(&memory);
 }
 
@@ -149,7 +149,7 @@ static void print_json(const top *t)
            "waits_per_second\":%.0f}\n",
            t->new_operations / seconds, t->keys, info_number(&t->info, "used_memory", 0),
            info_number(&t->info, "connected_clients", 0), info_number(&t->info, "blocked_clients", 0),
-           t->new_input / seconds, t->new_output / seconds, t->contention.new_waits / seconds);
+           t->new_input / seconds, t->new_output / seconds, t->locks.new_waits / seconds);
 }
 
 /* ---- the screen ---- */
@@ -231,7 +231,7 @@ static void draw(top *t)
     add_overview(t, &out);
     add_commands(t, &out);
     add_slow(t, &out);
-    contention_print(&t->contention, t->seconds, &out);
+    lock_waits_print(&t->locks, t->seconds, &out);
     fputs("\x1b[H\x1b[2J", stdout);
     for (size_t i = 0; i < out.len && lines < rows; i++) {
         putchar(out.data[i]);
@@ -276,7 +276,7 @@ exit_status top_run(conversation *c)
     if (status != KVC_OK && !interrupt_happened())
         result = complain(exit_status_of(&error), "%s", error.message);
     info_done(&t->info);
-    contention_done(&t->contention);
+    lock_waits_done(&t->locks);
     free(t);
     return result;
 }

@@ -9,6 +9,7 @@
 #include "completion.h"
 #include "help.h"
 #include "hints.h"
+#include "server_commands.h"
 
 static void hints(const char *line, const char *expected)
 {
@@ -73,6 +74,34 @@ static void options_that_were_used_leave_the_hint(void **state)
           "PXAT unix-time-milliseconds | KEEPTTL]"); /* a key may be called get */
     hints_beginning("scan 0 match", " pattern [COUNT count]");
     hints_beginning("scan 0 match x count", " count");
+}
+
+static void a_servers_own_command_has_a_plain_hint(void **state)
+{
+    const server_command hset = { .arity = -4, .first_key = 1, .last_key = 1, .key_step = 1 },
+                         sdiff = { .arity = -2, .first_key = 1, .last_key = -1, .key_step = 1 },
+                         lset = { .arity = 4, .first_key = 1, .last_key = 1, .key_step = 1 };
+    static const struct {
+        size_t typed;
+        const char *of_hset, *of_sdiff, *of_lset;
+    } cases[] = { { 1, "key arg arg [arg ...]", "key [key ...]", "key arg arg" },
+                  { 2, "arg arg [arg ...]", "[key ...]", "arg arg" },
+                  { 9, "[arg ...]", "[key ...]", "" } };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        text out = { 0 };
+
+        server_command_print(&hset, cases[i].typed, &out);
+        assert_string_equal(text_str(&out), cases[i].of_hset);
+        text_clear(&out);
+        server_command_print(&sdiff, cases[i].typed, &out);
+        assert_string_equal(text_str(&out), cases[i].of_sdiff);
+        text_clear(&out);
+        server_command_print(&lset, cases[i].typed, &out);
+        assert_string_equal(text_str(&out), cases[i].of_lset);
+        text_done(&out);
+    }
 }
 
 static void completion_knows_commands_subcommands_and_options(void **state)
@@ -156,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_hint_shows_what_is_still_to_come),
         cmocka_unit_test(options_that_were_used_leave_the_hint),
+        cmocka_unit_test(a_servers_own_command_has_a_plain_hint),
         cmocka_unit_test(completion_knows_commands_subcommands_and_options),
         cmocka_unit_test(completion_tells_where_a_key_is_expected),
         cmocka_unit_test(candidates_share_a_beginning),

@@ -379,6 +379,41 @@ static void a_server_that_hangs_up_is_an_error(void **state)
     fake_stop(s);
 }
 
+static void move(fake_request *request, void *arg)
+{
+    if (fake_handshake(request))
+        return;
+    if (fake_is(request, "GET"))
+        fake_say(request, "-%s 42 127.0.0.1:%d\r\n",
+                 strcmp(fake_arg(request, 1), "asked") == 0 ? "ASK" : "MOVED", *(int *)arg);
+    else
+        fake_say(request, "-ERR not here\r\n");
+}
+
+static void answer_moved(fake_request *request, void *arg)
+{
+    (void)arg;
+    if (!fake_handshake(request))
+        fake_say(request, "$5\r\nfound\r\n");
+}
+
+static void a_cluster_is_followed_on_demand(void **state)
+{
+    fake_server *there = fake_start(answer_moved, NULL);
+    int port_there = fake_port(there);
+    fake_server *here = fake_start(move, &port_there);
+    char port[16], moved[64];
+
+    (void)state;
+    snprintf(port, sizeof port, "%d", fake_port(here));
+    snprintf(moved, sizeof moved, "MOVED 42 127.0.0.1:%d\n\n", port_there);
+    kvcli_ends(1, moved, "", "-p", port, "get", "k");
+    kvcli_ends(0, "found\n", "", "-p", port, "-c", "get", "k");
+    kvcli_ends(0, "found\n", "", "-p", port, "-c", "get", "asked");
+    fake_stop(here);
+    fake_stop(there);
+}
+
 #define kept(test) cmocka_unit_test_setup(test, flush)
 
 int main(void)
@@ -401,6 +436,7 @@ int main(void)
         kept(garbage_is_a_protocol_error),
         kept(a_silent_server_is_a_timeout),
         kept(a_server_that_hangs_up_is_an_error),
+        kept(a_cluster_is_followed_on_demand),
     };
     int failed;
 

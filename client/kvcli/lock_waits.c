@@ -1,5 +1,5 @@
-/* contention.c - SPDX-License-Identifier: MIT */
-#include "contention.h"
+/* lock_waits.c - SPDX-License-Identifier: MIT */
+#include "lock_waits.h"
 
 enum { KEY_SHOWN_BYTES = 40 };
 
@@ -8,7 +8,7 @@ static double number_of(const kvc_reply *map, const char *name)
     return kvc_reply_double(kvc_reply_find(map, name));
 }
 
-kvc_status contention_read(contention *x, conversation *c, kvc_error *error)
+kvc_status lock_waits_read(lock_waits *x, conversation *c, kvc_error *error)
 {
     static const char *const ask[] = { "LOCKSTAT", "TOP", "4", NULL };
     kvc_reply *report = NULL;
@@ -31,7 +31,7 @@ kvc_status contention_read(contention *x, conversation *c, kvc_error *error)
     return status;
 }
 
-void contention_done(contention *x)
+void lock_waits_done(lock_waits *x)
 {
     kvc_reply_free(x->report);
     x->report = NULL;
@@ -64,7 +64,7 @@ static void add_keys(const kvc_reply *keys, text *out)
     }
 }
 
-void contention_print(const contention *x, double seconds, text *out)
+void lock_waits_print(const lock_waits *x, double seconds, text *out)
 {
     const kvc_reply *wait = kvc_reply_find(x->report, "wait");
 
