@@ -81,7 +81,7 @@ static unsigned max_clients(const options *o)
     return lineup_connections_max(o) + 100;
 }
 
-/* The place of the next contestant. There is always one: 3 strategies, 3 others and 4 of the user's. */
+/* The place of the next contestant. There is always one: 3 strategies, 4 others and 4 of the user's. */
 static contestant *next(lineup *l)
 {
     return &l->contestants[l->count++];
@@ -118,16 +118,27 @@ static int add_kvservers(lineup *l, const options *o, fault *f)
     return 0;
 }
 
-static int add_redis(lineup *l, const options *o, const char *path, fault *f)
+/* redis-server and what came of it. */
+static int add_kin(lineup *l, const options *o, const char *name, const char *path, fault *f)
 {
     char threads[48] = "";
 
     if (o->threads > 1)
         snprintf(threads, sizeof threads, "--io-threads %llu", (unsigned long long)o->threads);
-    return contestant_init(next(l), "redis-server", PROTOCOL_RESP, f,
+    return contestant_init(next(l), name, PROTOCOL_RESP, f,
                            "%s --port {port} --bind 127.0.0.1 --save '' --appendonly no --dir {dir} "
                            "--maxclients %u %s",
                            path, max_clients(o), threads);
+}
+
+static int add_redis(lineup *l, const options *o, const char *path, fault *f)
+{
+    return add_kin(l, o, "redis-server", path, f);
+}
+
+static int add_valkey(lineup *l, const options *o, const char *path, fault *f)
+{
+    return add_kin(l, o, "valkey-server", path, f);
 }
 
 static int add_memcached(lineup *l, const options *o, const char *path, fault *f)
@@ -178,7 +189,7 @@ static int add_floor(lineup *l, const options *o, fault *f)
 /* A name in --only that nobody bears is a mistake. */
 static int check_names(const lineup *l, const options *o, fault *f)
 {
-    static const char *const KNOWN[] = { "kvserver", "redis-server", "memcached", "floor" };
+    static const char *const KNOWN[] = { "kvserver", "redis-server", "valkey-server", "memcached", "floor" };
 
     for (const char *at = o->only; at; at = strchr(at, ',')) {
         char name[40];
@@ -202,6 +213,8 @@ int lineup_init(lineup *l, const options *o, fault *f)
     err = add_kvservers(l, o, f);
     if (!err)
         err = add_installed(l, o, "redis-server", o->redis_server, add_redis, f);
+    if (!err && !o->strategies)
+        err = add_installed(l, o, "valkey-server", o->valkey_server, add_valkey, f);
     if (!err && !o->strategies)
         err = add_installed(l, o, "memcached", o->memcached, add_memcached, f);
     for (unsigned i = 0; i < o->extra_count && !err; i++)

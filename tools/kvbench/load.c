@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -48,6 +49,7 @@ typedef struct worker {
     unsigned lane_count, busy;
     int epoll_fd;
     uint64_t random;
+    const double *zipf;         /* cumulative weights of the keys; for LOAD_ZIPF */
     uint64_t next_key, end_key; /* in_order: this worker's part of the keys */
     uint64_t to_send;           /* requests left; UINT64_MAX: no limit */
     double deadline;            /* send nothing after this; 0: no limit */
@@ -151,6 +153,41 @@ static uint64_t random_next(uint64_t *state)
     return *state * 0x2545f4914f6cdd1d;
 }
 
+static uint64_t below(uint64_t draw, uint64_t n) /* of its upper half; there are fewer than 2^32 */
+{
+    return (draw >> 32) * n >> 32;
+}
+
+static uint64_t pick_zipf(const worker *w, uint64_t draw)
+{
+    uint64_t low = 0, high = w->plan->keys - 1;
+    double at = (double)(draw >> 11) * 0x1p-53 * w->zipf[high];
+
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+
+        if (w->zipf[middle] < at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static uint64_t pick_key(worker *w, uint64_t draw)
+{
+    uint64_t keys = w->plan->keys;
+
+    switch (w->plan->distribution) {
+    case LOAD_ZIPF:
+        return pick_zipf(w, random_next(&w->random));
+    case LOAD_HOT:
+        return below(draw, random_next(&w->random) >> 32 < UINT32_MAX / 5 * 4 ? keys / 100 + 1 : keys);
+    default:
+        return below(draw, keys);
+    }
+}
+
 static request next_request(worker *w)
 {
     const load_plan *plan = w->plan;
@@ -165,7 +202,7 @@ static request next_request(worker *w)
         return r;
     }
     draw = random_next(&w->random);
-    r.key = (draw >> 32) * plan->keys >> 32; /* there are fewer than 2^32 keys */
+    r.key = pick_key(w, draw);
     r.set = plan->set_percent == 100 || (plan->set_percent && (draw & 0xffff) % 100 < plan->set_percent);
     return r;
 }
@@ -385,16 +422,30 @@ static void divide(worker *w, unsigned i, const load_plan *plan)
                      : UINT64_MAX;
 }
 
+/* NULL: memory is out. */
+static double *zipf_weights(uint64_t keys)
+{
+    double *weights = malloc(keys * sizeof *weights), sum = 0;
+
+    for (uint64_t i = 0; weights && i < keys; i++)
+        weights[i] = sum += pow((double)(i + 1), -0.99);
+    return weights;
+}
+
 int load_run(const load_plan *plan, load_result *ret_result, fault *f)
 {
+    double *zipf = NULL;
     unsigned started = 0;
     int err = 0;
     worker *workers = calloc(plan->threads, sizeof *workers);
 
     if (!workers)
         return fault_set(f, "out of memory");
+    if (plan->distribution == LOAD_ZIPF && !plan->in_order && !(zipf = zipf_weights(plan->keys)))
+        err = fault_set(f, "out of memory for %llu keys", (unsigned long long)plan->keys);
     for (unsigned i = 0; i < plan->threads && !err; i++) {
         divide(&workers[i], i, plan);
+        workers[i].zipf = zipf;
         err = worker_init(&workers[i], plan->connections * (i + 1) / plan->threads -
                                            plan->connections * i / plan->threads);
         if (err)
@@ -415,6 +466,7 @@ int load_run(const load_plan *plan, load_result *ret_result, fault *f)
         if (workers[i].plan)
             worker_done(&workers[i]);
     free(workers);
+    free(zipf);
     return err;
 }
 

@@ -6,7 +6,7 @@
  *     if (load_run(&plan, &result, fault)) ...
  *
  * A connection sends `depth` requests in one write, waits for all their replies, then sends the next:
- * depth 1 is a client that waits for each answer. Keys are drawn uniformly by a generator with a fixed
+ * depth 1 is a client that waits for each answer. Keys are drawn by a generator with a fixed
  * seed, or (in_order) taken in turn, which fills a server.
  *
  * Only 127.0.0.1 is ever connected to.
@@ -18,18 +18,25 @@
 #include "fault.h"
 #include "protocol.h"
 
+typedef enum load_distribution {
+    LOAD_UNIFORM,
+    LOAD_ZIPF, /* exponent 0.99 */
+    LOAD_HOT,  /* four of five requests go to one key in a hundred, but at least one */
+} load_distribution;
+
 typedef struct load_plan {
     protocol protocol;
-    int port;             /* on 127.0.0.1 */
-    unsigned connections; /* in all; at least threads */
-    unsigned depth;       /* requests per write */
-    unsigned threads;     /* of the load generator */
-    unsigned set_percent; /* 0: GET only, 100: SET only */
-    uint64_t keys;        /* key space: 0 .. keys - 1; at most 2^32 */
-    bool in_order;        /* key 0, 1, 2, ... instead of random ones */
-    uint64_t requests;    /* stop after so many; 0: only by time */
-    double seconds;       /* stop sending after this time; 0: only by count */
-    double patience;      /* seconds without any reply after which the server counts as hung */
+    int port;                       /* on 127.0.0.1 */
+    unsigned connections;           /* in all; at least threads */
+    unsigned depth;                 /* requests per write */
+    unsigned threads;               /* of the load generator */
+    unsigned set_percent;           /* 0: GET only, 100: SET only */
+    uint64_t keys;                  /* key space: 0 .. keys - 1; at most 2^32 */
+    bool in_order;                  /* key 0, 1, 2, ... instead of random ones */
+    load_distribution distribution; /* of random ones */
+    uint64_t requests;              /* stop after so many; 0: only by time */
+    double seconds;                 /* stop sending after this time; 0: only by count */
+    double patience;                /* seconds without any reply after which the server counts as hung */
     uint64_t seed;
 } load_plan;
 

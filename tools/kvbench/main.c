@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "contention.h"
 #include "floor.h"
 #include "map_bench.h"
 #include "options.h"
@@ -19,6 +20,8 @@ static int run(options *o, report *r, fault *f)
         return server_bench(o, r, f);
     case MODE_MAP:
         return map_bench(o, r, f);
+    case MODE_CONTENTION:
+        return contention_bench(o, r, f);
     default:
         return floor_serve((int)o->port, o->value_size ? (size_t)o->value_size : 16, f);
     }
@@ -41,10 +44,12 @@ int main(int argc, char **argv)
 
     int err = run(&o, &r, &f);
 
+    if (!err && o.mode != MODE_FLOOR) {
+        report_print(&r, argc, argv, o.json, stdout);
+        err = o.chart ? report_draw(&r, argc, argv, o.chart, &f) : 0;
+    }
     if (err)
         fprintf(stderr, "kvbench: %s\n", f.text);
-    else if (o.mode != MODE_FLOOR)
-        report_print(&r, argc, argv, o.json, stdout);
     report_done(&r);
     if (err)
         return f.usage ? EXIT_USAGE : EXIT_FAILED;

@@ -313,5 +313,7 @@ int map_bench(options *o, report *r, fault *f)
     for (unsigned i = 0; i < 3 && any_wanted(o, STORE_ROWS, sizeof STORE_ROWS / sizeof *STORE_ROWS); i++)
         if (measure_apart(measure_store, o, 1000000, SHARINGS[i], STRATEGIES[i], stores, f))
             return -1;
+    if (maps->row_count + stores->row_count == 0)
+        return fault_usage(f, "--rows: no row has \"%s\" in its name", o->rows);
     return 0;
 }

@@ -23,6 +23,7 @@ enum option_kind {
 
 #define S         (1u << MODE_SERVER)
 #define M         (1u << MODE_MAP)
+#define C         (1u << MODE_CONTENTION)
 #define F         (1u << MODE_FLOOR)
 #define AT(field) offsetof(options, field)
 
@@ -43,17 +44,20 @@ static const option OPTION_TABLE[] = {
     { "strategies", NULL, S, OPTION_FLAG, AT(strategies), 0, 0,
       "compare kvserver's sharing strategies: sharded, mutex, actor" },
     { "only", "NAMES", S, OPTION_TEXT, AT(only), 0, 0,
-      "measure only these, separated by commas: kvserver, redis-server, memcached, floor" },
-    { "kvserver", "FILE", S, OPTION_TEXT, AT(kvserver), 0, 0,
+      "measure only these, separated by commas: kvserver, redis-server, valkey-server, memcached, floor" },
+    { "kvserver", "FILE", S | C, OPTION_TEXT, AT(kvserver), 0, 0,
       "the kvserver to run (default: the one built with this)" },
-    { "kvserver-args", "WORDS", S, OPTION_TEXT, AT(kvserver_args), 0, 0,
+    { "kvserver-args", "WORDS", S | C, OPTION_TEXT, AT(kvserver_args), 0, 0,
       "more words for kvserver's command line" },
     { "redis-server", "FILE", S, OPTION_TEXT, AT(redis_server), 0, 0,
       "the redis-server to run (default: from PATH)" },
+    { "valkey-server", "FILE", S, OPTION_TEXT, AT(valkey_server), 0, 0,
+      "the valkey-server to run (default: from PATH)" },
     { "memcached", "FILE", S, OPTION_TEXT, AT(memcached), 0, 0, "the memcached to run (default: from PATH)" },
     { "server", "NAME=LINE", S, OPTION_EXTRA, AT(extra), 0, 0,
       "another RESP server; {port} and {dir} in its command line are replaced; up to 4 times" },
-    { "sharing", "HOW", S, OPTION_TEXT, AT(sharing), 0, 0, "kvserver's --sharing: sharded, mutex or actor" },
+    { "sharing", "HOW", S | C, OPTION_TEXT, AT(sharing), 0, 0,
+      "kvserver's --sharing: sharded, mutex or actor" },
     { "threads", "N", S, OPTION_COUNT, AT(threads), 1, 256,
       "threads of every server (default 1; with --strategies: the cores)" },
     { "keys", "N", S, OPTION_COUNT, AT(keys), 1, 1000000000,
@@ -67,15 +71,15 @@ static const option OPTION_TABLE[] = {
     { "no-strace", NULL, S, OPTION_NO, AT(strace), 0, 0, "leave out system calls per request" },
     { "idle-connections", "N", S, OPTION_COUNT, AT(idle_connections), 1, 60000,
       "how many of them (default 10000, or what the limit of open files permits)" },
-    { "connections", "N", S, OPTION_COUNT, AT(connections), 1, 10000, "of the load (default 50)" },
-    { "depth", "N", S, OPTION_COUNT, AT(depth), 2, 4096, "requests in a pipeline (default 64)" },
+    { "connections", "N", S | C, OPTION_COUNT, AT(connections), 1, 10000, "of the load (default 50)" },
+    { "depth", "N", S | C, OPTION_COUNT, AT(depth), 2, 4096, "requests in a pipeline (default 64)" },
     { "load-threads", "N", S, OPTION_COUNT, AT(load_threads), 1, 256,
       "threads of the load (default 1; as many as --threads with --strategies)" },
     { "rounds", "N", S, OPTION_COUNT, AT(rounds), 1, 99,
       "times every row is measured, servers taking turns; the median counts (default 3)" },
     { "rounds", "N", M, OPTION_COUNT, AT(rounds), 1, 99,
       "times every row is measured; the best counts (default 3)" },
-    { "value-size", "BYTES", S | F, OPTION_COUNT, AT(value_size), 1, 65536, "(default 16)" },
+    { "value-size", "BYTES", S | C | F, OPTION_COUNT, AT(value_size), 1, 65536, "(default 16)" },
     { "value-size", "BYTES", M, OPTION_COUNT, AT(value_size), 1, 1024, "(default 32)" },
     { "keys", "SIZES", M, OPTION_SIZES, AT(sizes), 1, 1000000000,
       "map sizes, separated by commas (default 1000,1M,10M)" },
@@ -86,14 +90,26 @@ static const option OPTION_TABLE[] = {
     { "port", "N", F, OPTION_COUNT, AT(port), 1, 65535, "listen on 127.0.0.1:N" },
     { "seconds", "S", S | M, OPTION_SECONDS, AT(seconds), 0, 0,
       "length of one measurement (default 1; map 0.3)" },
-    { "requests", "N", S | M, OPTION_COUNT, AT(requests), 1, UINT64_MAX / 2,
+    { "requests", "N", S | M | C, OPTION_COUNT, AT(requests), 1, UINT64_MAX / 2,
       "end a measurement after N requests, even when time is left (callgrind: default 100k)" },
-    { "seed", "N", S | M, OPTION_COUNT, AT(seed), 0, UINT32_MAX, "of the random keys (default 1)" },
-    { "json", NULL, S | M, OPTION_FLAG, AT(json), 0, 0, "print JSON instead of tables" },
+    { "seed", "N", S | M | C, OPTION_COUNT, AT(seed), 0, UINT32_MAX, "of the random keys (default 1)" },
+    { "keys", "N", C, OPTION_COUNT, AT(keys), 1, 10000000, "that the load fights for (default 10k)" },
+    { "threads", "N", C, OPTION_COUNT, AT(threads), 1, 256,
+      "workers of kvserver (default: the cores, at least 2)" },
+    { "load-threads", "N", C, OPTION_COUNT, AT(load_threads), 1, 256, "of the load (default: as many)" },
+    { "seconds", "S", C, OPTION_SECONDS, AT(seconds), 0, 0, "of load (default 3)" },
+    { "distribution", "HOW", C, OPTION_TEXT, AT(distribution), 0, 0,
+      "of the keys: uniform, zipf or hot: four of five requests to one key in a hundred (default zipf)" },
+    { "set-percent", "N", C, OPTION_COUNT, AT(set_percent), 0, 100,
+      "of the requests, the others are GETs, which wait for nobody (default 100)" },
+    { "top", "N", C, OPTION_COUNT, AT(top), 1, 40, "shards and keys to tell (default 10)" },
+    { "json", NULL, S | M | C, OPTION_FLAG, AT(json), 0, 0, "print JSON instead of tables" },
+    { "chart", "FILE", S | M | C, OPTION_TEXT, AT(chart), 0, 0,
+      "draw it, too: an HTML file that needs nothing else" },
 };
 #define OPTION_COUNT_OF (sizeof OPTION_TABLE / sizeof *OPTION_TABLE)
 
-static const char *const MODE_NAMES[] = { "server", "map", "floor" };
+static const char *const MODE_NAMES[] = { "server", "map", "contention", "floor" };
 
 int options_count(const char *text, size_t len, uint64_t min, uint64_t max, uint64_t *ret)
 {
@@ -217,7 +233,7 @@ static int parse_mode(options *o, const char *word, fault *f)
             o->mode = (bench_mode)i;
             return 0;
         }
-    return fault_usage(f, "\"%s\" is neither server nor map nor floor", word);
+    return fault_usage(f, "\"%s\" is neither server nor map nor contention nor floor", word);
 }
 
 /* What is wrong with options that are fine each by itself; and defaults that depend on others. */
@@ -236,6 +252,9 @@ static int check(options *o, fault *f)
     if ((o->connections ? o->connections : 50) * o->depth * (o->value_size + 128) > 1ull << 30)
         return fault_usage(f,
                            "--connections x --depth x --value-size is more than 1 GiB of requests under way");
+    if (o->distribution && strcmp(o->distribution, "uniform") != 0 && strcmp(o->distribution, "zipf") != 0 &&
+        strcmp(o->distribution, "hot") != 0)
+        return fault_usage(f, "--distribution: \"%s\" is neither uniform nor zipf nor hot", o->distribution);
     if (o->mode == MODE_FLOOR && o->port == 0)
         return fault_usage(f, "--port is missing");
     return 0;
@@ -246,6 +265,8 @@ int options_parse(options *ret, int argc, char **argv, fault *f)
     options o = { .seed = 1,
                   .depth = 64,
                   .rounds = 3,
+                  .set_percent = 100,
+                  .top = 10,
                   .strace = true,
                   .memory = true,
                   .idle = true,
@@ -256,7 +277,7 @@ int options_parse(options *ret, int argc, char **argv, fault *f)
                   .idle_connections = 10000 };
 
     if (argc < 2)
-        return fault_usage(f, "say what to measure: kvbench server or kvbench map (kvbench --help)");
+        return fault_usage(f, "say what to measure: kvbench server, map or contention (kvbench --help)");
     if (strcmp(argv[1], "--version") == 0) {
         o.version = true;
         *ret = o;
@@ -305,8 +326,9 @@ void options_help(int mode)
                "  kvbench server [options]   kvserver beside redis-server, memcached and a server that\n"
                "                             stores nothing (the floor): CPU time, throughput, memory\n"
                "  kvbench map [options]      the map and the store in process, without any socket\n"
+               "  kvbench contention [options]  who waits for which lock of kvserver, under a chosen skew\n"
                "  kvbench floor --port N     run the floor server by itself\n\n"
-               "kvbench server --help and kvbench map --help tell their options.\n"
+               "kvbench server --help, map --help and contention --help tell their options.\n"
                "Exit status: 0 measured; 1 a bad option; 2 a server died, hung or answered nonsense.\n"
                "All servers run on 127.0.0.1, on free ports, and are stopped again.\n");
         return;
@@ -323,6 +345,10 @@ void options_help(int mode)
     if (mode == MODE_MAP)
         printf("Measures the map (core/map) and the store (kvstore.h) in this process: 16-byte keys.\n"
                "With the defaults that takes about 3 minutes and 2 GB of memory.\n\n");
+    if (mode == MODE_CONTENTION)
+        printf(
+            "Starts kvserver, lets many connections write to skewed keys, and prints what LOCKSTAT and INFO\n"
+            "contention tell of it: how long locks were waited for and held, for which shards and keys.\n\n");
     if (mode == MODE_FLOOR)
         printf("A libevent server that answers every GET with the same bytes; until SIGTERM.\n\n");
     printf("Options (numbers may end with k, M or G):\n");

@@ -13,7 +13,7 @@
 #define OPTIONS_EXTRA 4 /* servers of the user's own */
 #define OPTIONS_SIZES 8 /* map sizes */
 
-typedef enum bench_mode { MODE_SERVER, MODE_MAP, MODE_FLOOR } bench_mode;
+typedef enum bench_mode { MODE_SERVER, MODE_MAP, MODE_CONTENTION, MODE_FLOOR } bench_mode;
 
 typedef struct options {
     bench_mode mode;
@@ -21,6 +21,7 @@ typedef struct options {
 
     /* all modes */
     bool json;
+    const char *chart; /* where the picture goes; NULL: nowhere */
     double seconds;    /* of one measurement */
     uint64_t requests; /* of one measurement at most; 0: only time counts */
     uint64_t seed;
@@ -30,13 +31,17 @@ typedef struct options {
     bool callgrind, strategies, strace, memory, idle;
     const char *keep; /* where callgrind's files go; NULL: nowhere */
     const char *only; /* names of servers, separated by commas; NULL: all */
-    const char *kvserver, *kvserver_args, *redis_server, *memcached;
+    const char *kvserver, *kvserver_args, *redis_server, *valkey_server, *memcached;
     const char *extra[OPTIONS_EXTRA]; /* name=command line */
     unsigned extra_count;
     const char *sharing; /* of kvserver; NULL: its default */
     uint64_t threads;    /* of every server */
     uint64_t load_threads, connections, depth, rounds;
     uint64_t keys, large_keys, memory_keys, idle_connections;
+
+    /* contention */
+    const char *distribution; /* of the keys */
+    uint64_t set_percent, top;
 
     /* map */
     uint64_t sizes[OPTIONS_SIZES]; /* of the maps */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "report.h"
 
+#include "chart.h"
 #include "json.h"
 
 #include <assert.h>
@@ -93,4 +94,13 @@ void report_print(const report *r, int argc, char **argv, bool json, FILE *out)
         fprintf(out, i + 1 < r->count ? ",\n" : "\n");
     }
     fprintf(out, "  ]\n}\n");
+}
+
+int report_draw(const report *r, int argc, char **argv, const char *path, fault *f)
+{
+    char where[512], command[1024];
+
+    machine(where, sizeof where);
+    command_line(argc, argv, command, sizeof command);
+    return chart_write(r, path, command, where, f);
 }

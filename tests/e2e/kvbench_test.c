@@ -1,0 +1,223 @@
+/* kvbench_test.c - kvbench measures what it starts, draws it, and says so when a server is no good.
+ *
+ * What it measures depends on the machine; what is tested is that the rows are there, and add up.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "e2e.h"
+
+static const char *kvbench; /* from main */
+
+/* The exit status of kvbench with these words; *ret_output is yours. */
+#define run_kvbench(ret_output, ...) run_words(ret_output, (const char *const[]){ __VA_ARGS__, NULL })
+static int run_words(char **ret_output, const char *const words[])
+{
+    const char *argv[40] = { kvbench };
+    char *directory = new_directory();
+    int n = 1, status;
+
+    for (int i = 0; words[i]; i++) {
+        assert_true(n < 39);
+        argv[n++] = words[i];
+    }
+    argv[n] = NULL;
+    status = run_program(argv, directory, ret_output);
+    remove_directory(directory);
+    return status;
+}
+
+static void has(const char *output, const char *text)
+{
+    if (!strstr(output, text))
+        fail_msg("no \"%s\" in:\n%s", text, output);
+}
+
+/* The number behind text. */
+static double number_after(const char *output, const char *text)
+{
+    has(output, text);
+    return strtod(strstr(output, text) + strlen(text), NULL);
+}
+
+static char *whole_file(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    char *text = calloc(1, 1 << 20);
+
+    assert_true(file && text);
+    assert_true(fread(text, 1, (1 << 20) - 1, file) > 0);
+    fclose(file);
+    return text;
+}
+
+static int occurrences(const char *text, const char *what)
+{
+    int n = 0;
+
+    for (; (text = strstr(text, what)); text += strlen(what))
+        n++;
+    return n;
+}
+
+/* A page by itself: nothing is fetched, and what is opened is closed. */
+static void expect_chart(const char *path, const char *title)
+{
+    char *page = whole_file(path);
+
+    assert_int_equal(strncmp(page, "<!DOCTYPE html>", 15), 0);
+    has(page, title);
+    has(page, "<rect ");
+    has(page, "</html>");
+    assert_null(strstr(page, "://"));
+    assert_null(strstr(page, "<script"));
+    assert_int_equal(occurrences(page, "<svg "), occurrences(page, "</svg>"));
+    assert_int_equal(occurrences(page, "<text "), occurrences(page, "</text>"));
+    free(page);
+}
+
+static void contention_tells_what_the_server_tells(void **state)
+{
+    static const char *const distributions[] = { "uniform", "zipf", "hot" };
+    char *output;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof distributions / sizeof *distributions; i++) {
+        assert_int_equal(run_kvbench(&output, "contention", "--kvserver", kvserver_path(), "--threads", "4",
+                                     "--keys", "100", "--requests", "60000", "--distribution",
+                                     distributions[i], "--json"),
+                         0);
+        has(output, "\"title\": \"Locks\"");
+        has(output, "\"title\": \"Shards waited for longest\"");
+        has(output, "\"title\": \"Keys waited for most often\"");
+        assert_true(number_after(output, "\"requests per second\", \"kvserver\": ") > 0);
+        assert_true(number_after(output, "\"times\", \"waited for\": ") >= 0);
+        free(output);
+    }
+}
+
+static void the_one_lock_is_shard_0(void **state)
+{
+    char *output;
+
+    (void)state;
+    for (int tries = 0; tries < 20; tries++) { /* until somebody had to wait */
+        assert_int_equal(run_kvbench(&output, "contention", "--kvserver", kvserver_path(), "--sharing",
+                                     "mutex", "--threads", "4", "--requests", "300000", "--json", "--top",
+                                     "1"),
+                         0);
+        if (number_after(output, "\"times\", \"waited for\": ") > 0)
+            break;
+        free(output);
+        output = NULL;
+    }
+    assert_non_null(output);
+    has(output, "{\"name\": \"db 0, shard 0\"");
+    free(output);
+}
+
+static void a_chart_is_a_page_by_itself(void **state)
+{
+    char *output, *directory = new_directory(), path[256];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/chart.html", directory);
+    assert_int_equal(run_kvbench(&output, "contention", "--kvserver", kvserver_path(), "--requests", "20000",
+                                 "--chart", path),
+                     0);
+    has(output, "| Locks");
+    expect_chart(path, "<h2>Locks</h2>");
+    free(output);
+    assert_int_equal(run_kvbench(&output, "map", "--keys", "1000", "--rounds", "1", "--seconds", "0.02",
+                                 "--churn-seconds", "0.02", "--rows", "two misses", "--chart", path),
+                     0);
+    expect_chart(path, "<h2>");
+    free(output);
+    assert_int_equal(run_kvbench(&output, "contention", "--kvserver", kvserver_path(), "--requests", "1000",
+                                 "--chart", "/nonexistent/chart.html"),
+                     2);
+    has(output, "--chart: cannot write /nonexistent/chart.html");
+    free(output);
+    remove_directory(directory);
+}
+
+static void servers_are_compared(void **state)
+{
+    char *output, *directory = new_directory(), path[256];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/chart.html", directory);
+    assert_int_equal(run_kvbench(&output, "server", "--kvserver", kvserver_path(), "--only", "kvserver,floor",
+                                 "--rounds", "1", "--seconds", "0.1", "--keys", "1000", "--large-keys", "0",
+                                 "--no-memory", "--no-idle", "--no-strace", "--chart", path),
+                     0);
+    has(output, "GET, pipeline 64");
+    has(output, "p99");
+    expect_chart(path, "kvserver");
+    free(output);
+    remove_directory(directory);
+}
+
+static void a_server_that_is_no_good_is_named(void **state)
+{
+    char *output, line[600];
+
+    (void)state;
+    assert_int_equal(run_kvbench(&output, "contention", "--kvserver", "/bin/false"), 2);
+    has(output, "kvserver: it ended with exit status 1");
+    free(output);
+    snprintf(line, sizeof line, "locked=%s --port {port} --requirepass secret", kvserver_path());
+    assert_int_equal(run_kvbench(&output, "server", "--only", "locked", "--server", line, "--seconds", "0.1"),
+                     2);
+    has(output, "locked: it answers \"-NOAUTH");
+    free(output);
+    if (server_program("redis-server")) { /* a good server, but none of ours */
+        assert_int_equal(run_kvbench(&output, "contention", "--kvserver", server_program("redis-server")), 2);
+        has(output, "kvserver: ");
+        free(output);
+    }
+}
+
+static void a_bad_option_is_named(void **state)
+{
+    char *output;
+
+    (void)state;
+    assert_int_equal(run_kvbench(&output, "contention", "--distribution", "normal"), 1);
+    has(output, "\"normal\" is neither uniform nor zipf nor hot");
+    free(output);
+    assert_int_equal(run_kvbench(&output, "contention", "--top", "0"), 1);
+    has(output, "--top: \"0\"");
+    free(output);
+    assert_int_equal(run_kvbench(&output, "contention", "--strategies"), 1);
+    has(output, "knows no option \"--strategies\"");
+    free(output);
+    assert_int_equal(run_kvbench(&output, "map", "--keys", "10", "--rows", "nothing"), 1);
+    has(output, "no row has \"nothing\"");
+    free(output);
+    assert_int_equal(run_kvbench(&output, "nope"), 1);
+    has(output, "\"nope\"");
+    free(output);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(contention_tells_what_the_server_tells),
+        cmocka_unit_test(the_one_lock_is_shard_0),
+        cmocka_unit_test(a_chart_is_a_page_by_itself),
+        cmocka_unit_test(servers_are_compared),
+        cmocka_unit_test(a_server_that_is_no_good_is_named),
+        cmocka_unit_test(a_bad_option_is_named),
+    };
+
+    kvserver_path();
+    kvbench = server_program("kvbench");
+    if (!kvbench) {
+        fprintf(stderr, "kvbench was not built\n");
+        return 77;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
