@@ -10,46 +10,51 @@
 
 typedef struct word_effect {
     const char *word;
+    size_t len;
     kvc_effect effect;
 } word_effect;
 
+#define WORD(word, effect)                          \
+    {                                               \
+        word, sizeof(word) - 1, KVC_EFFECT_##effect \
+    }
+
 static const word_effect commands[] = {
-    { "multi", KVC_EFFECT_MULTI },
-    { "exec", KVC_EFFECT_EXEC },
-    { "discard", KVC_EFFECT_EXEC },
-    { "watch", KVC_EFFECT_WATCH },
-    { "unwatch", KVC_EFFECT_UNWATCH },
-    { "select", KVC_EFFECT_SELECT },
-    { "subscribe", KVC_EFFECT_SUBSCRIBE },
-    { "psubscribe", KVC_EFFECT_SUBSCRIBE },
-    { "ssubscribe", KVC_EFFECT_SUBSCRIBE },
-    { "unsubscribe", KVC_EFFECT_SUBSCRIBE },
-    { "punsubscribe", KVC_EFFECT_SUBSCRIBE },
-    { "sunsubscribe", KVC_EFFECT_SUBSCRIBE },
-    { "monitor", KVC_EFFECT_MONITOR },
-    { "hello", KVC_EFFECT_OTHER },
-    { "auth", KVC_EFFECT_OTHER },
-    { "reset", KVC_EFFECT_OTHER },
-    { "quit", KVC_EFFECT_OTHER },
-    { "readonly", KVC_EFFECT_OTHER },
-    { "readwrite", KVC_EFFECT_OTHER },
-    { "asking", KVC_EFFECT_ASKING },
-    { "sync", KVC_EFFECT_OTHER },
-    { "psync", KVC_EFFECT_OTHER },
-    { "replconf", KVC_EFFECT_OTHER },
+    WORD("multi", MULTI),
+    WORD("exec", EXEC),
+    WORD("discard", EXEC),
+    WORD("watch", WATCH),
+    WORD("unwatch", UNWATCH),
+    WORD("select", SELECT),
+    WORD("subscribe", SUBSCRIBE),
+    WORD("psubscribe", SUBSCRIBE),
+    WORD("ssubscribe", SUBSCRIBE),
+    WORD("unsubscribe", SUBSCRIBE),
+    WORD("punsubscribe", SUBSCRIBE),
+    WORD("sunsubscribe", SUBSCRIBE),
+    WORD("monitor", MONITOR),
+    WORD("hello", OTHER),
+    WORD("auth", OTHER),
+    WORD("reset", OTHER),
+    WORD("quit", OTHER),
+    WORD("readonly", OTHER),
+    WORD("readwrite", OTHER),
+    WORD("asking", ASKING),
+    WORD("sync", OTHER),
+    WORD("psync", OTHER),
+    WORD("replconf", OTHER),
 };
 
 /* Of CLIENT; any other subcommand changes nothing. */
 static const word_effect client_commands[] = {
-    { "setname", KVC_EFFECT_OTHER }, { "setinfo", KVC_EFFECT_OTHER },  { "tracking", KVC_EFFECT_OTHER },
-    { "caching", KVC_EFFECT_OTHER }, { "no-evict", KVC_EFFECT_OTHER }, { "no-touch", KVC_EFFECT_OTHER },
-    { "capa", KVC_EFFECT_OTHER },
+    WORD("setname", OTHER),  WORD("setinfo", OTHER),  WORD("tracking", OTHER), WORD("caching", OTHER),
+    WORD("no-evict", OTHER), WORD("no-touch", OTHER), WORD("capa", OTHER),
 };
 
 static const word_effect reply_modes[] = {
-    { "on", KVC_EFFECT_REPLY_ON },
-    { "off", KVC_EFFECT_REPLY_OFF },
-    { "skip", KVC_EFFECT_REPLY_SKIP },
+    WORD("on", REPLY_ON),
+    WORD("off", REPLY_OFF),
+    WORD("skip", REPLY_SKIP),
 };
 
 static bool is_word(kvc_slice text, const char *word)
@@ -59,8 +64,9 @@ static bool is_word(kvc_slice text, const char *word)
 
 static kvc_effect look_up(kvc_slice text, const word_effect *words, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (is_word(text, words[i].word))
+    for (size_t i = 0; i < n; i++) /* nearly all commands differ in length or first letter */
+        if (text.len == words[i].len && (text.data[0] | 0x20) == words[i].word[0] &&
+            strncasecmp(text.data, words[i].word, text.len) == 0)
             return words[i].effect;
     return KVC_EFFECT_NONE;
 }

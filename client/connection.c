@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -35,6 +36,7 @@ struct kvc_connection {
     const kvc_options *options; /* borrowed */
     kvc_session *session;
     int wake_fd;
+    atomic_bool woken; /* since it was leased: something may be left in wake_fd */
     bool broken;
     kvc_error failure; /* broken: why */
 
@@ -90,6 +92,12 @@ static kvc_status wait_for(kvc_connection *c, int fd, short events, int64_t dead
         return kvc_fail(error, KVC_ESTATE, "woken by kvc_connection_wake");
     }
     return KVC_OK;
+}
+
+void kvc_connection_forget_wake(kvc_connection *c)
+{
+    if (atomic_exchange_explicit(&c->woken, false, memory_order_relaxed)) /* whoever wakes has done so */
+        drain_wake(c);
 }
 
 static kvc_status establish(kvc_connection *c, int64_t deadline_ms, kvc_error *error)
@@ -315,16 +323,13 @@ static kvc_status end_step(kvc_connection *c, kvc_status status, const kvc_error
 
 kvc_status kvc_connection_append(kvc_connection *c, size_t argc, const kvc_slice *argv, kvc_error *error)
 {
-    kvc_status status = check_usable(c, error);
-
-    return status == KVC_OK ? kvc_link_append(kvc_connection_link(c), argc, argv, error) : status;
+    return c->broken ? broken(c, NULL, error) : kvc_link_append(kvc_connection_link(c), argc, argv, error);
 }
 
 kvc_status kvc_connection_append_raw(kvc_connection *c, kvc_slice bytes, size_t replies, kvc_error *error)
 {
-    kvc_status status = check_usable(c, error);
-
-    return status == KVC_OK ? kvc_link_append_raw(kvc_connection_link(c), bytes, replies, error) : status;
+    return c->broken ? broken(c, NULL, error)
+                     : kvc_link_append_raw(kvc_connection_link(c), bytes, replies, error);
 }
 
 kvc_status kvc_connection_flush_by(kvc_connection *c, int64_t deadline_ms, kvc_error *error)
@@ -340,8 +345,8 @@ kvc_status kvc_connection_flush_by(kvc_connection *c, int64_t deadline_ms, kvc_e
     return end_step(c, status, &failure, error);
 }
 
-kvc_status kvc_connection_next_by(kvc_connection *c, int64_t deadline_ms, kvc_reply **ret_reply,
-                                  kvc_error *error)
+/* What has arrived already; KVC_NIL: nothing. It costs no system call, which a long pipeline is read by. */
+static kvc_status take_ready(kvc_connection *c, kvc_reply **ret_reply, kvc_error *error)
 {
     kvc_link_kind kind;
     kvc_error failure;
@@ -350,7 +355,19 @@ kvc_status kvc_connection_next_by(kvc_connection *c, int64_t deadline_ms, kvc_re
     *ret_reply = take_early(c);
     if (*ret_reply)
         return KVC_OK;
-    status = check_usable(c, error);
+    if (c->broken)
+        return broken(c, NULL, error);
+    status = kvc_link_next(kvc_connection_link(c), &kind, ret_reply, &failure);
+    return end_step(c, status, &failure, error);
+}
+
+static kvc_status wait_for_next(kvc_connection *c, int64_t deadline_ms, kvc_reply **ret_reply,
+                                kvc_error *error)
+{
+    kvc_link_kind kind;
+    kvc_error failure;
+    kvc_status status = check_usable(c, error);
+
     if (status != KVC_OK)
         return status;
     status = send_all(c, deadline_ms, &failure);
@@ -362,6 +379,14 @@ kvc_status kvc_connection_next_by(kvc_connection *c, int64_t deadline_ms, kvc_re
     if (status == KVC_ETIMEOUT)
         timed_out(c, "did not answer", &failure);
     return end_step(c, status, &failure, error);
+}
+
+kvc_status kvc_connection_next_by(kvc_connection *c, int64_t deadline_ms, kvc_reply **ret_reply,
+                                  kvc_error *error)
+{
+    kvc_status status = take_ready(c, ret_reply, error);
+
+    return status == KVC_NIL ? wait_for_next(c, deadline_ms, ret_reply, error) : status;
 }
 
 /* Takes the answer to the only command that is outstanding; messages that come before it are kept. NULL: there is none to come. */
@@ -444,7 +469,9 @@ kvc_status kvc_connection_flush(kvc_connection *c, kvc_error *error)
 kvc_status kvc_connection_next(kvc_connection *c, uint32_t timeout_ms, kvc_reply **ret_reply,
                                kvc_error *error)
 {
-    return kvc_connection_next_by(c, step_deadline(c, timeout_ms), ret_reply, error);
+    kvc_status status = take_ready(c, ret_reply, error);
+
+    return status == KVC_NIL ? wait_for_next(c, step_deadline(c, timeout_ms), ret_reply, error) : status;
 }
 
 size_t kvc_connection_pending(const kvc_connection *c)
@@ -477,6 +504,7 @@ void kvc_connection_wake(kvc_connection *c)
     const uint64_t one = 1;
     int before = errno;
 
+    atomic_store_explicit(&c->woken, true, memory_order_relaxed);
     while (write(c->wake_fd, &one, sizeof one) < 0 && errno == EINTR)
         ;
     errno = before;

@@ -17,6 +17,8 @@ struct kvc_pool *kvc_connection_pool(const kvc_connection *connection);
 
 /* The next user finds it as the handshake left it. */
 bool kvc_connection_reusable(const kvc_connection *connection);
+/* A wake that nobody waited for is not for the next user. */
+void kvc_connection_forget_wake(kvc_connection *connection);
 /* The server has neither closed it nor said anything unasked: a look that costs one system call. */
 bool kvc_connection_alive(const kvc_connection *connection);
 /* Of an idle connection, the pool's: since when, and the next in its list. */

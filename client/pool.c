@@ -122,7 +122,7 @@ static void close_list(const kvc_pool *pool, kvc_connection *list)
     }
 }
 
-/* In a child that forked, nobody else can hold the lock, and it may never be released. */
+/* In a child that forked, the lock may have been held by a thread that is not there: it is left alone. */
 void kvc_pool_free(kvc_pool *pool)
 {
     kvc_connection *next;
@@ -131,13 +131,13 @@ void kvc_pool_free(kvc_pool *pool)
         return;
     if (!kvc_pool_inherited(pool)) {
         close_list(pool, pool->idle);
+        pthread_mutex_destroy(&pool->lock);
     } else {
         for (; pool->idle; pool->idle = next) {
             next = kvc_connection_idle(pool->idle)->next;
             kvc_connection_close(pool->idle);
         }
     }
-    pthread_mutex_destroy(&pool->lock);
     free(pool);
 }
 
@@ -153,7 +153,7 @@ static kvc_connection *take_expired(kvc_pool *pool, int64_t now_ms)
         link = &kvc_connection_idle(*link)->next;
     expired = *link;
     *link = NULL;
-    for (const kvc_connection *c = expired; c; c = kvc_connection_idle((kvc_connection *)c)->next)
+    for (kvc_connection *c = expired; c; c = kvc_connection_idle(c)->next)
         pool->slots--;
     return expired;
 }
@@ -352,6 +352,8 @@ void kvc_release(kvc_connection *connection)
     if (!kvc_connection_reusable(connection)) {
         close_connection(pool, connection);
         connection = NULL;
+    } else {
+        kvc_connection_forget_wake(connection);
     }
     give(pool, connection);
 }

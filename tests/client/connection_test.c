@@ -742,7 +742,12 @@ static void who_waits_can_be_woken(void **state)
     fake_push(server, 0, "$-1\r\n", 5);
     assert_int_equal(kvc_connection_next(connection, 0, &reply, NULL), KVC_OK);
     assert_shows(reply, "_");
+    /* A wake that found nobody waiting is not for the next user. */
+    kvc_connection_wake(connection);
     kvc_release(connection);
+    say("$5\r\nhello\r\n");
+    expect_get(client, KVC_OK, false);
+    assert_int_equal(fake_arrivals(server), 1);
     kvc_close(client);
 }
 

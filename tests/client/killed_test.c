@@ -94,7 +94,9 @@ static int executed(const worker *w, int i)
     kvc_status status;
 
     token(key, sizeof key, w->number, i);
-    status = kvc_get(client, kvc_str(key), &value, &error);
+    do
+        status = kvc_get(client, kvc_str(key), &value, &error);
+    while (status == KVC_EREPLY && strcmp(error.code, "LOADING") == 0 && poll(NULL, 0, 1) == 0);
     if (status < 0)
         fail_msg("%s", error.message);
     times = (int)kvc_reply_int(value);
