@@ -192,6 +192,8 @@ static void exchange_roots(map *a, map *b)
     const uint64_t one_swap = (uint64_t)1 << 48;
     uint64_t word_a = map_root_word(a), word_b = map_root_word(b);
 
+    map_watch_tell_exchanged(a, b);
+    map_watch_tell_exchanged(b, a);
     root_of_word(word_a)->map = b;
     root_of_word(word_b)->map = a;
     /* Pairs with map_root_word. */

@@ -206,11 +206,12 @@ map_hold *map_hold_current(kv_domain *domain);
 typedef struct map_watch {
     map *map;
     uint64_t hash;
+    kv_slice key;                   /* the caller's */
     struct map_watch *next, **link; /* in the map's table */
     _Atomic bool inserted;          /* since map_watch_add; read with the key's shard locked, this is exact */
 } map_watch;
 
-/* w->map and w->hash are set, and the key's shard is locked. KV_ENOMEM. */
+/* w->map, w->hash and w->key are set, and the key's shard is locked. KV_ENOMEM. */
 int map_watch_add(map_watch *w) KV_REQUIRES(kv_shard_held);
 void map_watch_remove(map_watch *w);
 /* How often the map's contents were exchanged, modulo 65536. */

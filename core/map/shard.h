@@ -267,6 +267,9 @@ static inline bool map_undisturbed(const map *m, uint64_t root_word, const map_s
 
 /* Tells those that watch an absent key that it is being inserted (watch.c); the shard is locked. */
 void map_watch_tell(map *m, uint64_t hash);
+/* Tells those that watch an absent key of m, whose contents are being exchanged for those of another, if it is there; both
+ * are locked. */
+void map_watch_tell_exchanged(map *m, const map *other);
 void map_watch_done(map *m);
 
 void map_wait(const map *m, uint64_t hash) KV_EXCLUDES(kv_shard_held);

@@ -96,6 +96,24 @@ void map_watch_tell(map *m, uint64_t hash)
     lock_release(&slot->lock);
 }
 
+void map_watch_tell_exchanged(map *m, const map *other)
+{
+    watch_table *table = atomic_load_explicit(&m->watches, memory_order_acquire);
+    uint64_t root_word = map_root_word(other);
+
+    for (size_t i = 0; table && i < SLOTS; i++) {
+        watch_slot *slot = &table->slots[i];
+
+        if (!atomic_load_explicit(&slot->first, memory_order_relaxed))
+            continue;
+        lock_acquire(&slot->lock);
+        for (map_watch *w = atomic_load_explicit(&slot->first, memory_order_relaxed); w; w = w->next)
+            if (shard_lookup(root_word_shard(root_word, w->hash), w->key, w->hash).entry)
+                atomic_store_explicit(&w->inserted, true, memory_order_relaxed);
+        lock_release(&slot->lock);
+    }
+}
+
 unsigned map_swaps(const map *m)
 {
     return (unsigned)(map_root_word(m) >> 48);

@@ -5,7 +5,7 @@
  *
  * A key whose deadline has passed is taken out of the map when it is watched, so that what stands there later was
  * inserted later. SWAPDB gives the store other contents: a key that was there is not the same any more, even if a
- * second swap brings it back; after two swaps an absent key may have been there in between, and counts as changed.
+ * second swap brings it back; to one that was absent it is an insertion, if the other store has the key.
  *
  * SPDX-License-Identifier: MIT */
 #include "store_private.h"
@@ -27,6 +27,7 @@ KV_UNDER_LOCK static int watch_under_lock(store_watch *watch, map_shard *shard, 
         return 0;
     watch->absence.map = watch->store->map;
     watch->absence.hash = watch->key.hash;
+    watch->absence.key = watch->key.name;
     return map_watch_add(&watch->absence);
 }
 
@@ -64,7 +65,7 @@ bool store_watch_changed(store_watch *watch, int64_t now_ms)
     if (watch->version)
         changed = swaps || !live || live->version != watch->version;
     else
-        changed = swaps > 1 || live || atomic_load_explicit(&watch->absence.inserted, memory_order_relaxed);
+        changed = live || atomic_load_explicit(&watch->absence.inserted, memory_order_relaxed);
     map_unlock(shard);
     return changed;
 }

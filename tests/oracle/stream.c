@@ -25,6 +25,7 @@ enum { args_max = 24 };
 typedef struct draw {
     uint64_t state;
     step *step; /* being filled */
+    bool in_transaction[stream_clients];
 } draw;
 
 static uint64_t next(draw *d) /* splitmix64 */
@@ -344,61 +345,36 @@ typedef struct shape {
 } shape;
 
 static const shape shapes[] = {
-    { "SET", "kvS", 60, COMPARE_BYTES, 0 },
-    { "GET", "k", 30, COMPARE_BYTES, 0 },
-    { "SETNX", "kv", 8, COMPARE_BYTES, 0 },
-    { "SETEX", "ksv", 8, COMPARE_BYTES, 0 },
-    { "PSETEX", "kmv", 6, COMPARE_BYTES, 0 },
-    { "GETSET", "kv", 8, COMPARE_BYTES, 0 },
-    { "GETDEL", "k", 6, COMPARE_BYTES, 0 },
-    { "GETEX", "kG", 14, COMPARE_BYTES, 0 },
-    { "APPEND", "kv", 16, COMPARE_BYTES, 0 },
-    { "STRLEN", "k", 8, COMPARE_BYTES, 0 },
-    { "GETRANGE", "koo", 12, COMPARE_BYTES, 0 },
-    { "SUBSTR", "koo", 4, COMPARE_BYTES, 0 },
-    { "SETRANGE", "kov", 14, COMPARE_BYTES, 0 },
-    { "MGET", "K", 12, COMPARE_BYTES, 0 },
-    { "MSET", "P", 10, COMPARE_BYTES, 0 },
-    { "MSETNX", "P", 8, COMPARE_BYTES, 0 },
-    { "INCR", "k", 12, COMPARE_BYTES, 0 },
-    { "DECR", "k", 8, COMPARE_BYTES, 0 },
-    { "INCRBY", "ki", 14, COMPARE_BYTES, 0 },
-    { "DECRBY", "ki", 10, COMPARE_BYTES, 0 },
-    { "INCRBYFLOAT", "kf", 14, COMPARE_BYTES, 0 },
-    { "LCS", "kkL", 4, COMPARE_BYTES, 0 },
-    { "DEL", "K", 10, COMPARE_BYTES, 0 },
-    { "UNLINK", "K", 6, COMPARE_BYTES, 0 },
-    { "EXISTS", "K", 8, COMPARE_BYTES, 0 },
-    { "TOUCH", "K", 4, COMPARE_BYTES, 0 },
-    { "TYPE", "k", 6, COMPARE_BYTES, 0 },
-    { "EXPIRE", "ksE", 14, COMPARE_BYTES, 0 },
-    { "PEXPIRE", "kmE", 10, COMPARE_BYTES, 0 },
-    { "EXPIREAT", "kaE", 10, COMPARE_BYTES, 0 },
-    { "PEXPIREAT", "kAE", 14, COMPARE_BYTES, 0 },
-    { "TTL", "k", 8, COMPARE_TIME, 5 },
-    { "PTTL", "k", 8, COMPARE_TIME, 5000 },
-    { "EXPIRETIME", "k", 8, COMPARE_TIME, 5 },
-    { "PEXPIRETIME", "k", 8, COMPARE_TIME, 5000 },
-    { "PERSIST", "k", 8, COMPARE_BYTES, 0 },
-    { "RENAME", "kk", 10, COMPARE_BYTES, 0 },
-    { "RENAMENX", "kk", 8, COMPARE_BYTES, 0 },
-    { "COPY", "kkC", 14, COMPARE_BYTES, 0 },
-    { "MOVE", "kd", 8, COMPARE_BYTES, 0 },
-    { "SELECT", "d", 10, COMPARE_BYTES, 0 },
-    { "SWAPDB", "dd", 2, COMPARE_BYTES, 0 },
-    { "OBJECT", "kO", 14, COMPARE_BYTES, 0 },
-    { "KEYS", "p", 10, COMPARE_SET, 0 },
-    { "SCAN", "N", 3, COMPARE_SCAN, 0 },
-    { "RANDOMKEY", "", 3, COMPARE_RANDOM, 0 },
-    { "DBSIZE", "", 10, COMPARE_KEYS, 0 },
-    { "FLUSHDB", "F", 1, COMPARE_BYTES, 0 },
-    { "FLUSHALL", "F", 2, COMPARE_BYTES, 0 },
-    { "PING", "", 1, COMPARE_BYTES, 0 },
-    { "PING", "v", 1, COMPARE_BYTES, 0 },
-    { "ECHO", "v", 2, COMPARE_BYTES, 0 },
-    { "COMMAND", "c", 2, COMPARE_DEEP, 0 },
-    { "COMMAND", "q", 4, COMPARE_BYTES, 0 },
-    { "NOSUCHCOMMAND", "vv", 2, COMPARE_BYTES, 0 },
+    { "SET", "kvS", 60, COMPARE_BYTES, 0 },        { "GET", "k", 30, COMPARE_BYTES, 0 },
+    { "SETNX", "kv", 8, COMPARE_BYTES, 0 },        { "SETEX", "ksv", 8, COMPARE_BYTES, 0 },
+    { "PSETEX", "kmv", 6, COMPARE_BYTES, 0 },      { "GETSET", "kv", 8, COMPARE_BYTES, 0 },
+    { "GETDEL", "k", 6, COMPARE_BYTES, 0 },        { "GETEX", "kG", 14, COMPARE_BYTES, 0 },
+    { "APPEND", "kv", 16, COMPARE_BYTES, 0 },      { "STRLEN", "k", 8, COMPARE_BYTES, 0 },
+    { "GETRANGE", "koo", 12, COMPARE_BYTES, 0 },   { "SUBSTR", "koo", 4, COMPARE_BYTES, 0 },
+    { "SETRANGE", "kov", 14, COMPARE_BYTES, 0 },   { "MGET", "K", 12, COMPARE_BYTES, 0 },
+    { "MSET", "P", 10, COMPARE_BYTES, 0 },         { "MSETNX", "P", 8, COMPARE_BYTES, 0 },
+    { "INCR", "k", 12, COMPARE_BYTES, 0 },         { "DECR", "k", 8, COMPARE_BYTES, 0 },
+    { "INCRBY", "ki", 14, COMPARE_BYTES, 0 },      { "DECRBY", "ki", 10, COMPARE_BYTES, 0 },
+    { "INCRBYFLOAT", "kf", 14, COMPARE_BYTES, 0 }, { "LCS", "kkL", 4, COMPARE_BYTES, 0 },
+    { "DEL", "K", 10, COMPARE_BYTES, 0 },          { "UNLINK", "K", 6, COMPARE_BYTES, 0 },
+    { "EXISTS", "K", 8, COMPARE_BYTES, 0 },        { "TOUCH", "K", 4, COMPARE_BYTES, 0 },
+    { "TYPE", "k", 6, COMPARE_BYTES, 0 },          { "EXPIRE", "ksE", 14, COMPARE_BYTES, 0 },
+    { "PEXPIRE", "kmE", 10, COMPARE_BYTES, 0 },    { "EXPIREAT", "kaE", 10, COMPARE_BYTES, 0 },
+    { "PEXPIREAT", "kAE", 14, COMPARE_BYTES, 0 },  { "TTL", "k", 8, COMPARE_TIME, 5 },
+    { "PTTL", "k", 8, COMPARE_TIME, 5000 },        { "EXPIRETIME", "k", 8, COMPARE_TIME, 5 },
+    { "PEXPIRETIME", "k", 8, COMPARE_TIME, 5000 }, { "PERSIST", "k", 8, COMPARE_BYTES, 0 },
+    { "RENAME", "kk", 10, COMPARE_BYTES, 0 },      { "RENAMENX", "kk", 8, COMPARE_BYTES, 0 },
+    { "COPY", "kkC", 14, COMPARE_BYTES, 0 },       { "MOVE", "kd", 8, COMPARE_BYTES, 0 },
+    { "SELECT", "d", 10, COMPARE_BYTES, 0 },       { "SWAPDB", "dd", 2, COMPARE_BYTES, 0 },
+    { "OBJECT", "kO", 14, COMPARE_BYTES, 0 },      { "KEYS", "p", 10, COMPARE_SET, 0 },
+    { "SCAN", "N", 3, COMPARE_SCAN, 0 },           { "RANDOMKEY", "", 3, COMPARE_RANDOM, 0 },
+    { "DBSIZE", "", 10, COMPARE_KEYS, 0 },         { "FLUSHDB", "F", 1, COMPARE_BYTES, 0 },
+    { "FLUSHALL", "F", 2, COMPARE_BYTES, 0 },      { "MULTI", "", 12, COMPARE_BYTES, 0 },
+    { "WATCH", "K", 14, COMPARE_BYTES, 0 },        { "UNWATCH", "", 1, COMPARE_BYTES, 0 },
+    { "EXEC", "", 1, COMPARE_BYTES, 0 },           { "DISCARD", "", 1, COMPARE_BYTES, 0 },
+    { "PING", "", 1, COMPARE_BYTES, 0 },           { "PING", "v", 1, COMPARE_BYTES, 0 },
+    { "ECHO", "v", 2, COMPARE_BYTES, 0 },          { "COMMAND", "c", 2, COMPARE_DEEP, 0 },
+    { "COMMAND", "q", 4, COMPARE_BYTES, 0 },       { "NOSUCHCOMMAND", "vv", 2, COMPARE_BYTES, 0 },
 };
 enum { shapes_count = sizeof shapes / sizeof *shapes };
 
@@ -412,6 +388,17 @@ static const shape *draw_shape(draw *d)
     at = (int)below(d, (size_t)total);
     for (s = shapes; at >= s->weight; s++)
         at -= s->weight;
+    return s;
+}
+
+/* Any but that one. */
+static const shape *draw_another(draw *d, const char *not_this)
+{
+    const shape *s;
+
+    do
+        s = draw_shape(d);
+    while (strcmp(s->name, not_this) == 0);
     return s;
 }
 
@@ -521,7 +508,7 @@ static void add_argument(draw *d, char letter)
         break;
     case 'c':
         add_word(d, "INFO");
-        add_text(d, draw_shape(d)->name);
+        add_text(d, draw_another(d, "EXEC")->name); /* our EXEC takes conditions */
         break;
     case 'q':
         add_command_getkeys(d);
@@ -607,13 +594,48 @@ static void settle(step *s)
     s->clears = is_word(s->argv[0], "FLUSHALL") && s->argc == 1;
 }
 
-static void draw_step(draw *d, step *s)
+static const shape *shape_named(const char *name)
 {
-    const shape *drawn = draw_shape(d);
+    const shape *s = shapes;
+
+    while (strcmp(s->name, name) != 0)
+        s++;
+    return s;
+}
+
+/* In a transaction: what always answers the same, for EXEC gives it all in one reply; and its end. */
+static const shape *draw_queued_shape(draw *d)
+{
+    const shape *s;
+
+    if (once_in(d, 8))
+        return shape_named(once_in(d, 8) ? "DISCARD" : "EXEC");
+    do
+        s = draw_shape(d);
+    while (s->how != COMPARE_BYTES || strcmp(s->name, "COMMAND") == 0 || strcmp(s->name, "OBJECT") == 0 ||
+           strcmp(s->name, "EXEC") == 0 || strcmp(s->name, "DISCARD") == 0);
+    return s;
+}
+
+/* Whether the shape begins, ends or watches over a transaction: those are not damaged, or we would not know who is in one. */
+static bool is_about_transactions(const shape *s)
+{
+    static const char *const names[] = { "MULTI", "EXEC", "DISCARD", "WATCH", "UNWATCH" };
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(s->name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static void draw_step(draw *d, step *s, int client)
+{
+    bool queued = d->in_transaction[client];
+    const shape *drawn = queued ? draw_queued_shape(d) : draw_shape(d);
 
     d->step = s;
     s->argv = room(NULL, args_max * sizeof *s->argv);
-    s->client = (int)below(d, stream_clients);
+    s->client = client;
     s->how = drawn->how;
     s->tolerance = drawn->tolerance;
     add_word(d, drawn->name);
@@ -624,9 +646,12 @@ static void draw_step(draw *d, step *s)
     }
     for (const char *at = drawn->arguments; *at; at++)
         add_argument(d, *at);
-    if (once_in(d, 10) && strcmp(drawn->name, "NOSUCHCOMMAND") != 0)
+    if (once_in(d, 10) && strcmp(drawn->name, "NOSUCHCOMMAND") != 0 && !is_about_transactions(drawn))
         damage(d);
     settle(s);
+    s->clears = s->clears && !queued;
+    if (is_about_transactions(drawn) && strstr(drawn->name, "WATCH") == NULL)
+        d->in_transaction[client] = strcmp(drawn->name, "MULTI") == 0;
 }
 
 stream *stream_new(uint64_t seed, size_t count)
@@ -639,10 +664,9 @@ stream *stream_new(uint64_t seed, size_t count)
     s->steps = room(NULL, count * sizeof *s->steps);
     memset(s->steps, 0, count * sizeof *s->steps);
     for (size_t i = 0; i < count; i++) {
-        draw_step(&d, &s->steps[i]);
+        s->steps[i].pipelined = i && run;
+        draw_step(&d, &s->steps[i], i && run ? s->steps[i - 1].client : (int)below(&d, stream_clients));
         if (i && run) {
-            s->steps[i].client = s->steps[i - 1].client;
-            s->steps[i].pipelined = true;
             run--;
         } else {
             run = once_in(&d, 3) ? 0 : below(&d, 30);

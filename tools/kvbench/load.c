@@ -192,7 +192,7 @@ static request next_request(worker *w)
 {
     const load_plan *plan = w->plan;
     uint64_t draw;
-    request r;
+    request r = { .frame = FRAME_NONE };
 
     if (plan->in_order) {
         r.key = w->next_key++;
@@ -205,6 +205,15 @@ static request next_request(worker *w)
     r.key = pick_key(w, draw);
     r.set = plan->set_percent == 100 || (plan->set_percent && (draw & 0xffff) % 100 < plan->set_percent);
     return r;
+}
+
+/* Puts the i-th of n requests of a batch in its place in a transaction. */
+static void frame_request(request *r, unsigned transaction, unsigned i, unsigned n)
+{
+    bool first = i % transaction == 0, last = (i + 1) % transaction == 0 || i + 1 == n;
+
+    r->frame = first && last ? FRAME_ONLY : first ? FRAME_FIRST : last ? FRAME_LAST : FRAME_INSIDE;
+    r->queued = last ? i % transaction + 1 : 0;
 }
 
 static int lane_write(worker *w, lane *l)
@@ -254,6 +263,8 @@ static int lane_begin(worker *w, lane *l, double now)
     l->out_len = l->out_sent = 0;
     for (unsigned i = 0; i < depth; i++) {
         l->requests[i] = next_request(w);
+        if (w->plan->transaction)
+            frame_request(&l->requests[i], w->plan->transaction, i, depth);
         l->out_len += protocol_put(&w->plan->protocol, l->out + l->out_len, l->requests[i]);
     }
     l->sent_at = now;

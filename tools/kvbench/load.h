@@ -37,6 +37,7 @@ typedef struct load_plan {
     uint64_t requests;              /* stop after so many; 0: only by time */
     double seconds;                 /* stop sending after this time; 0: only by count */
     double patience;                /* seconds without any reply after which the server counts as hung */
+    unsigned transaction; /* SETs between MULTI and EXEC, at most 128, with set_percent 100; 0: none */
     uint64_t seed;
 } load_plan;
 

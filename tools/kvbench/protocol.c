@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FRAME_REPLY_MAX \
+    1024 /* the longest replies that come together: of a transaction with up to 128 SETs */
+
 /* Eight letters 'a'..'p', one per nibble of x. Letters, because a value of digits only would be stored
  * as an integer by some servers and not by others. */
 static uint64_t letters(uint32_t x)
@@ -78,7 +81,7 @@ void protocol_init(protocol *p, protocol_kind kind, size_t value_size)
 
 size_t protocol_max(const protocol *p)
 {
-    return p->value_size + 128;
+    return p->value_size + FRAME_REPLY_MAX;
 }
 
 static char *put(char *out, const char *text, size_t len)
@@ -92,6 +95,8 @@ size_t protocol_put(const protocol *p, char *out, request r)
 {
     char *at = out;
 
+    if (r.frame == FRAME_FIRST || r.frame == FRAME_ONLY)
+        at = PUT(at, "*1\r\n$5\r\nMULTI\r\n");
     if (p->kind == PROTOCOL_RESP)
         at = r.set ? PUT(at, "*3\r\n$3\r\nSET\r\n$16\r\n") : PUT(at, "*2\r\n$3\r\nGET\r\n$16\r\n");
     else
@@ -104,6 +109,8 @@ size_t protocol_put(const protocol *p, char *out, request r)
         at += p->value_size;
     }
     at = PUT(at, "\r\n");
+    if (r.frame == FRAME_LAST || r.frame == FRAME_ONLY)
+        at = PUT(at, "*1\r\n$4\r\nEXEC\r\n");
     return (size_t)(at - out);
 }
 
@@ -173,12 +180,28 @@ static ssize_t take_get_memcached(const protocol *p, const char *in, size_t len,
     return TAKE_LINE(in, len, "END\r\n");
 }
 
+/* The replies to a SET in a transaction, with those to MULTI and EXEC. */
+static ssize_t take_framed(const char *in, size_t len, request r)
+{
+    char reply[FRAME_REPLY_MAX];
+    int n = snprintf(reply, sizeof reply, "%s+QUEUED\r\n",
+                     r.frame == FRAME_FIRST || r.frame == FRAME_ONLY ? "+OK\r\n" : "");
+
+    if (r.frame == FRAME_LAST || r.frame == FRAME_ONLY)
+        n += snprintf(reply + n, sizeof reply - (size_t)n, "*%u\r\n", r.queued);
+    for (unsigned i = 0; i < r.queued && (size_t)n + 6 < sizeof reply; i++)
+        n += snprintf(reply + n, sizeof reply - (size_t)n, "+OK\r\n");
+    return take_line(in, len, reply, (size_t)n);
+}
+
 ssize_t protocol_take(const protocol *p, const char *in, size_t len, request r, outcome *ret_outcome)
 {
     if (len == 0)
         return 0;
     if (r.set) {
         *ret_outcome = OUTCOME_STORED;
+        if (r.frame)
+            return take_framed(in, len, r);
         return p->kind == PROTOCOL_RESP ? TAKE_LINE(in, len, "+OK\r\n") : TAKE_LINE(in, len, "STORED\r\n");
     }
     return p->kind == PROTOCOL_RESP ? take_get_resp(p, in, len, r, ret_outcome)

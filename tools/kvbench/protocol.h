@@ -33,9 +33,14 @@ typedef struct protocol {
     size_t set_head_len;
 } protocol;
 
+/* Where a request stands in a transaction: MULTI goes with the first, EXEC with the last one. */
+typedef enum frame { FRAME_NONE, FRAME_FIRST, FRAME_INSIDE, FRAME_LAST, FRAME_ONLY } frame;
+
 typedef struct request {
     uint64_t key;
     bool set;
+    frame frame;
+    unsigned queued; /* LAST, ONLY: commands of the transaction, all of them SETs */
 } request;
 
 typedef enum outcome { OUTCOME_HIT, OUTCOME_MISS, OUTCOME_STORED } outcome;

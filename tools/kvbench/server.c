@@ -42,6 +42,11 @@ load_plan server_plan(const options *o, const server *s, uint64_t value_size)
     return plan;
 }
 
+bool server_has_transactions(const contestant *c)
+{
+    return c->protocol == PROTOCOL_RESP && !c->is_floor;
+}
+
 int server_fill(const options *o, server *s, uint64_t keys, uint64_t value_size, fault *f)
 {
     load_plan plan = server_plan(o, s, value_size);
@@ -56,13 +61,13 @@ int server_fill(const options *o, server *s, uint64_t keys, uint64_t value_size,
 
 /* ---- counted rows: instructions and system calls -------------------------------------------- */
 
-enum { GET_DEEP, SET_DEEP, GET_SINGLE, COUNTED_ROWS };
+enum { GET_DEEP, SET_DEEP, GET_SINGLE, SET_TEN, EXEC_TEN, COUNTED_ROWS };
 
 static int count_rows(const meter *m, const lineup *l, const options *o, const char *dir, uint64_t keys,
                       uint64_t requests, unsigned connections, const char *format, table *t, fault *f)
 {
     load_plan fill = server_plan(o, NULL, o->value_size), plans[COUNTED_ROWS];
-    const char *rows[COUNTED_ROWS] = { "GET, pipeline", "SET, pipeline", "GET, no pipeline" };
+    char rows[COUNTED_ROWS][64];
 
     fill.threads = 1;
     fill.connections = connections;
@@ -72,7 +77,13 @@ static int count_rows(const meter *m, const lineup *l, const options *o, const c
         plans[i] = fill;
         plans[i].requests = requests;
     }
-    plans[SET_DEEP].set_percent = 100;
+    snprintf(rows[GET_DEEP], sizeof rows[0], "GET, pipeline %llu", (unsigned long long)o->depth);
+    snprintf(rows[SET_DEEP], sizeof rows[0], "SET, pipeline %llu", (unsigned long long)o->depth);
+    snprintf(rows[GET_SINGLE], sizeof rows[0], "GET, no pipeline");
+    snprintf(rows[SET_TEN], sizeof rows[0], "SET, pipeline %u", SERVER_TRANSACTION);
+    snprintf(rows[EXEC_TEN], sizeof rows[0], "SET, %u in MULTI and EXEC", SERVER_TRANSACTION);
+    plans[SET_DEEP].set_percent = plans[SET_TEN].set_percent = plans[EXEC_TEN].set_percent = 100;
+    plans[SET_TEN].depth = plans[EXEC_TEN].depth = plans[EXEC_TEN].transaction = SERVER_TRANSACTION;
     plans[GET_SINGLE].depth = 1;
     plans[GET_SINGLE].connections = (unsigned)o->connections;
     fill.in_order = true;
@@ -81,6 +92,7 @@ static int count_rows(const meter *m, const lineup *l, const options *o, const c
     fill.depth = 64;
     for (unsigned c = 0; c < l->count; c++) {
         double per_request[COUNTED_ROWS];
+        int n = server_has_transactions(&l->contestants[c]) ? COUNTED_ROWS : SET_TEN;
         unsigned column;
 
         if (m == &METER_INSTRUCTIONS && l->contestants[c].protocol == PROTOCOL_MEMCACHED) {
@@ -90,14 +102,10 @@ static int count_rows(const meter *m, const lineup *l, const options *o, const c
         column = table_column(t, l->contestants[c].name);
 
         fprintf(stderr, "kvbench: %s under %s ...\n", l->contestants[c].name, m->tool);
-        if (meter_run(m, &l->contestants[c], dir, o->keep, &fill, plans, COUNTED_ROWS, per_request, f))
+        if (meter_run(m, &l->contestants[c], dir, o->keep, &fill, plans, (unsigned)n, per_request, f))
             return -1;
-        for (int i = 0; i < COUNTED_ROWS; i++) {
-            unsigned row = i == GET_SINGLE ? table_row(t, "%s", rows[i])
-                                           : table_row(t, "%s %llu", rows[i], (unsigned long long)o->depth);
-
-            table_set(t, row, column, per_request[i], format, per_request[i]);
-        }
+        for (int i = 0; i < n; i++)
+            table_set(t, table_row(t, "%s", rows[i]), column, per_request[i], format, per_request[i]);
     }
     return 0;
 }

@@ -17,6 +17,10 @@ int speed_run(const lineup *l, const options *o, const char *dir, report *r, fau
 /* Resident memory per key and per idle connection. */
 int memory_run(const lineup *l, const options *o, const char *dir, report *r, fault *f);
 
+/* How many SETs stand between MULTI and EXEC in the rows about transactions; and who knows these words. */
+#define SERVER_TRANSACTION 10
+bool server_has_transactions(const contestant *c);
+
 /* A plan with what all loads have in common; port and protocol kind are the server's. */
 load_plan server_plan(const options *o, const server *s, uint64_t value_size);
 /* Stores keys 0 .. keys - 1, with values of value_size bytes. */

@@ -25,10 +25,10 @@ enum dataset { MAIN, SMALL, LARGE, DATASETS };
 typedef struct speed_row {
     char name[80];
     enum dataset dataset;
-    unsigned depth, set_percent;
+    unsigned depth, set_percent, transaction;
 } speed_row;
 
-enum { ROW_SMALL = 3, ROW_LARGE = 4, ROWS_MAX = 6 };
+enum { ROW_SMALL = 3, ROW_LARGE = 4, ROWS_MAX = 8 };
 
 typedef struct sample {
     double cpu_us, rate, p50_us, p99_us;
@@ -41,6 +41,7 @@ typedef struct speed {
     server servers[LINEUP_MAX][DATASETS];
     speed_row rows[ROWS_MAX];
     unsigned row_count;
+    bool large; /* the rows SMALL and LARGE are there */
     sample samples[ROWS_MAX][LINEUP_MAX][ROUNDS_MAX];
 } speed;
 
@@ -82,10 +83,14 @@ static void add_rows(speed *s)
         add_row(s, "GET and SET half and half", MAIN, o->depth, 50);
         return;
     }
-    if (o->large_keys == 0)
-        return;
-    add_row(s, "GET", SMALL, o->depth, 0); /* ROW_SMALL */
-    add_row(s, "GET", LARGE, o->depth, 0); /* ROW_LARGE */
+    s->large = o->large_keys != 0;
+    if (s->large) {
+        add_row(s, "GET", SMALL, o->depth, 0); /* ROW_SMALL */
+        add_row(s, "GET", LARGE, o->depth, 0); /* ROW_LARGE */
+    }
+    add_row(s, "SET", MAIN, SERVER_TRANSACTION, 100);
+    add_row(s, "SET in MULTI and EXEC", MAIN, SERVER_TRANSACTION, 100);
+    s->rows[s->row_count - 1].transaction = SERVER_TRANSACTION;
 }
 
 /* The instance that a row is measured on: the floor stores nothing, so it needs only one. */
@@ -101,7 +106,7 @@ static int start_all(speed *s, const char *dir, fault *f)
 
         for (int d = 0; d < DATASETS; d++) {
             server *target = &s->servers[c][d];
-            bool used = d == MAIN || (!one->is_floor && s->row_count > ROW_LARGE);
+            bool used = d == MAIN || (!one->is_floor && s->large);
 
             if (!used)
                 continue;
@@ -136,6 +141,7 @@ static int measure(speed *s, unsigned row, unsigned who, sample *ret_sample, fau
     plan.keys = s->keys[r->dataset];
     plan.depth = r->depth;
     plan.set_percent = r->set_percent;
+    plan.transaction = r->transaction;
     plan.seconds = s->options->seconds;
     plan.requests = s->options->requests;
     before = process_cpu(&target->process);
@@ -158,13 +164,18 @@ static int measure(speed *s, unsigned row, unsigned who, sample *ret_sample, fau
     return 0;
 }
 
+static bool applies(const speed *s, unsigned row, unsigned who)
+{
+    return !s->rows[row].transaction || server_has_transactions(&s->lineup->contestants[who]);
+}
+
 static int measure_all(speed *s, fault *f)
 {
     for (unsigned round = 0; round < s->options->rounds; round++) {
         fprintf(stderr, "kvbench: round %u of %llu ...\n", round + 1, (unsigned long long)s->options->rounds);
         for (unsigned row = 0; row < s->row_count; row++)
             for (unsigned c = 0; c < s->lineup->count; c++)
-                if (measure(s, row, c, &s->samples[row][c][round], f))
+                if (applies(s, row, c) && measure(s, row, c, &s->samples[row][c][round], f))
                     return -1;
     }
     return 0;
@@ -214,7 +225,7 @@ static int report_cpu(const speed *s, report *r, fault *f)
             unsigned row = table_row(t, "%s", s->rows[i].name);
             double us = median(s, FIELD(cpu_us), s->samples[i][c], NULL);
 
-            if (s->lineup->contestants[c].is_floor && i >= ROW_SMALL)
+            if (!applies(s, i, c) || (s->lineup->contestants[c].is_floor && i >= ROW_SMALL))
                 continue;
             if (redis < 0 || (unsigned)redis == c)
                 table_set(t, row, column, us, "%.3f", us);
@@ -222,7 +233,7 @@ static int report_cpu(const speed *s, report *r, fault *f)
                 table_set(t, row, column, us, "%.3f (%.2f)", us,
                           median(s, FIELD(cpu_us), s->samples[i][c], s->samples[i][redis]));
         }
-        if (s->row_count > ROW_LARGE && !s->lineup->contestants[c].is_floor) {
+        if (s->large && !s->lineup->contestants[c].is_floor) {
             double growth = median(s, FIELD(cpu_us), s->samples[ROW_LARGE][c], s->samples[ROW_SMALL][c]);
 
             table_set(t, table_row(t, "the last row / the one above"), column, growth, "%.2f", growth);
@@ -243,7 +254,7 @@ static int report_rate(const speed *s, report *r, fault *f)
         for (unsigned i = 0; i < s->row_count; i++) {
             double rate = median(s, FIELD(rate), s->samples[i][c], NULL);
 
-            if (s->lineup->contestants[c].is_floor && i >= ROW_SMALL)
+            if (!applies(s, i, c) || (s->lineup->contestants[c].is_floor && i >= ROW_SMALL))
                 continue;
             table_set(t, table_row(t, "%s", s->rows[i].name), column, rate, "%.0f (%.0f, %.0f)", rate / 1e3,
                       median(s, FIELD(p50_us), s->samples[i][c], NULL),
