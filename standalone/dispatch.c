@@ -218,7 +218,9 @@ static bool replies_by_push(const kv_command *row)
 /* A request after MULTI. */
 static void queue_request(connection *c, const request *r, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
 {
-    const kv_command *row = dispatch_resolve(c, r);
+    bool known = r->direct &&
+                 (c->flags & (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED)) == CONNECTION_AUTHENTICATED;
+    const kv_command *row = known ? r->row : dispatch_resolve(c, r);
 
     /* Without memory nothing is queued, whatever it would do. */
     if (row && c->owner->refuse_memory && transaction_queues(row))
@@ -351,6 +353,12 @@ static void tell_changes(connection *c)
         pubsub_wait(c);
 }
 
+/* Whether the batch most likely does nothing but to queue: EXEC looks ahead itself. */
+static bool is_queued(const connection *c, const request *first)
+{
+    return (c->flags & CONNECTION_MULTI) || (first->row && first->row->id == KV_COMMAND_multi);
+}
+
 int dispatch_batch(connection *c, const batch *b)
 {
     worker *w = c->owner;
@@ -366,11 +374,13 @@ int dispatch_batch(connection *c, const batch *b)
         uint64_t hashes[BATCH_REQUESTS];
         map_hint hints[BATCH_REQUESTS];
 
-        if (b->count > 1)
+        bool ahead = b->count > 1 && !is_queued(c, b->requests);
+
+        if (ahead)
             dispatch_prefetch(w->call.store, b->requests, b->count, hashes, hints);
         do {
             const request *r = &b->requests[ran];
-            const map_hint *hint = b->count > 1 ? &hints[ran] : NULL;
+            const map_hint *hint = ahead ? &hints[ran] : NULL;
             bool plain = (c->flags & SPECIAL) == CONNECTION_AUTHENTICATED;
             int many = 1;
 
@@ -380,6 +390,8 @@ int dispatch_batch(connection *c, const batch *b)
                 ran += run_many(c, r, many, &hashes[ran], hint);
             else if (__builtin_expect(plain, 1))
                 run_request(c, &b->requests[ran++], hint, true);
+            else if ((c->flags & SPECIAL) == (CONNECTION_AUTHENTICATED | CONNECTION_MULTI))
+                queue_request(c, &b->requests[ran++], hint);
             else if (dispatch_is_postponed(c, r))
                 break;
             else

@@ -20,6 +20,7 @@
 #define CHUNK_BYTES_MAX   (64u * 1024)
 #define QUEUE_FIRST       16
 #define WATCHED_LOOKS     64
+#define FRAMING_MAX       16 /* between two arguments of a request: CR LF $ a length CR LF */
 
 struct multi_chunk {
     multi_chunk *next;
@@ -178,23 +179,53 @@ void multi_free_spare(worker *w)
 
 /* ---- the queue ---- */
 
+/* The bytes from the first argument to the end of the last one, when they stand close behind each other, as in a request that
+ * was just parsed; 0: they do not. */
+static size_t span_of(int argc, const kv_slice argv[], size_t bytes)
+{
+    uintptr_t first = (uintptr_t)argv[0].data, end = first;
+
+    for (int i = 0; i < argc; i++) {
+        if ((uintptr_t)argv[i].data < end)
+            return 0;
+        end = (uintptr_t)argv[i].data + argv[i].len;
+    }
+    return end - first <= bytes + (size_t)argc * FRAMING_MAX ? end - first : 0;
+}
+
+/* Copies them together, with what stands between them. */
+static void copy_span(kv_slice copy[], char *to, int argc, const kv_slice argv[], size_t span)
+{
+    memcpy(to, argv[0].data, span);
+    for (int i = 0; i < argc; i++)
+        copy[i] = kv_slice_of(to + (argv[i].data - argv[0].data), argv[i].len);
+}
+
+static void copy_each(kv_slice copy[], char *to, int argc, const kv_slice argv[])
+{
+    for (int i = 0; i < argc; i++) {
+        copy[i] = kv_slice_of(to, argv[i].len);
+        if (argv[i].len)
+            memcpy(to, argv[i].data, argv[i].len);
+        to += argv[i].len;
+    }
+}
+
 const kv_slice *multi_copy(connection *c, int argc, const kv_slice argv[], const char **ret_reason)
 {
-    size_t bytes = (size_t)argc * sizeof *argv;
+    size_t slices = (size_t)argc * sizeof *argv, bytes = 0, span;
     kv_slice *copy;
-    char *to;
 
     for (int i = 0; i < argc; i++)
         bytes += argv[i].len;
-    copy = multi_take(c, bytes, ret_reason);
+    span = span_of(argc, argv, bytes);
+    copy = multi_take(c, slices + (span ? span : bytes), ret_reason);
     if (!copy)
         return NULL;
-    to = (char *)(copy + argc);
-    for (int i = 0; i < argc; i++) {
-        memcpy(to, argv[i].data, argv[i].len);
-        copy[i] = kv_slice_of(to, argv[i].len);
-        to += argv[i].len;
-    }
+    if (span)
+        copy_span(copy, (char *)copy + slices, argc, argv, span);
+    else
+        copy_each(copy, (char *)copy + slices, argc, argv);
     return copy;
 }
 

@@ -50,6 +50,18 @@ static void close_for_limit(connection *c)
     connection_close(c);
 }
 
+/* The one reply that is as frequent as requests. */
+static void reply_queued(output *out)
+{
+    static const char text[] = "+QUEUED\r\n";
+    char *to = output_room(out, sizeof text - 1);
+
+    if (!to)
+        return;
+    memcpy(to, text, sizeof text - 1);
+    output_commit(out, sizeof text - 1);
+}
+
 void transaction_queue(connection *c, const kv_command *row, const request *r)
 {
     kv_reply *reply = &c->owner->reply.base;
@@ -59,7 +71,7 @@ void transaction_queue(connection *c, const kv_command *row, const request *r)
         c->multi->failed = true;
         kv_reply_errorf(reply, "ERR Command not allowed inside a transaction");
     } else if (multi_queue(c, row, r, &reason) == 0) {
-        reply->ops->simple(reply, KV_STR("QUEUED"));
+        reply_queued(c->owner->reply.out);
     } else if (reason) {
         c->multi->failed = true;
         reply->ops->error(reply, kv_str(reason));

@@ -108,68 +108,30 @@ static bool sort_parts(map_hold *hold)
     return true;
 }
 
-KV_UNCHECKED static void lock_part(map_hold_part *part)
+/* The shard is locked: makes it this thread's, and raises its mark. */
+static inline void take_shard(map_shard *s, domain_thread *t)
 {
-    map_shard *s;
-    size_t index = 0;
+    assert(!s->garbage);
+    s->garbage = &sign;
+    atomic_store_explicit(&s->holder, t, memory_order_relaxed);
+    shard_flip_mark(s);
+}
 
-    if (root_of_word(part->root_word)->one) { /* who has one shard has them all */
+KV_UNCHECKED static void lock_part(map_hold_part *part, domain_thread *t)
+{
+    bool one = root_of_word(part->root_word)->one;
+    map_shard *s;
+
+    if (one) { /* who has one shard has them all */
         add_all(part);
         shard_acquire(root_word_shards(part->root_word), NULL);
-        return;
     }
-    while ((s = next_shard(part, &index)) != NULL)
-        shard_acquire(s, NULL);
-}
-
-KV_UNCHECKED static void unlock_part(const map_hold_part *part)
-{
-    map_shard *s;
-    size_t index = 0;
-
-    if (root_of_word(part->root_word)->one) {
-        lock_release(root_word_shards(part->root_word)->lock);
-        return;
+    for (size_t index = 0; (s = next_shard(part, &index)) != NULL;) {
+        if (!one)
+            shard_acquire(s, NULL);
+        take_shard(s, t);
     }
-    while ((s = next_shard(part, &index)) != NULL)
-        lock_release(s->lock);
 }
-
-static bool roots_are_current(const map_hold *hold)
-{
-    for (size_t i = 0; i < hold->count; i++)
-        if (map_root_word(hold->parts[i].map) != hold->parts[i].root_word)
-            return false;
-    return true;
-}
-
-KV_UNCHECKED bool map_hold_lock(map_hold *hold)
-{
-    domain_thread *t = domain_thread_self(hold->domain);
-    map_shard *s;
-
-    assert(t && t->nest > 0 && !t->hold);
-    if (!sort_parts(hold))
-        return false;
-    for (size_t i = 0; i < hold->count; i++)
-        lock_part(&hold->parts[i]);
-    if (!roots_are_current(hold)) {
-        for (size_t i = hold->count; i-- > 0;)
-            unlock_part(&hold->parts[i]);
-        return false;
-    }
-    for (size_t i = 0; i < hold->count; i++)
-        for (size_t index = 0; (s = next_shard(&hold->parts[i], &index)) != NULL;) {
-            assert(!s->garbage);
-            s->garbage = &sign;
-            atomic_store_explicit(&s->holder, t, memory_order_relaxed);
-            shard_flip_mark(s);
-        }
-    t->hold = hold;
-    return true;
-}
-
-/* ---- releasing ---- */
 
 /* Moves what a shard has unlinked, without the sign, in front of all. */
 static garbage *take_garbage(map_shard *s, garbage *all)
@@ -185,23 +147,62 @@ static garbage *take_garbage(map_shard *s, garbage *all)
     return all;
 }
 
+/* All is published: who meets a shard that is free already finds the others either free or locked. */
+KV_UNCHECKED static garbage *unlock_part(const map_hold_part *part, garbage *all)
+{
+    bool one = root_of_word(part->root_word)->one;
+    map_shard *s;
+
+    for (size_t index = 0; (s = next_shard(part, &index)) != NULL;) {
+        all = take_garbage(s, all);
+        atomic_store_explicit(&s->holder, NULL, memory_order_relaxed);
+        shard_flip_mark(s);
+        if (!one)
+            lock_release(s->lock);
+    }
+    if (one)
+        lock_release(root_word_shards(part->root_word)->lock);
+    return all;
+}
+
+static bool roots_are_current(const map_hold *hold)
+{
+    for (size_t i = 0; i < hold->count; i++)
+        if (map_root_word(hold->parts[i].map) != hold->parts[i].root_word)
+            return false;
+    return true;
+}
+
+KV_UNCHECKED bool map_hold_lock(map_hold *hold)
+{
+    domain_thread *t = domain_thread_self(hold->domain);
+
+    assert(t && t->nest > 0 && !t->hold);
+    if (!sort_parts(hold))
+        return false;
+    for (size_t i = 0; i < hold->count; i++)
+        lock_part(&hold->parts[i], t);
+    if (!roots_are_current(hold)) {
+        for (size_t i = hold->count; i-- > 0;)
+            unlock_part(&hold->parts[i], NULL); /* nothing was done: there is no garbage */
+        return false;
+    }
+    t->hold = hold;
+    return true;
+}
+
 KV_UNCHECKED void map_hold_release(map_hold *hold)
 {
     domain_thread *t = domain_thread_self(hold->domain);
     garbage *all = NULL;
-    map_shard *s;
 
     assert(t && t->hold == hold);
     for (size_t i = 0; i < hold->count; i++)
-        for (size_t index = 0; (s = next_shard(&hold->parts[i], &index)) != NULL;) {
-            shard_promote(s);
-            all = take_garbage(s, all);
-            atomic_store_explicit(&s->holder, NULL, memory_order_relaxed);
-            shard_flip_mark(s);
-        }
+        if (root_word_bits(hold->parts[i].root_word) == 0)
+            shard_promote(root_word_shards(hold->parts[i].root_word));
     t->hold = NULL;
     for (size_t i = hold->count; i-- > 0;)
-        unlock_part(&hold->parts[i]);
+        all = unlock_part(&hold->parts[i], all);
     garbage_retire(hold->domain, all);
 }
 
