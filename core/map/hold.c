@@ -109,15 +109,16 @@ static bool sort_parts(map_hold *hold)
 }
 
 /* The shard is locked: makes it this thread's, and raises its mark. */
-static inline void take_shard(map_shard *s, domain_thread *t)
+static inline void take_shard(map_hold *hold, map_shard *s, domain_thread *t)
 {
-    assert(!s->garbage);
+    if (s->garbage) /* of the growth of the map: nobody has locked this shard since */
+        hold->found = shard_take_garbage(s, hold->found);
     s->garbage = &sign;
     atomic_store_explicit(&s->holder, t, memory_order_relaxed);
     shard_flip_mark(s);
 }
 
-KV_UNCHECKED static void lock_part(map_hold_part *part, domain_thread *t)
+KV_UNCHECKED static void lock_part(map_hold *hold, map_hold_part *part, domain_thread *t)
 {
     bool one = root_of_word(part->root_word)->one;
     map_shard *s;
@@ -129,7 +130,7 @@ KV_UNCHECKED static void lock_part(map_hold_part *part, domain_thread *t)
     for (size_t index = 0; (s = next_shard(part, &index)) != NULL;) {
         if (!one)
             shard_acquire(s, NULL);
-        take_shard(s, t);
+        take_shard(hold, s, t);
     }
 }
 
@@ -181,10 +182,10 @@ KV_UNCHECKED bool map_hold_lock(map_hold *hold)
     if (!sort_parts(hold))
         return false;
     for (size_t i = 0; i < hold->count; i++)
-        lock_part(&hold->parts[i], t);
+        lock_part(hold, &hold->parts[i], t);
     if (!roots_are_current(hold)) {
         for (size_t i = hold->count; i-- > 0;)
-            unlock_part(&hold->parts[i], NULL); /* nothing was done: there is no garbage */
+            hold->found = unlock_part(&hold->parts[i], hold->found);
         return false;
     }
     t->hold = hold;
@@ -194,9 +195,10 @@ KV_UNCHECKED bool map_hold_lock(map_hold *hold)
 KV_UNCHECKED void map_hold_release(map_hold *hold)
 {
     domain_thread *t = domain_thread_self(hold->domain);
-    garbage *all = NULL;
+    garbage *all = hold->found;
 
     assert(t && t->hold == hold);
+    hold->found = NULL;
     for (size_t i = 0; i < hold->count; i++)
         if (root_word_bits(hold->parts[i].root_word) == 0)
             shard_promote(root_word_shards(hold->parts[i].root_word));

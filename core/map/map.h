@@ -187,6 +187,7 @@ typedef struct map_hold {
     kv_domain *domain;
     map_hold_part *parts; /* the caller's room for so many maps */
     size_t room, count;
+    struct garbage *found; /* what lay in the shards when they were taken; NULL at first */
 } map_hold;
 
 void map_hold_begin(map_hold *hold);
