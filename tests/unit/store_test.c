@@ -434,7 +434,8 @@ struct transcript {
 
 KV_UNDER_LOCK static void write_change(void *arg, const kv_change *c)
 {
-    static const char *const names[] = { "set", "append", "deadline", "delete", "expire", "evict", "clear", "swap" };
+    static const char *const names[] = { "set",    "append", "deadline", "delete",
+                                         "expire", "evict",  "clear",    "swap" };
     struct transcript *t = arg;
 
     t->len += (size_t)snprintf(t->text + t->len, sizeof t->text - t->len, "%s %.*s %.*s\n", names[c->kind],
