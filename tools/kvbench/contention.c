@@ -85,7 +85,7 @@ static int shard_times(const redisReply *shard, times *wait, times *hold, fault 
 static int check_sums(redisContext *c, const redisReply *told, fault *f)
 {
     const redisReply *shards = field(told, "shards");
-    double waits = 0, wait_ns = 0, count, total, unlisted;
+    double waits = 0, wait_ns = 0, count = 0, total = 0, unlisted = 0;
     redisReply *info;
     const char *at;
     int err = 0;
@@ -93,7 +93,7 @@ static int check_sums(redisContext *c, const redisReply *told, fault *f)
     if (!shards || shards->type != REDIS_REPLY_ARRAY)
         return fault_set(f, "LOCKSTAT tells no shards");
     for (size_t i = 0; i < shards->elements; i++) {
-        times wait, hold;
+        times wait = { 0 }, hold = { 0 };
 
         if (shard_times(shards->element[i], &wait, &hold, f))
             return -1;
@@ -142,7 +142,7 @@ static int tell_sums(report *r, const redisReply *told, const load_result *load,
     } figures[] = { { "p50-ns", "p50, ns" },    { "p90-ns", "p90, ns" }, { "p99-ns", "p99, ns" },
                     { "p999-ns", "p99.9, ns" }, { "max-ns", "max, ns" }, { "total-ns", "in all, ns" } };
     table *t = report_add(r, "Locks");
-    double value;
+    double value = 0;
 
     if (!t)
         return fault_set(f, "out of memory");
@@ -181,7 +181,7 @@ static int tell_shards(report *r, const options *o, const redisReply *told, faul
 {
     const redisReply *shards = field(told, "shards");
     table *t = report_add(r, "Shards waited for longest");
-    double all;
+    double all = 0;
 
     if (!t)
         return fault_set(f, "out of memory");
@@ -189,8 +189,8 @@ static int tell_shards(report *r, const options *o, const redisReply *told, faul
         return -1;
     for (size_t i = 0; i < shards->elements && i < o->top; i++) {
         const redisReply *shard = shards->element[i];
-        times wait, hold;
-        double db, index;
+        times wait = { 0 }, hold = { 0 };
+        double db = 0, index = 0;
         unsigned row;
 
         if (shard_times(shard, &wait, &hold, f) || number(shard, "db", &db, f) ||
@@ -217,7 +217,7 @@ static int tell_keys(report *r, const options *o, const redisReply *told, fault 
         return fault_set(f, "LOCKSTAT tells no keys");
     for (size_t i = 0; i < keys->elements && i < o->top; i++) {
         const redisReply *key = field(keys->element[i], "key");
-        double waits, error;
+        double waits = 0, error = 0;
         unsigned row;
 
         if (number(keys->element[i], "waits", &waits, f) || number(keys->element[i], "error", &error, f))
@@ -243,7 +243,7 @@ static int measure(const options *o, server *s, redisContext *c, report *r, faul
     load_plan plan = server_plan(o, s, o->value_size);
     load_result load;
     redisReply *told = NULL;
-    double measured;
+    double measured = 0;
     int err = -1;
 
     plan.distribution = distribution_of(o);
