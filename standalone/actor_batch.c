@@ -21,6 +21,7 @@
 
 #include "dispatch.h"
 #include "server.h"
+#include "tracking.h"
 
 struct actor_batch {
     actor_errand errand; /* first */
@@ -298,6 +299,10 @@ static int data_run(connection *c, const request *r, int count, request run[])
         if (!r->direct || !r->row->run || (!memory_ok && (r->row->flags & KV_CMD_DENYOOM)))
             break;
         run[n] = *r;
+        if (c->flags & CONNECTION_TRACKING) {
+            tracking_before(c, r->row, r->argc, r->argv);
+            tracking_after(c, r->row);
+        }
         if (c->flags & CONNECTION_REPLY_SKIP_NEXT)
             return 1; /* the next one alone is not answered */
     }
@@ -321,6 +326,10 @@ static bool resolve_one(connection *c, const request *from, request *to)
     *to = *from;
     to->row = row;
     to->hashed = false;
+    if (c->flags & CONNECTION_TRACKING) {
+        tracking_before(c, row, from->argc, from->argv);
+        tracking_after(c, row);
+    }
     return true;
 }
 

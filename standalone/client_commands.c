@@ -7,6 +7,7 @@
 #include "multi.h"
 #include "pubsub.h"
 #include "session.h"
+#include "tracking.h"
 
 static void reply_text_error(kv_call *call, const char *text)
 {
@@ -100,9 +101,9 @@ static void write_flags(const connection *c, char text[16])
         unsigned flag;
         char letter;
     } letters[] = {
-        { CONNECTION_SUBSCRIBED, 'P' }, { CONNECTION_MULTI, 'x' },       { CONNECTION_BLOCKED, 'b' },
-        { CONNECTION_DIRTY, 'd' },      { CONNECTION_CLOSE_AFTER, 'c' }, { CONNECTION_UNIX, 'U' },
-        { CONNECTION_NO_EVICT, 'e' },   { CONNECTION_NO_TOUCH, 'T' },
+        { CONNECTION_SUBSCRIBED, 'P' }, { CONNECTION_MULTI, 'x' },    { CONNECTION_BLOCKED, 'b' },
+        { CONNECTION_TRACKING, 't' },   { CONNECTION_DIRTY, 'd' },    { CONNECTION_CLOSE_AFTER, 'c' },
+        { CONNECTION_UNIX, 'U' },       { CONNECTION_NO_EVICT, 'e' }, { CONNECTION_NO_TOUCH, 'T' },
     };
     size_t len = 0;
 
@@ -147,7 +148,8 @@ char *session_describe_client(connection *c, const kv_call *running)
             "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%d sub=%u psub=%u ssub=%u "
             "multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=%zu "
             "omem=%zu "
-            "tot-mem=%zu events=%s cmd=%s%s%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s watch=%zu",
+            "tot-mem=%zu events=%s cmd=%s%s%s user=default redir=%lld resp=%d lib-name=%s lib-ver=%s "
+            "watch=%zu",
             (unsigned long long)c->id, address, local, c->fd, names && names->name ? names->name : "",
             (long long)(now_ms - c->created_ms) / 1000, (long long)(now_ms - c->active_ms) / 1000, flags,
             c->db, pubsub_count(c, TOPIC_CHANNEL), pubsub_count(c, TOPIC_PATTERN),
@@ -158,7 +160,8 @@ char *session_describe_client(connection *c, const kv_call *running)
             : c->wait == CONNECTION_BOTH ? "rw"
                                          : "w",
             row && row->container ? row->container : "", row && row->container ? "|" : "",
-            row ? row->name : "NULL", c->protocol, names && names->library ? names->library : "",
+            row ? row->name : "NULL", c->tracker ? (long long)c->tracker->redirect : -1LL, c->protocol,
+            names && names->library ? names->library : "",
             names && names->library_version ? names->library_version : "",
             c->multi ? c->multi->watched_count : 0) < 0)
         return NULL;
@@ -237,6 +240,14 @@ void session_client_help(kv_call *call)
 {
     static const char *const lines[] = {
         "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "CACHING (YES|NO)",
+        "    Say whether the keys of the next command will be cached (tracking with OPTIN or OPTOUT).",
+        "GETREDIR",
+        "    Return the client that is told instead of this one.",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+        "    Tell this client when keys that it has read, or those with the prefixes, change.",
+        "TRACKINGINFO",
+        "    Return what tracking was asked for.",
         "GETNAME",
         "    Return the name of the current connection.",
         "ID",

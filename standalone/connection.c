@@ -44,6 +44,7 @@
 #include "pubsub.h"
 #include "server.h"
 #include "socket_io.h"
+#include "tracking.h"
 
 #define TAIL_SHORT     (16 * 1024)   /* tails up to here go through the worker's buffer */
 #define READ_MAX       (1024 * 1024) /* bytes of one read into c->input */
@@ -58,6 +59,9 @@
 #define UNCOMMON                                                                          \
     (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED | CONNECTION_READY | \
      CONNECTION_ACTOR_WAITING | CONNECTION_DRAINING | CONNECTION_UNFINISHED | CONNECTION_BLOCKED)
+
+/* Those that are handed more than replies. */
+#define LISTENS (CONNECTION_SUBSCRIBED | CONNECTION_TRACKING)
 
 static void on_event(evutil_socket_t fd, short what, void *arg);
 
@@ -132,6 +136,7 @@ connection *connection_new(worker *w, int fd, bool unix_socket)
     atomic_fetch_add_explicit(&w->connection_count, 1, memory_order_relaxed);
     c->wait = CONNECTION_NOTHING;
     memory_count_client(c);
+    tracking_enter(c);
     set_wait(c, CONNECTION_READ);
     return c;
 }
@@ -185,6 +190,7 @@ void connection_close(connection *c)
     kv_bytes_unref(c->mail);
     c->mail = NULL;
     pubsub_forget(c);
+    tracking_leave(c);
     memory_forget_client(c);
     unlink_from_owner(c);
     atomic_fetch_sub_explicit(&w->connection_count, 1, memory_order_relaxed);
@@ -505,7 +511,7 @@ static void run_own(connection *c)
 
 void connection_resume(connection *c)
 {
-    if (c->flags & CONNECTION_SUBSCRIBED)
+    if (c->flags & LISTENS)
         pubsub_send(c->owner);
     if (c->flags & (CONNECTION_CLOSING | CONNECTION_PARKED | CONNECTION_ACTOR_WAITING | CONNECTION_BLOCKED) ||
         c->pending)
@@ -644,7 +650,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
     worker_begin(c->owner);
     if (what & EV_WRITE)
         connection_flush(c);
-    else if (c->flags & CONNECTION_SUBSCRIBED)
+    else if (c->flags & LISTENS)
         read_subscriber(c);
     else
         read_requests(c);

@@ -40,6 +40,7 @@ enum connection_flag {
     CONNECTION_PAUSED = 1 << 19,        /* this batch: there is a pause, see CLIENT PAUSE */
     CONNECTION_SUBSCRIBED = 1 << 20,    /* listens to something, see pubsub.h */
     CONNECTION_RESTRICTED = 1 << 21,    /* so in RESP2, where only few commands may run then */
+    CONNECTION_TRACKING = 1 << 23,      /* CLIENT TRACKING is on */
     CONNECTION_MAILED = 1 << 22,        /* in the worker's list of those that were handed something */
 };
 
@@ -82,12 +83,14 @@ typedef struct connection {
     struct multi *multi;       /* NULL: neither MULTI nor WATCH */
     struct blocking *blocking; /* NULL, or what it is BLOCKED by */
 
-    connection_input *input;       /* NULL: nothing is unfinished */
-    output *pending;               /* NULL: everything was sent */
-    kv_bytes *mail;                /* handed over first since the last send; NULL: nothing */
-    struct subscriber *subscriber; /* NULL: never was one */
-    size_t counted_bytes;          /* what the sums of the owner count it with */
-    int counted_class;             /* 1 + the class of size, or 0; see memory.c */
+    connection_input *input;        /* NULL: nothing is unfinished */
+    output *pending;                /* NULL: everything was sent */
+    kv_bytes *mail;                 /* handed over first since the last send; NULL: nothing */
+    struct subscriber *subscriber;  /* NULL: never was one */
+    struct tracker *tracker;        /* NULL: CLIENT TRACKING is off */
+    struct connection *next_person; /* in the directory of clients, see tracking.c */
+    size_t counted_bytes;           /* what the sums of the owner count it with */
+    int counted_class;              /* 1 + the class of size, or 0; see memory.c */
     actor_batch
         *unfinished; /* NULL, or requests that wait until the client has taken the replies before them */
     int64_t over_soft_since_ms; /* pending is over the soft limit since then; 0: it is not */

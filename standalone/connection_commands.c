@@ -4,6 +4,7 @@
 #include "multi.h"
 #include "pubsub.h"
 #include "session.h"
+#include "tracking.h"
 
 /* To a subscriber in RESP2, which expects nothing but messages: as if it were one. */
 static void reply_subscriber_pong(kv_call *call)
@@ -63,6 +64,7 @@ void session_reset(kv_call *call)
     if (atomic_load(&s->password_set))
         c->flags &= ~(unsigned)CONNECTION_AUTHENTICATED;
     pubsub_forget(c);
+    tracking_set(c, 0, 0, 0, NULL);
     c->protocol = 2;
     resp_reply_set_protocol((resp_reply *)call->reply, 2);
     session_select(call, 0);

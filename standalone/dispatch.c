@@ -33,10 +33,11 @@
 #include "pubsub.h"
 #include "server.h"
 #include "session.h"
+#include "tracking.h"
 
 #define SPECIAL                                                                                        \
     (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | \
-     CONNECTION_REPLY_SKIP_NEXT | CONNECTION_MULTI | CONNECTION_PAUSED)
+     CONNECTION_REPLY_SKIP_NEXT | CONNECTION_MULTI | CONNECTION_PAUSED | CONNECTION_TRACKING)
 
 void dispatch_prefetch(kv_store *store, const request requests[], int count, uint64_t ret_hashes[],
                        map_hint ret_hints[])
@@ -196,6 +197,8 @@ __attribute__((always_inline)) static inline void run_request(connection *c, con
         if (!row)
             return;
     }
+    if (!plain && (c->flags & CONNECTION_TRACKING))
+        tracking_before(c, row, r->argc, r->argv);
     call->command = row;
     call->argv = r->argv;
     call->argc = r->argc;
@@ -251,6 +254,8 @@ static void run_special(connection *c, const request *r, const map_hint *hint) K
     if ((c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT)) &&
         !replies_by_push(c->owner->call.command))
         output_rewind(out, mark);
+    if (c->flags & CONNECTION_TRACKING)
+        tracking_after(c, c->owner->call.command);
     if (!(c->flags & (CONNECTION_PARKED | CONNECTION_BLOCKED)))
         c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
 }

@@ -15,6 +15,7 @@
 #include "lockstat.h"
 #include "memory.h"
 #include "session.h"
+#include "tracking.h"
 #include "wait_table.h"
 
 typedef struct info {
@@ -78,6 +79,7 @@ static void server_section(info *i)
 
 static void clients_section(info *i)
 {
+    tracking_figures figures;
     server *s = i->server;
     int blocked = 0;
 
@@ -89,10 +91,12 @@ static void clients_section(info *i)
     fprintf(i->out,
             "client_recent_max_input_buffer:0\r\nclient_recent_max_output_buffer:0\r\nblocked_clients:%d\r\n",
             blocked);
-    fprintf(i->out,
-            "tracking_clients:0\r\npubsub_clients:%lld\r\nclients_in_timeout_table:0\r\ntotal_blocking_keys:"
-            "%zu\r\n",
-            (long long)atomic_load(&s->pubsub_clients), wait_table_keys(s->waits));
+    tracking_read_figures(s, &figures);
+    fprintf(
+        i->out,
+        "tracking_clients:%zu\r\npubsub_clients:%lld\r\nclients_in_timeout_table:0\r\ntotal_blocking_keys:"
+        "%zu\r\n",
+        figures.clients, (long long)atomic_load(&s->pubsub_clients), wait_table_keys(s->waits));
 }
 
 static uint64_t resident_bytes(void)
@@ -180,6 +184,7 @@ static void stats_section(info *i)
 {
     server *s = i->server;
     const stats_sums *sums = &i->sums;
+    tracking_figures figures;
     uint64_t expired = server_expired_total(s), evicted = server_evicted_total(s), rates[3];
 
     pthread_mutex_lock(&s->stats_lock);
@@ -206,6 +211,9 @@ static void stats_section(info *i)
     fprintf(i->out, "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\n",
             topics_count(s->topics, TOPIC_CHANNEL), topics_count(s->topics, TOPIC_PATTERN),
             topics_count(s->topics, TOPIC_SHARD));
+    tracking_read_figures(s, &figures);
+    fprintf(i->out, "tracking_total_keys:%zu\r\ntracking_total_items:%zu\r\ntracking_total_prefixes:%zu\r\n",
+            figures.keys, figures.items, figures.prefixes);
     fprintf(i->out, "latest_fork_usec:0\r\ntotal_forks:0\r\n");
     fprintf(i->out,
             "unexpected_error_replies:0\r\ntotal_error_replies:%llu\r\nacl_access_denied_auth:%llu\r\n",

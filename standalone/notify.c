@@ -24,6 +24,7 @@
 #include "args.h"
 #include "pubsub.h"
 #include "server.h"
+#include "tracking.h"
 
 #define NAMES_MAX 3
 
@@ -294,30 +295,69 @@ static notice *take_all(server *s)
     return first;
 }
 
-bool notify_flush(server *s, struct worker *from, notices *n)
+/* Clients that want to hear of prefixes get the keys of one origin together. */
+static void broadcast(server *s, struct worker *from, const notice *all)
 {
-    notice *all;
-    bool crowded = false;
+    kv_slice few[64], *keys = few;
+    size_t count = 0, n = 0;
 
-    n->some = false;
-    if (n->held) { /* not to be expected: there was no second half */
-        push(s, n->held);
-        n->held = NULL;
-        n->some = false;
+    for (const notice *at = all; at; at = at->next)
+        count += at->changed;
+    if (count > sizeof few / sizeof *few)
+        keys = malloc(count * sizeof *keys);
+    for (const notice *at = all; keys && at; at = at->next) {
+        if (at->changed)
+            keys[n++] = at->key;
+        if (n && (!at->next || at->next->origin != at->origin)) {
+            tracking_broadcast(s, from, keys, n, at->origin);
+            n = 0;
+        }
     }
-    if (atomic_load_explicit(&s->notice_lost, memory_order_relaxed) &&
-        atomic_exchange_explicit(&s->notice_lost, false, memory_order_relaxed))
-        log_limited(&s->log, LOG_CLIENT_LIMIT, CONFIG_LOG_WARNING,
-                    "Out of memory: a keyspace event was lost");
-    pthread_mutex_lock(&s->notices.publishing);
-    all = take_all(s);
+    if (!keys)
+        tracking_changed_all(s, from);
+    if (keys != few)
+        free(keys);
+}
+
+/* Publishes all notices, in order, and frees them. */
+static bool publish_all(server *s, struct worker *from, notice *all)
+{
+    bool crowded = false, tracked = tracking_listens(s), flushed = false;
+
+    if (tracked)
+        broadcast(s, from, all);
     while (all) {
         notice *next = all->next;
 
         crowded |= publish(s, from, all);
+        if (tracked && all->changed)
+            tracking_changed(s, from, all->key, all->origin);
+        if (tracked && all->all && !flushed) /* FLUSHALL tells of each database */
+            tracking_changed_all(s, from);
+        flushed = all->all;
         free(all);
         all = next;
     }
+    return crowded;
+}
+
+bool notify_flush(server *s, struct worker *from, notices *n)
+{
+    bool crowded;
+
+    if (n->held) { /* not to be expected: there was no second half */
+        push(s, n->held);
+        n->held = NULL;
+    }
+    n->some = false;
+    pthread_mutex_lock(&s->notices.publishing);
+    if (atomic_exchange_explicit(&s->notice_lost, false, memory_order_relaxed)) {
+        log_limited(
+            &s->log, LOG_CLIENT_LIMIT, CONFIG_LOG_WARNING,
+            "Out of memory: a keyspace event was lost, and client-side caches are told to forget all");
+        tracking_changed_all(s, from);
+    }
+    crowded = publish_all(s, from, take_all(s));
     pthread_mutex_unlock(&s->notices.publishing);
     return crowded;
 }
@@ -363,16 +403,19 @@ void notify_apply(server *s)
 
     if (!(classes & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT)))
         classes = 0; /* to nobody */
-    tells = classes & ~(unsigned)(NOTIFY_KEYSPACE | NOTIFY_KEYEVENT | NOTIFY_MISS);
+    pthread_mutex_lock(&s->notices.applying);
+    tells = (classes & ~(unsigned)(NOTIFY_KEYSPACE | NOTIFY_KEYEVENT | NOTIFY_MISS)) || tracking_listens(s);
     atomic_store_explicit(&s->notify_classes, classes, memory_order_relaxed);
     for (int i = 0; i < s->databases.count; i++)
         store_set_telling(s->databases.stores[i], tells);
+    pthread_mutex_unlock(&s->notices.applying);
 }
 
 void notify_open(server *s)
 {
     pthread_mutex_init(&s->notices.lock, NULL);
     pthread_mutex_init(&s->notices.publishing, NULL);
+    pthread_mutex_init(&s->notices.applying, NULL);
     s->notices.last = &s->notices.first;
     for (int i = 0; i < s->databases.count; i++)
         kv_store_on_change(s->databases.stores[i], take_notice, s, &s->databases.stores[i]);
@@ -387,4 +430,5 @@ void notify_close(server *s)
     }
     pthread_mutex_destroy(&s->notices.lock);
     pthread_mutex_destroy(&s->notices.publishing);
+    pthread_mutex_destroy(&s->notices.applying);
 }

@@ -1,4 +1,4 @@
-/* notify.h - what changed in the databases, told to those who asked: keyspace notifications.
+/* notify.h - what changed in the databases, told to those who asked: keyspace notifications and client-side caches.
  *
  *     notify_thread(&w->notices);                  // once on each thread that runs commands
  *     ... commands run; the stores tell their listener what they changed ...
@@ -48,6 +48,7 @@ typedef struct notice_queue {
     pthread_mutex_t lock; /* guards the next two; taken under the lock of a shard */
     notice *first, **last;
     pthread_mutex_t publishing; /* one thread publishes at a time, so that the order stays */
+    pthread_mutex_t applying;
 } notice_queue;
 
 /* Makes n the notices of the calling thread; NULL: it has none any more. */
@@ -56,7 +57,7 @@ void notify_thread(notices *n);
  * (see pubsub_publish). */
 bool notify_flush(struct server *s, struct worker *from, notices *n);
 
-/* Takes notice of changes in the stores from now on, or of none, as the configuration wants it. */
+/* Takes notice of changes in the stores from now on, or of none, as the configuration and clients want it. */
 void notify_apply(struct server *s);
 /* When the databases are there; before they go. */
 void notify_open(struct server *s);

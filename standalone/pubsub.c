@@ -40,6 +40,7 @@
 
 #include "decimal.h"
 #include "server.h"
+#include "tracking.h"
 
 #define CROWD_BYTES (4 * 1024 * 1024) /* in one postbox: who publishes more must wait */
 #define RUN_BYTES   (64 * 1024)       /* of messages that become one form */
@@ -70,8 +71,9 @@ struct publication {
 };
 
 typedef struct postbox {
-    pthread_mutex_t lock; /* guards the next four */
+    pthread_mutex_t lock; /* guards the next six */
     post *first, **last;
+    tracking_note *notes, **notes_last;
     size_t bytes;
     bool awaited; /* a publisher waits until it is emptied */
 
@@ -342,7 +344,7 @@ static bool put_post(postbox *box, post *mail, size_t bytes, bool *crowded)
     bool was_empty;
 
     pthread_mutex_lock(&box->lock);
-    was_empty = box->first == NULL;
+    was_empty = box->first == NULL && box->notes == NULL;
     *box->last = mail;
     box->last = &mail->next;
     box->bytes += bytes;
@@ -350,6 +352,25 @@ static bool put_post(postbox *box, post *mail, size_t bytes, bool *crowded)
         *crowded = box->awaited = true;
     pthread_mutex_unlock(&box->lock);
     return was_empty;
+}
+
+void pubsub_post_note(server *s, worker *from, int to, tracking_note *note)
+{
+    postbox *box = s->workers[to].postbox;
+    bool was_empty;
+
+    note->next = NULL;
+    pthread_mutex_lock(&box->lock);
+    was_empty = box->first == NULL && box->notes == NULL;
+    *box->notes_last = note;
+    box->notes_last = &note->next;
+    pthread_mutex_unlock(&box->lock);
+    if (from)
+        from->has_posts = true;
+    if (was_empty && from && to != from->index)
+        from->postbox->to_wake[to / 64] |= (uint64_t)1 << (to % 64);
+    else if (was_empty && !from)
+        worker_wake(&s->workers[to]);
 }
 
 static bool is_member(const uint64_t set[2], int i)
@@ -601,12 +622,30 @@ static void wake_others(worker *w)
     w->postbox->to_wake[0] = w->postbox->to_wake[1] = 0;
 }
 
+static tracking_note *take_notes(worker *w)
+{
+    postbox *box = w->postbox;
+    tracking_note *notes;
+
+    pthread_mutex_lock(&box->lock);
+    notes = box->notes;
+    box->notes = NULL;
+    box->notes_last = &box->notes;
+    pthread_mutex_unlock(&box->lock);
+    return notes;
+}
+
 void pubsub_send(worker *w)
 {
     connection *c, *next;
+    tracking_note *notes;
 
     wake_others(w);
     pubsub_deliver(w, NULL);
+    notes = take_notes(w);
+    if (notes && w->server->actor)
+        worker_run_mail(w); /* replies that were made before them */
+    tracking_deliver(w, notes);
     w->has_posts = false;
     c = w->postbox->mailed;
     w->postbox->mailed = NULL;
@@ -626,6 +665,7 @@ int pubsub_open(worker *w)
         return -1;
     pthread_mutex_init(&w->postbox->lock, NULL);
     w->postbox->last = &w->postbox->first;
+    w->postbox->notes_last = &w->postbox->notes;
     w->postbox->room.run = go_on;
     return 0;
 }
@@ -639,6 +679,10 @@ void pubsub_close(worker *w)
     for (post *mail = w->postbox->first; mail; mail = next) {
         next = mail->next;
         publication_unref(mail->publication);
+    }
+    for (tracking_note *note = w->postbox->notes, *after; note; note = after) {
+        after = note->next;
+        tracking_note_free(note);
     }
     pthread_mutex_destroy(&w->postbox->lock);
     free(w->postbox);

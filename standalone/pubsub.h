@@ -16,6 +16,8 @@
 #include "connection.h"
 #include "topic.h"
 
+struct tracking_note;
+
 /* What a connection listens to. */
 typedef struct subscriber {
     struct subscription **slots; /* open addressing, by the topic's hash */
@@ -57,6 +59,8 @@ void pubsub_protocol_changed(connection *c);
 void pubsub_deliver(worker *w, connection *serving);
 /* The same, sends what connections were handed, and wakes the workers that w has published to: between requests. */
 void pubsub_send(worker *w);
+/* Puts a note into a worker's postbox; it is delivered between requests. */
+void pubsub_post_note(struct server *s, worker *from, int to, struct tracking_note *note);
 /* Puts c among those that were handed something. */
 void pubsub_mailed(connection *c);
 

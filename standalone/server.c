@@ -26,6 +26,7 @@
 #include "dispatch.h"
 #include "lockstat.h"
 #include "memory.h"
+#include "tracking.h"
 
 #define DESCRIPTORS_RESERVED 32 /* ours: log, listening sockets, loops, files */
 #define ACTOR_CAPACITY       1024
@@ -446,7 +447,8 @@ static int open_workers(server *s)
 
     s->workers = aligned_alloc(64, (sizeof(worker) * (size_t)count + 63) / 64 * 64);
     s->topics = topics_new(s->domain, count);
-    if (!s->workers || !s->topics)
+    s->tracking = tracking_new(s);
+    if (!s->workers || !s->topics || !s->tracking)
         return -1;
     for (; s->worker_count < count; s->worker_count++)
         if (worker_init(&s->workers[s->worker_count], s, s->worker_count) != 0) {
@@ -557,6 +559,7 @@ void server_done(server *s)
         worker_done(&s->workers[i]);
     free(s->workers);
     topics_free(s->topics);
+    tracking_free(s->tracking);
     actor_free(s->actor);
     if (s->notices.last)
         notify_close(s);

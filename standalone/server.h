@@ -41,6 +41,7 @@ typedef struct server {
     kv_databases databases;
     bool direct[KV_COMMAND_COUNT]; /* rows without subcommands, see dispatch_is_direct */
     topics *topics;                /* what anybody listens to */
+    struct tracking *tracking;
     notice_queue notices;
     _Atomic bool notice_lost;        /* for want of memory */
     _Atomic unsigned notify_classes; /* enum notify_class; 0: nobody is to be told */

@@ -3,6 +3,10 @@
 
 static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_auth] = session_auth,
+    [KV_COMMAND_client_caching] = session_client_caching,
+    [KV_COMMAND_client_getredir] = session_client_getredir,
+    [KV_COMMAND_client_tracking] = session_client_tracking,
+    [KV_COMMAND_client_trackinginfo] = session_client_trackinginfo,
     [KV_COMMAND_client_getname] = session_client_getname,
     [KV_COMMAND_client_help] = session_client_help,
     [KV_COMMAND_client_id] = session_client_id,

@@ -65,6 +65,9 @@ session_fn session_config_get, session_config_help, session_config_resetstat, se
     session_config_set;
 /* info.c */
 session_fn session_info;
+/* tracking_commands.c */
+session_fn session_client_caching, session_client_getredir, session_client_tracking,
+    session_client_trackinginfo;
 /* memory_commands.c */
 session_fn session_memory_doctor, session_memory_help, session_memory_malloc_stats, session_memory_purge,
     session_memory_stats;

@@ -23,6 +23,7 @@
 #include "dispatch.h"
 #include "multi.h"
 #include "session.h"
+#include "tracking.h"
 
 #define AHEAD 64 /* queued commands whose cache misses overlap */
 
@@ -510,6 +511,8 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held, kv_hold_held) void session
     reason = take_checks(call, &t);
     if (!reason)
         reason = obstacle(call, c->multi);
+    for (size_t i = 0; !reason && (c->flags & CONNECTION_TRACKING) && i < c->multi->count; i++)
+        tracking_before(c, c->multi->queue[i].row, c->multi->queue[i].argc, c->multi->queue[i].argv);
     if (reason)
         abort_for(call, reason);
     else if (session_server(call)->actor)

@@ -73,22 +73,26 @@ static worker_message *take_mail(worker *w)
     return mail;
 }
 
-static void on_wakeup(evutil_socket_t fd, short what, void *arg)
+void worker_run_mail(worker *w)
 {
-    worker *w = arg;
-    uint64_t count;
-    ssize_t ignored = read(fd, &count, sizeof count);
-    worker_message *mail;
-
-    (void)ignored;
-    (void)what;
-    worker_begin(w);
-    for (mail = take_mail(w); mail;) {
+    for (worker_message *mail = take_mail(w); mail;) {
         worker_message *message = mail;
 
         mail = mail->next;
         message->run(w, message);
     }
+}
+
+static void on_wakeup(evutil_socket_t fd, short what, void *arg)
+{
+    worker *w = arg;
+    uint64_t count;
+    ssize_t ignored = read(fd, &count, sizeof count);
+
+    (void)ignored;
+    (void)what;
+    worker_begin(w);
+    worker_run_mail(w);
     pubsub_send(w);
 }
 

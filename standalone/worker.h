@@ -108,6 +108,9 @@ void worker_set_tick(worker *w);
 /* Stops reading requests, closes connections as their replies are sent, all of them after until_ms. */
 void worker_drain(worker *w, int64_t until_ms);
 
+/* Runs the messages that are there. */
+void worker_run_mail(worker *w);
+
 /* Any thread. */
 void worker_post(worker *w, worker_message *message) KV_EXCLUDES(kv_shard_held);
 /* Makes it look at its mailbox and its postbox. */

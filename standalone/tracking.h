@@ -1,0 +1,82 @@
+/* tracking.h - CLIENT TRACKING: which clients may have which keys in their caches, and telling them when these change.
+ *
+ *     tracking_before(c, row, argc, argv);           // a request of a tracking client: its keys are remembered first
+ *     ... it reads ...
+ *     tracking_changed(s, w, key, origin);           // a key was written: after its new value is to be seen
+ *
+ * Threads    Any, but for tracking_set and tracking_deliver: the connection's, the worker's.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_TRACKING_H
+#define KV_STANDALONE_TRACKING_H
+
+#include "connection.h"
+
+enum tracking_mode {
+    TRACKING_ON = 1,
+    TRACKING_BCAST = 2,
+    TRACKING_OPTIN = 4,
+    TRACKING_OPTOUT = 8,
+    TRACKING_NOLOOP = 16,
+    TRACKING_BROKEN = 32,  /* the client that it redirects to has gone */
+    TRACKING_CACHING = 64, /* CLIENT CACHING was called for the next command */
+};
+
+/* What a client has asked for. Written by its worker under the lock of its place in the directory of clients. */
+typedef struct tracker {
+    unsigned mode;
+    uint64_t redirect; /* the client to tell instead, or 0 */
+    kv_slice *prefixes;
+    size_t prefix_count;
+} tracker;
+
+typedef struct tracking tracking;
+/* What is under way to a connection's worker. */
+typedef struct tracking_note tracking_note;
+struct tracking_note {
+    tracking_note *next;
+    enum { TRACKING_KEYS, TRACKING_ALL, TRACKING_BROKEN_NOW } what;
+    uint64_t client;
+    bool redirected; /* for another client, who asked for it */
+    kv_bytes *keys;  /* TRACKING_KEYS: an array in RESP; a reference */
+};
+
+tracking *tracking_new(struct server *s);
+void tracking_free(tracking *t);
+
+/* The directory of clients: every connection, from its beginning to its end. */
+void tracking_enter(connection *c);
+void tracking_leave(connection *c);
+bool tracking_client_exists(struct server *s, uint64_t id);
+
+static inline unsigned tracking_mode_of(const connection *c)
+{
+    return c->tracker ? c->tracker->mode : 0;
+}
+
+/* Begins, or changes, or with a mode of 0 ends. Prefixes are added to those that c has. KV_ENOMEM: nothing has changed. */
+int tracking_set(connection *c, unsigned mode, uint64_t redirect, size_t count, const kv_slice prefixes[]);
+/* CLIENT CACHING: true for the next command only. */
+void tracking_set_caching(connection *c, bool on);
+
+/* Before a command of a tracking client runs, and afterwards. */
+void tracking_before(connection *c, const kv_command *row, int argc, const kv_slice argv[]);
+void tracking_after(connection *c, const kv_command *row);
+
+/* Whether anybody must hear of changes; and of those after which a request of origin (or nobody: 0) has changed keys, or all. */
+bool tracking_listens(const struct server *s);
+void tracking_changed(struct server *s, worker *from, kv_slice key, uint64_t origin);
+void tracking_changed_all(struct server *s, worker *from);
+/* For those that want to hear of prefixes: keys that were changed by one origin, any of them more than once. Sorts keys. */
+void tracking_broadcast(struct server *s, worker *from, kv_slice keys[], size_t count, uint64_t origin);
+
+/* Hands what notes say to the connections of w, and frees them. */
+void tracking_deliver(worker *w, tracking_note *notes);
+void tracking_note_free(tracking_note *note);
+
+typedef struct tracking_figures {
+    size_t clients, keys, items, prefixes, bytes;
+} tracking_figures;
+void tracking_read_figures(const struct server *s, tracking_figures *ret);
+
+#endif
