@@ -107,9 +107,14 @@ static void write_flags(const connection *c, char text[16])
     };
     size_t len = 0;
 
-    for (size_t i = 0; i < sizeof letters / sizeof *letters; i++)
+    for (size_t i = 0; i < sizeof letters / sizeof *letters; i++) {
         if (c->flags & letters[i].flag)
             text[len++] = letters[i].letter;
+        if (letters[i].flag == CONNECTION_TRACKING && (tracking_mode_of(c) & TRACKING_BROKEN))
+            text[len++] = 'R';
+        if (letters[i].flag == CONNECTION_TRACKING && (tracking_mode_of(c) & TRACKING_BCAST))
+            text[len++] = 'B';
+    }
     if (len == 0)
         text[len++] = 'N';
     text[len] = '\0';

@@ -108,6 +108,8 @@ bool connection_unpark(connection *c)
 {
     c->in_flight--;
     c->flags &= ~(unsigned)CONNECTION_PARKED;
+    if (c->tracker && !(c->flags & CONNECTION_CLOSING))
+        tracking_catch_up(c); /* sent at the end of the turn: after the replies that have come */
     return !(c->flags & CONNECTION_CLOSING);
 }
 

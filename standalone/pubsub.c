@@ -638,14 +638,10 @@ static tracking_note *take_notes(worker *w)
 void pubsub_send(worker *w)
 {
     connection *c, *next;
-    tracking_note *notes;
 
     wake_others(w);
     pubsub_deliver(w, NULL);
-    notes = take_notes(w);
-    if (notes && w->server->actor)
-        worker_run_mail(w); /* replies that were made before them */
-    tracking_deliver(w, notes);
+    tracking_deliver(w, take_notes(w));
     w->has_posts = false;
     c = w->postbox->mailed;
     w->postbox->mailed = NULL;

@@ -14,13 +14,13 @@
  * comes before, then W1 came before W2, which handed the lock to R1, which came before R2: so R2 sees the new value. (A
  * write of several keys is followed by W2 when the last of them is published and the marks are down.)
  *
- * What the client is told must come after the reply with the old value. Notes for a connection are therefore
- * delivered between requests only, and with --sharing actor, where its replies come as messages of their own, after
- * the mailbox was emptied; a reply that the state thread made before it made the change is in there by then.
+ * What the client is told must come after the reply to what it read when it was remembered, old or new. Notes for a
+ * connection are therefore delivered between requests only; and with --sharing actor, where its replies come as messages of
+ * their own, not while a batch of it is under way.
  *
  * The stores tell of changes only while somebody listens. A write that began before the first client turned tracking on may
- * be under way untold; so until every worker (and the state thread) has ended what it was doing then, what tracking
- * clients read is declared stale at once (the fence).
+ * be under way untold; so the client's next request waits until every worker has ended what it was doing then (the
+ * fence). The state thread of --sharing actor needs no such thing: it does one after the other.
  *
  * Without memory to remember a key, the client is told at once that it is stale, too. The table holds
  * tracking-table-max-keys keys; beyond that others are dropped, and their clients told.
@@ -70,7 +70,8 @@ struct tracking {
     prefix *prefixes;
     size_t prefix_total;
     _Atomic size_t clients, broadcasts, keys, items, prefix_count;
-    _Atomic int fence; /* threads that may still be in writes which are not told */
+    _Atomic size_t hand; /* the part in which the next key to be dropped is looked for */
+    _Atomic int fence;   /* threads that may still be in writes which are not told */
     worker_message *fences;
 };
 
@@ -279,6 +280,23 @@ static void deliver_broken(connection *c)
              kv_slice_of(text, (size_t)(put_number(text, ':', c->tracker->redirect) - text)));
 }
 
+static void deliver(connection *c, const tracking_note *note)
+{
+    if (note->what == TRACKING_BROKEN_NOW)
+        deliver_broken(c);
+    else
+        deliver_stale(c, note);
+}
+
+static void defer(tracker *tr, tracking_note *note)
+{
+    note->next = NULL;
+    if (!tr->deferred)
+        tr->deferred_last = &tr->deferred;
+    *tr->deferred_last = note;
+    tr->deferred_last = &note->next;
+}
+
 void tracking_deliver(worker *w, tracking_note *notes)
 {
     while (notes) {
@@ -287,12 +305,27 @@ void tracking_deliver(worker *w, tracking_note *notes)
 
         notes = note->next;
         if (look_up(w->server->tracking, note->client, &who)) {
-            if (note->what == TRACKING_BROKEN_NOW)
-                deliver_broken(who.c);
-            else
-                deliver_stale(who.c, note);
+            if (w->server->actor && who.c->tracker && who.c->in_flight > 0) {
+                defer(who.c->tracker, note);
+                continue;
+            }
+            deliver(who.c, note);
         }
         tracking_note_free(note);
+    }
+}
+
+void tracking_catch_up(connection *c)
+{
+    tracking_note *notes = c->tracker ? c->tracker->deferred : NULL, *next;
+
+    if (!notes)
+        return;
+    c->tracker->deferred = NULL;
+    for (; notes; notes = next) {
+        next = notes->next;
+        deliver(c, notes);
+        tracking_note_free(notes);
     }
 }
 
@@ -389,17 +422,13 @@ static void free_cached(cached *e)
     free(e);
 }
 
-/* Takes some other key than keep out of a part; NULL: there is none. */
-static cached *take_any(tracking *t, part *p, const cached *keep)
+/* Takes some key out of a part; NULL: there is none. */
+static cached *take_any(tracking *t, part *p)
 {
     for (size_t i = 0; i < p->bucket_count; i++) {
-        cached **link = &p->buckets[p->hand++ & (p->bucket_count - 1)];
+        cached **link = &p->buckets[p->hand++ & (p->bucket_count - 1)], *e = *link;
 
-        if (*link == keep && *link)
-            link = &(*link)->next;
-        if (*link) {
-            cached *e = *link;
-
+        if (e) {
             unlink_cached(t, p, link);
             return e;
         }
@@ -407,14 +436,12 @@ static cached *take_any(tracking *t, part *p, const cached *keep)
     return NULL;
 }
 
-/* Remembers that a client may have a key. False: memory is out. *ret_dropped: what had to go for it, or NULL. */
-static bool remember(tracking *t, kv_slice key, uint64_t hash, uint64_t id, size_t max_keys,
-                     cached **ret_dropped)
+/* Remembers that a client may have a key. False: memory is out. */
+static bool remember(tracking *t, kv_slice key, uint64_t hash, uint64_t id)
 {
     part *p = part_of(t, hash);
     bool ok = false;
 
-    *ret_dropped = NULL;
     pthread_mutex_lock(&p->lock);
     if (grow_buckets(p)) {
         cached **link = find_link(p, key, hash), *e = *link;
@@ -422,8 +449,6 @@ static bool remember(tracking *t, kv_slice key, uint64_t hash, uint64_t id, size
         if (!e)
             e = insert(t, p, link, key, hash);
         ok = e && add_client(t, e, id);
-        if (e && max_keys && atomic_load_explicit(&t->keys, memory_order_relaxed) > max_keys)
-            *ret_dropped = take_any(t, p, e);
     }
     pthread_mutex_unlock(&p->lock);
     return ok;
@@ -475,7 +500,7 @@ static void forget_all(tracking *t)
         cached *e;
 
         pthread_mutex_lock(&p->lock);
-        while ((e = take_any(t, p, NULL)) != NULL)
+        while ((e = take_any(t, p)) != NULL)
             free_cached(e);
         pthread_mutex_unlock(&p->lock);
     }
@@ -514,16 +539,33 @@ void tracking_changed_all(server *s, worker *from)
             ;
 }
 
+/* Drops keys, from one part after the other, while there are too many: some, so that nobody waits long. */
+static void drop_excess(server *s, size_t max_keys)
+{
+    tracking *t = s->tracking;
+
+    for (int i = 0; i < PARTS && atomic_load_explicit(&t->keys, memory_order_relaxed) > max_keys; i++) {
+        part *p = &t->parts[atomic_fetch_add_explicit(&t->hand, 1, memory_order_relaxed) % PARTS];
+        cached *e;
+
+        pthread_mutex_lock(&p->lock);
+        e = take_any(t, p);
+        pthread_mutex_unlock(&p->lock);
+        if (e)
+            tell_cached(s, NULL, e, 0);
+    }
+}
+
 /* ---- requests of tracking clients ---- */
 
 /* Whether the command's keys will be in the client's cache. */
-static bool will_cache(const tracker *tracker, const kv_command *row)
+static bool will_cache(const tracker *tr, const kv_command *row)
 {
-    bool caching = tracker->mode & TRACKING_CACHING;
+    bool caching = tr->mode & TRACKING_CACHING;
 
-    if (!(row->flags & KV_CMD_READONLY) || (tracker->mode & TRACKING_BCAST))
+    if (!(row->flags & KV_CMD_READONLY) || (tr->mode & TRACKING_BCAST))
         return false;
-    return !((tracker->mode & TRACKING_OPTIN) && !caching) && !((tracker->mode & TRACKING_OPTOUT) && caching);
+    return !((tr->mode & TRACKING_OPTIN) && !caching) && !((tr->mode & TRACKING_OPTOUT) && caching);
 }
 
 static void stale_at_once(connection *c, kv_slice key)
@@ -549,14 +591,12 @@ void tracking_before(connection *c, const kv_command *row, int argc, const kv_sl
         tell(s, NULL, c->id, 0, false, TRACKING_ALL, NULL);
     for (int i = 0; i < count; i++) {
         kv_slice key = argv[positions[i]];
-        cached *dropped;
 
-        if (!remember(s->tracking, key, domain_hash(s->domain, key), c->id, max_keys, &dropped) ||
-            atomic_load_explicit(&s->tracking->fence, memory_order_acquire) > 0)
+        if (!remember(s->tracking, key, domain_hash(s->domain, key), c->id))
             stale_at_once(c, key);
-        if (dropped)
-            tell_cached(s, NULL, dropped, 0);
     }
+    if (max_keys)
+        drop_excess(s, max_keys);
     if (positions != few)
         free(positions);
 }
@@ -564,8 +604,9 @@ void tracking_before(connection *c, const kv_command *row, int argc, const kv_sl
 void tracking_after(connection *c, const kv_command *row)
 {
     bool about_client = row && row->container && strcmp(row->container, "client") == 0;
+    bool queues = (c->flags & CONNECTION_MULTI) && !(row && row->id == KV_COMMAND_exec);
 
-    if ((tracking_mode_of(c) & TRACKING_CACHING) && !(c->flags & CONNECTION_MULTI) && !about_client)
+    if ((tracking_mode_of(c) & TRACKING_CACHING) && !queues && !about_client)
         set_mode(c, c->tracker->mode & ~(unsigned)TRACKING_CACHING);
 }
 
@@ -707,8 +748,39 @@ bool tracking_listens(const server *s)
 
 static void pass_fence(worker *w, worker_message *message)
 {
+    server *s = w->server;
+
     (void)message;
-    atomic_fetch_sub_explicit(&w->server->tracking->fence, 1, memory_order_acq_rel);
+    if (atomic_fetch_sub_explicit(&s->tracking->fence, 1, memory_order_acq_rel) != 1)
+        return;
+    for (int i = 0; i < s->worker_count; i++)
+        if (!atomic_exchange_explicit(&s->workers[i].fence_down_posted, true, memory_order_acq_rel))
+            worker_post(&s->workers[i], &s->workers[i].fence_down);
+}
+
+void tracking_fence_down(worker *w, worker_message *message)
+{
+    connection *c = w->fenced, *next;
+
+    (void)message;
+    atomic_store_explicit(&w->fence_down_posted, false, memory_order_release);
+    w->fenced = NULL;
+    for (; c; c = next) {
+        next = c->next_waiting;
+        if (connection_unpark(c)) {
+            c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
+            connection_flush(c);
+        }
+    }
+}
+
+void tracking_wait(connection *c)
+{
+    if (atomic_load_explicit(&c->owner->server->tracking->fence, memory_order_acquire) == 0)
+        return;
+    connection_park(c);
+    c->next_waiting = c->owner->fenced;
+    c->owner->fenced = c;
 }
 
 /* The first client: the stores tell from now on, and each worker says when it has ended what it was doing. */
@@ -739,6 +811,10 @@ static void end(connection *c)
     for (size_t i = 0; i < old->prefix_count; i++) {
         leave_prefix(s->tracking, old->prefixes[i], c->id);
         free((void *)(uintptr_t)old->prefixes[i].data);
+    }
+    for (tracking_note *note = old->deferred, *next; note; note = next) {
+        next = note->next;
+        tracking_note_free(note);
     }
     free(old->prefixes);
     free(old);

@@ -28,6 +28,7 @@ typedef struct tracker {
     uint64_t redirect; /* the client to tell instead, or 0 */
     kv_slice *prefixes;
     size_t prefix_count;
+    struct tracking_note *deferred, **deferred_last; /* until a batch is back from the state thread */
 } tracker;
 
 typedef struct tracking tracking;
@@ -56,6 +57,9 @@ static inline unsigned tracking_mode_of(const connection *c)
 
 /* Begins, or changes, or with a mode of 0 ends. Prefixes are added to those that c has. KV_ENOMEM: nothing has changed. */
 int tracking_set(connection *c, unsigned mode, uint64_t redirect, size_t count, const kv_slice prefixes[]);
+/* After tracking_set: c's next request waits until no write can be under way that does not tell. */
+void tracking_wait(connection *c);
+void tracking_fence_down(worker *w, worker_message *message);
 /* CLIENT CACHING: true for the next command only. */
 void tracking_set_caching(connection *c, bool on);
 
@@ -73,6 +77,8 @@ void tracking_broadcast(struct server *s, worker *from, kv_slice keys[], size_t 
 /* Hands what notes say to the connections of w, and frees them. */
 void tracking_deliver(worker *w, tracking_note *notes);
 void tracking_note_free(tracking_note *note);
+/* Hands c what had to wait for its replies (--sharing actor). */
+void tracking_catch_up(connection *c);
 
 typedef struct tracking_figures {
     size_t clients, keys, items, prefixes, bytes;

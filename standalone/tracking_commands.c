@@ -160,8 +160,10 @@ void session_client_tracking(kv_call *call)
     if (!parse_options(call, w))
         goto out;
     if (kv_word_is(call->argv[2], "on")) {
-        if (turn_on(call, w))
+        if (turn_on(call, w)) {
             kv_reply_ok(call->reply);
+            tracking_wait(session_connection(call));
+        }
     } else if (kv_word_is(call->argv[2], "off")) {
         tracking_set(session_connection(call), 0, 0, 0, NULL);
         kv_reply_ok(call->reply);

@@ -33,6 +33,7 @@
 #include "multi.h"
 #include "pubsub.h"
 #include "server.h"
+#include "tracking.h"
 
 #define EXPIRE_SLICE_MS 1
 #define EXPIRE_SEGMENTS 4 /* of the index, in one step */
@@ -369,6 +370,7 @@ int worker_init(worker *w, struct server *s, int index)
     if (getrandom(&w->rng, sizeof w->rng, 0) != sizeof w->rng)
         w->rng = (uint64_t)clock_ms() + (uint64_t)index;
     w->shed.run = memory_shed;
+    w->fence_down.run = tracking_fence_down;
     w->candidates = calloc((size_t)s->databases.count, sizeof *w->candidates);
     if (!w->candidates || pubsub_open(w) != 0)
         return -1;

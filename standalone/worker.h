@@ -51,10 +51,13 @@ struct worker {
     bool has_posts;          /* pubsub_send has something to do in this turn */
     int wakeup_fd;
     struct event wakeup, tick;
-    int hz;               /* ticks a second */
-    bool expiring;        /* there are more keys due than one slice removes */
-    int expire_budget_ms; /* what is left for it until the next tick */
-    worker_message stop;  /* server_stop's */
+    int hz;                    /* ticks a second */
+    bool expiring;             /* there are more keys due than one slice removes */
+    int expire_budget_ms;      /* what is left for it until the next tick */
+    struct connection *fenced; /* wait for the fence of tracking.c */
+    worker_message fence_down;
+    _Atomic bool fence_down_posted;
+    worker_message stop; /* server_stop's */
 
     /* Connections: all, oldest first; those with input left to run; those to be freed after the turn. */
     struct connection *connections, **connections_tail;
