@@ -52,7 +52,7 @@ kvc_call *kvc_call_new(kvc_async *async, size_t argc, const kvc_slice *argv, uin
         kvc_call_free(call);
         return NULL;
     }
-    call->size_bytes = sizeof *call + kvc_buffer_slice(&call->bytes).len;
+    call->size_bytes = sizeof *call + call->bytes.capacity;
     return call;
 }
 
