@@ -25,6 +25,11 @@ typedef struct kvc_client_ops {
     /* One command; an error reply is a reply. */
     kvc_status (*call)(kvc_client *client, size_t argc, const kvc_slice *argv, kvc_reply **ret_reply,
                        kvc_error *error);
+    /* Where there are several nodes, of which each has some of the keys, else NULL: moves *node to the next one from there on (from 0 on),
+     * false: there is none; and one command to that node. */
+    bool (*find_node)(kvc_client *client, size_t *node);
+    kvc_status (*call_node)(kvc_client *client, size_t node, size_t argc, const kvc_slice *argv,
+                            kvc_reply **ret_reply, kvc_error *error);
     /* As kvc_pipeline_run; connection is the one that watches, or NULL. */
     kvc_status (*run)(kvc_client *client, const kvc_batch *batch, kvc_connection *connection,
                       kvc_reply **ret_replies, kvc_error *error);

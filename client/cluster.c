@@ -413,6 +413,41 @@ static kvc_status cluster_call(kvc_client *client, size_t argc, const kvc_slice 
     return status;
 }
 
+static bool cluster_find_node(kvc_client *client, size_t *node)
+{
+    cluster *c = (cluster *)client;
+    bool found;
+
+    pthread_mutex_lock(&c->lock);
+    found = kvc_node_table_find(c->nodes, node);
+    pthread_mutex_unlock(&c->lock);
+    return found;
+}
+
+static kvc_status cluster_call_node(kvc_client *client, size_t place, size_t argc, const kvc_slice *argv,
+                                    kvc_reply **ret_reply, kvc_error *error)
+{
+    cluster *c = (cluster *)client;
+    kvc_status status = check_process(c, error);
+    kvc_node *node;
+
+    *ret_reply = NULL;
+    if (status != KVC_OK)
+        return status;
+    pthread_mutex_lock(&c->lock);
+    node = kvc_node_table_at(c->nodes, place);
+    if (!node)
+        status = kvc_fail(error, KVC_ESTATE, "a node has left the cluster meanwhile");
+    else if (!use_node(c, node))
+        status = kvc_fail_nomem(error);
+    pthread_mutex_unlock(&c->lock);
+    if (status != KVC_OK)
+        return status;
+    status = kvc_pool_call(pool_of(node), &(kvc_request){ .argc = argc, .argv = argv }, ret_reply, error);
+    put_node(c, node);
+    return status;
+}
+
 /* ---- transactions ---- */
 
 /* The one slot of all commands with a key. */
@@ -712,6 +747,8 @@ static void cluster_close(kvc_client *client)
 
 static const kvc_client_ops cluster_ops = {
     .call = cluster_call,
+    .find_node = cluster_find_node,
+    .call_node = cluster_call_node,
     .run = cluster_run,
     .lease = cluster_lease,
     .learn = cluster_learn,

@@ -212,6 +212,29 @@ kvc_node *kvc_node_table_after(const kvc_node_table *table, const kvc_node *node
     return table->nodes[place < table->places ? place : 0];
 }
 
+bool kvc_node_table_find(const kvc_node_table *table, size_t *place)
+{
+    size_t found = KVC_NODES_MAX;
+    bool any = false;
+
+    for (size_t slot = 0; slot < KVC_SLOT_COUNT; slot++) {
+        size_t owner = table->owners[slot];
+
+        any |= owner > 0;
+        if (owner > *place && owner - 1 < found)
+            found = owner - 1;
+    }
+    if (!any && *place == 0)
+        found = 0;
+    *place = found;
+    return found < KVC_NODES_MAX;
+}
+
+kvc_node *kvc_node_table_at(const kvc_node_table *table, size_t place)
+{
+    return place < table->places ? table->nodes[place] : NULL;
+}
+
 bool kvc_node_table_sweep(kvc_node_table *table, void **ret_peer)
 {
     for (size_t i = 1; i < table->places; i++) {

@@ -68,6 +68,11 @@ void kvc_node_table_set_owner(kvc_node_table *table, unsigned slot, kvc_node *no
 /* The node after this one, round and round; of NULL: the first. Never NULL. */
 kvc_node *kvc_node_table_after(const kvc_node_table *table, const kvc_node *node);
 size_t kvc_node_table_count(const kvc_node_table *table);
+/* Every owner, place by place: the first place from *place on whose node owns slots (the first place of all, when no owner is known);
+ * false: there is none. */
+bool kvc_node_table_find(const kvc_node_table *table, size_t *place);
+/* NULL: nothing is there any more. */
+kvc_node *kvc_node_table_at(const kvc_node_table *table, size_t place);
 
 /* Takes over the reply of CLUSTER SLOTS, all of it or (on an error) nothing. asked_host stands in for hosts that the reply
  * leaves out. KVC_EPROTOCOL: it has another shape; KVC_ENOMEM. */

@@ -478,36 +478,62 @@ static bool show_keys(const kvc_reply *keys, kvc_scan_fn *visit, void *arg)
     return false;
 }
 
+typedef struct scan {
+    const char *match; /* or NULL */
+    uint32_t count;
+    kvc_scan_fn *visit;
+    void *arg;
+    bool enough; /* visit said so */
+} scan;
+
+/* One round trip to a node (see kvc_client_ops.find_node); cursor moves on. */
+static kvc_status scan_step(kvc_client *client, size_t node, scan *s, char cursor[number_size],
+                            kvc_error *error)
+{
+    words w = command("SCAN");
+    kvc_reply *reply;
+    kvc_slice next;
+    kvc_status status;
+
+    add_word(&w, cursor);
+    if (s->match) {
+        add_word(&w, "MATCH");
+        add_word(&w, s->match);
+    }
+    add_word(&w, "COUNT");
+    add_int(&w, s->count);
+    status = client->ops->call_node ? client->ops->call_node(client, node, w.n, w.argv, &reply, error)
+                                    : client->ops->call(client, w.n, w.argv, &reply, error);
+    if (status == KVC_OK)
+        status = kvc_check_reply(&reply, error);
+    if (status != KVC_OK)
+        return status;
+    next = kvc_reply_text(kvc_reply_at(reply, 0));
+    if (kvc_reply_count(reply) != 2 || next.len == 0 || next.len >= number_size) {
+        kvc_reply_free(reply);
+        return wrong_type(w.argv[0], "a cursor and keys", error);
+    }
+    memcpy(cursor, next.data, next.len + 1);
+    s->enough = show_keys(kvc_reply_at(reply, 1), s->visit, s->arg);
+    kvc_reply_free(reply);
+    return KVC_OK;
+}
+
 kvc_status kvc_scan(kvc_client *client, const char *match, uint32_t count, kvc_scan_fn *visit, void *arg,
                     kvc_error *error)
 {
-    char cursor[number_size] = "0";
-    kvc_reply *reply;
-    kvc_status status;
-    bool enough;
+    scan s = { .match = match, .count = count ? count : 100, .visit = visit, .arg = arg };
+    kvc_status status = KVC_OK;
 
-    do {
-        words w = command("SCAN");
-        kvc_slice next;
+    for (size_t node = 0; client->ops->find_node ? client->ops->find_node(client, &node) : node == 0;
+         node++) {
+        char cursor[number_size] = "0";
 
-        add_word(&w, cursor);
-        if (match) {
-            add_word(&w, "MATCH");
-            add_word(&w, match);
-        }
-        add_word(&w, "COUNT");
-        add_int(&w, count ? count : 100);
-        status = call(client, &w, &reply, error);
-        if (status != KVC_OK)
-            return status;
-        next = kvc_reply_text(kvc_reply_at(reply, 0));
-        if (kvc_reply_count(reply) != 2 || next.len == 0 || next.len >= sizeof cursor) {
-            kvc_reply_free(reply);
-            return wrong_type(w.argv[0], "a cursor and keys", error);
-        }
-        memcpy(cursor, next.data, next.len + 1);
-        enough = show_keys(kvc_reply_at(reply, 1), visit, arg);
-        kvc_reply_free(reply);
-    } while (!enough && strcmp(cursor, "0") != 0);
-    return KVC_OK;
+        do
+            status = scan_step(client, node, &s, cursor, error);
+        while (status == KVC_OK && !s.enough && strcmp(cursor, "0") != 0);
+        if (status != KVC_OK || s.enough)
+            break;
+    }
+    return status;
 }

@@ -302,7 +302,8 @@ KVC_API kvc_status kvc_publish(kvc_client *client, kvc_slice channel, kvc_slice 
                                int64_t *ret_receivers, kvc_error *error);
 /* Called for each key, outside of any lock; another value than 0 stops the scan, which then answers KVC_OK. */
 typedef int kvc_scan_fn(void *arg, kvc_slice key);
-/* match NULL: all; count 0: 100 a round trip. A key may come twice, as with SCAN. */
+/* match NULL: all; count 0: 100 a round trip. A key may come twice, as with SCAN. In a cluster node after node is scanned; a key
+ * whose slot moves meanwhile may be missed. */
 KVC_API kvc_status kvc_scan(kvc_client *client, const char *match, uint32_t count, kvc_scan_fn *visit,
                             void *arg, kvc_error *error);
 
@@ -359,6 +360,8 @@ typedef enum kvc_pipeline_mode {
     KVC_TRANSACTION, /* one round trip, one act: MULTI ... EXEC */
 } kvc_pipeline_mode;
 
+/* In a cluster the keys of a transaction must share a slot (KVC_EARG); a pipeline is cut by node, and keeps the order of
+ * commands for each slot. */
 KVC_API kvc_status kvc_pipeline_new(kvc_client *client, kvc_pipeline_mode mode, kvc_pipeline **ret_pipeline,
                                     kvc_error *error);
 /* Transactions only, before the first add: a key watched now makes run answer KVC_NIL when it changes before. */
@@ -405,7 +408,8 @@ KVC_API kvc_status kvc_subscribe(kvc_subscription *subscription, kvc_channel_kin
 KVC_API kvc_status kvc_unsubscribe(kvc_subscription *subscription, kvc_channel_kind kind, kvc_slice channel,
                                    kvc_error *error);
 /* Waits for the next event; reconnects with backoff by itself. timeout_ms 0: returns at once; UINT32_MAX: no end.
- * KVC_ETIMEOUT: nothing came (call again); KVC_ESTATE: woken; KVC_EAUTH and KVC_EREPLY: cannot go on. */
+ * KVC_ETIMEOUT: nothing came. KVC_ESTATE: woken. KVC_EREPLY: the server refuses a channel, which is dropped.
+ * KVC_EAUTH, KVC_ETLS, KVC_ENOTSUP: it does not let us in any more. After each of them, calling again goes on. */
 KVC_API kvc_status kvc_subscription_next(kvc_subscription *subscription, uint32_t timeout_ms,
                                          kvc_message *ret_message, kvc_error *error);
 /* From any thread: the next that waits returns KVC_ESTATE. */

@@ -485,6 +485,48 @@ static void a_watch_finds_the_node_of_its_key(void **state)
     door_close(&d);
 }
 
+/* ---- all nodes ---- */
+
+static int note_key(void *arg, kvc_slice key)
+{
+    int *seen = arg;
+
+    assert_int_equal(key.len, 5);
+    seen[key.data[4] - '0']++;
+    return 0;
+}
+
+static int stop_at_once(void *arg, kvc_slice key)
+{
+    (void)key;
+    return ++*(int *)arg;
+}
+
+static void a_scan_visits_every_node_that_owns_slots(void **state)
+{
+    int seen[fake_nodes] = { 0 }, first = 0;
+    door d;
+
+    (void)state;
+    door_open(&d, false);
+    fake_cluster_own(d.cluster, 0, 8191, 0);
+    fake_cluster_own(d.cluster, 8192, KVC_SLOT_COUNT - 1, 2);
+    door_connect(&d);
+    assert_int_equal(kvc_scan(d.client, NULL, 0, note_key, seen, &d.error), KVC_OK);
+    assert_int_equal(seen[0], 1);
+    assert_int_equal(seen[1], 0);
+    assert_int_equal(seen[2], 1);
+    assert_int_equal(kvc_scan(d.client, NULL, 0, stop_at_once, &first, &d.error), KVC_OK);
+    assert_int_equal(first, 1);
+    door_close(&d);
+    door_open(&d, false);
+    fake_cluster_set_slots_reply(d.cluster, "-ERR This instance has cluster support disabled\r\n");
+    door_connect(&d);
+    assert_int_equal(kvc_scan(d.client, NULL, 0, note_key, seen, &d.error), KVC_OK);
+    assert_int_equal(seen[0], 2);
+    door_close(&d);
+}
+
 /* ---- shard channels ---- */
 
 static void a_shard_channel_is_found_where_it_is_served(void **state)
@@ -598,6 +640,7 @@ int main(void)
         cmocka_unit_test(a_pipeline_survives_a_lost_node),
         cmocka_unit_test(a_transaction_of_one_slot_follows_it),
         cmocka_unit_test(a_watch_finds_the_node_of_its_key),
+        cmocka_unit_test(a_scan_visits_every_node_that_owns_slots),
         cmocka_unit_test(a_shard_channel_is_found_where_it_is_served),
         cmocka_unit_test(a_subscription_leaves_a_lost_node),
         cmocka_unit_test(asynchronous_subscriptions_leave_a_lost_node),

@@ -154,6 +154,8 @@ static void answer(fake_request *request, void *arg)
         fake_say(request, "+OK\r\n");
     } else if (fake_is(request, "EXEC")) {
         run_exec(n, s, request);
+    } else if (fake_is(request, "SCAN")) {
+        fake_say(request, "*2\r\n$1\r\n0\r\n*1\r\n$5\r\nnode%d\r\n", n->index);
     } else if (fake_is(request, "SUBSCRIBE")) {
         fake_say(request, "*3\r\n$9\r\nsubscribe\r\n$%zu\r\n%s\r\n:1\r\n", strlen(fake_arg(request, 1)),
                  fake_arg(request, 1));

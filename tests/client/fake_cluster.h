@@ -6,7 +6,7 @@
  *     fake_cluster_stop(cluster);
  *
  * The nodes keep one number for each key, which INCR counts up and GET tells, and answer MULTI, EXEC, WATCH, CLUSTER SLOTS, and
- * SSUBSCRIBE; SUBSCRIBE anywhere.
+ * SSUBSCRIBE; SUBSCRIBE anywhere; and SCAN: a key called node0, node1 or node2.
  *
  * Threads    Any.
  *
