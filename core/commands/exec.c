@@ -15,6 +15,8 @@
 
 #include <sys/random.h>
 
+#define REPLY_BYTES 640 /* the longest error, with its NUL */
+
 /* ---- running ---- */
 
 typedef struct exec {
@@ -45,16 +47,21 @@ static bool exec_fits(const exec *x)
     return true;
 }
 
-/* Room for the old value that a write may give back. */
+/* Room for what a write may reply: a number, a word, an error, or the old value. */
 KV_REQUIRES(kv_epoch_held)
 KV_EXCLUDES(kv_shard_held) static bool exec_reserve(exec *x, const kv_command *row)
 {
+    size_t bytes = REPLY_BYTES;
     const entry *e;
 
-    if (!(row->flags & KV_CMD_WRITE) || !(row->keys.flags & KV_KEY_ACCESS))
+    if (!(row->flags & KV_CMD_WRITE))
         return true;
-    e = store_find(x->store, store_key_of(x->store, x->argv[row->keys.first]), x->now_ms);
-    return !e || exec_reply_reserve(x->sink.result, entry_value(e, NULL).len + 1);
+    if (row->keys.flags & KV_KEY_ACCESS) {
+        e = store_find(x->store, store_key_of(x->store, x->argv[row->keys.first]), x->now_ms);
+        if (e)
+            bytes += entry_value(e, NULL).len + 1;
+    }
+    return exec_reply_reserve(x->sink.result, bytes);
 }
 
 /* The row of the command, or NULL after an error was replied. */

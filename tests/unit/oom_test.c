@@ -338,11 +338,88 @@ static void lasting_failure_changes_nothing(void **state)
     run_all(true);
 }
 
+/* ---- several commands as one act ---- */
+
+static bool has(kv_store *store, const char *key, size_t len)
+{
+    kv_meta meta;
+
+    return kv_store_copy(store, kv_str(key), NULL, 0, &meta, NOW) == 0 && meta.len == len;
+}
+
+/* What was there before is there still for each command that answers that memory was out, and what the others say has
+ * happened. */
+static void look_at_many(kv_store *store, const kv_value *reply, bool ran)
+{
+    bool done[5];
+
+    for (size_t i = 0; i < 5; i++)
+        done[i] = ran && reply->elements[i].type != KV_REPLY_ERROR;
+    assert_true(!ran || reply->count == 5);
+    for (size_t i = 0; ran && i < 5; i++)
+        if (!done[i])
+            assert_string_equal(reply->elements[i].text.data, kv_error_text(KV_ENOMEM));
+    assert_int_equal(has(store, "a", 3000), done[0]);
+    assert_true(has(store, "b", done[1] ? 8000 : 5000));
+    assert_true(has(store, "c", done[2] ? 1 : 5000));
+    if (done[2])
+        assert_int_equal(reply->elements[2].text.len, 5000);
+    assert_int_equal(has(store, "m1", 2000), done[3]);
+    assert_int_equal(has(store, "m2", 2000), done[3]);
+    assert_int_equal(has(store, "n", 1), done[4]);
+}
+
+/* One run in which the n-th allocation of the transaction fails; returns whether there were that many. */
+static bool run_transaction(long n)
+{
+    static const char *const wanted[] = { "SET a @3000", "APPEND b @3000", "GETSET c x",
+                                          "MSET m1 @2000 m2 @2000", "INCR n" };
+    kv_store *store = kv_store_new(NULL);
+    kv_slice words[5][words_max];
+    kv_exec_command commands[5];
+    kv_transaction t = { .command_count = 5, .commands = commands };
+    kv_value *reply = NULL;
+    long failures = fault.failures;
+    int err;
+
+    assert_non_null(store);
+    for (int i = 0; i < 5; i++)
+        commands[i] = (kv_exec_command){ split(wanted[i], words[i]), words[i] };
+    assert_int_equal(kv_store_set(store, KV_STR("b"), kv_slice_of(filler, 5000), NULL, NOW, NULL), 0);
+    assert_int_equal(kv_store_set(store, KV_STR("c"), kv_slice_of(filler, 5000), NULL, NOW, NULL), 0);
+    fault.countdown = n;
+    err = kv_exec_many(store, &t, &reply, NULL, NOW);
+    fault.countdown = 0;
+    assert_true(err == 0 || err == KV_ENOMEM);
+    look_at_many(store, reply, err == 0);
+    kv_value_free(reply);
+    store_check(store);
+    assert_int_equal(kv_exec_many(store, &t, &reply, NULL, NOW), 0); /* and it works again */
+    kv_value_free(reply);
+    kv_store_unref(store);
+    return fault.failures > failures;
+}
+
+static void a_failure_in_a_transaction_is_one_commands_own(void **state)
+{
+    long n = 0;
+
+    (void)state;
+    for (int stay_failed = 0; stay_failed <= 1; stay_failed++) {
+        fault.stay_failed = stay_failed;
+        for (n = 1; run_transaction(n); n++)
+            ;
+        assert_true(n > 5);
+    }
+    fault.stay_failed = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_failure_changes_nothing),
         cmocka_unit_test(lasting_failure_changes_nothing),
+        cmocka_unit_test(a_failure_in_a_transaction_is_one_commands_own),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
