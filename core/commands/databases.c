@@ -11,11 +11,14 @@ void kv_cmd_dbsize(kv_call *call)
 
 /* ---- FLUSHDB, FLUSHALL ---- */
 
-/* [ASYNC | SYNC]; KV_ESYNTAX. */
+/* [ASYNC | SYNC]; KV_ESYNTAX. Who does not insist on SYNC does not wait for the memory of ten million keys to return, and
+ * neither do the other clients of the thread. */
 static int flush_mode(const kv_call *call, bool *ret_async)
 {
-    *ret_async = call->argc == 2 && kv_word_is(call->argv[1], "async");
-    if (call->argc == 1 || *ret_async || (call->argc == 2 && kv_word_is(call->argv[1], "sync")))
+    bool sync = call->argc == 2 && kv_word_is(call->argv[1], "sync");
+
+    *ret_async = !sync;
+    if (call->argc == 1 || sync || (call->argc == 2 && kv_word_is(call->argv[1], "async")))
         return 0;
     return KV_ESYNTAX;
 }

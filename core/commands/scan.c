@@ -11,6 +11,7 @@
 #include "read.h"
 
 #define SCAN_COUNT_DEFAULT 10
+#define KEYS_MAX           1048576 /* elements of one reply of KEYS */
 
 /* The entries that a walk found. */
 struct harvest {
@@ -187,9 +188,12 @@ void kv_cmd_keys(kv_call *call)
         return;
     do {
         cursor = store_scan(call->store, cursor, harvest_visit, &h, call->now_ms);
-    } while (cursor && !h.failed);
+    } while (cursor && !h.failed && h.count <= KEYS_MAX);
     if (h.failed)
         kv_reply_error(call->reply, KV_ENOMEM);
+    else if (h.count > KEYS_MAX)
+        kv_reply_errorf(call->reply, "ERR more than %d keys match, which one reply does not hold: use SCAN",
+                        KEYS_MAX);
     else
         harvest_reply(call, &h);
     harvest_done(&h);

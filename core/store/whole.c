@@ -38,7 +38,7 @@ int store_clear(kv_store *store, bool async)
         if (!debris)
             return KV_ENOMEM;
         if (map_clear(store->map, debris, tell_clear, store)) {
-            dispose(store->domain, debris, async);
+            dispose(store->domain, debris, async || map_hold_current(store->domain));
             return 0;
         }
         free_debris(debris);
@@ -87,14 +87,14 @@ static void clear_held(const struct clear_all *c) KV_EXCLUDES(kv_shard_held)
 }
 
 /* Within a hold of the caller's, which has named all stores. */
-static int clear_in_hold(const struct clear_all *c, bool async) KV_EXCLUDES(kv_shard_held)
+static int clear_in_hold(const struct clear_all *c) KV_EXCLUDES(kv_shard_held)
 {
     int err = make_all_debris(c);
 
     if (err)
         return err;
     clear_held(c);
-    free_all_debris(c, async);
+    free_all_debris(c, true); /* not while everything is locked */
     return 0;
 }
 
@@ -127,7 +127,7 @@ int store_clear_all(kv_store *stores[], size_t n, bool async)
     if (!c.debris)
         return KV_ENOMEM;
     if (map_hold_current(c.domain)) {
-        err = clear_in_hold(&c, async);
+        err = clear_in_hold(&c);
         goto out;
     }
     hold = store_hold_new(c.domain, n);
