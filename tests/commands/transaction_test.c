@@ -611,6 +611,53 @@ static void long_values_are_queued_whole(void **state)
     free(value);
 }
 
+static void queues_have_a_limit_together(void **state)
+{
+    session *s = *state, *other;
+    char *value = malloc(100001);
+
+    not_in_redis(s, "multi-memory-limit is ours");
+    needs_server(s);
+    other = another_client(s);
+    memset(value, 'v', 100000);
+    value[100000] = '\0';
+    expect(s, "+OK", "CONFIG", "SET", "multi-memory-limit", "250000");
+    expect(other, "+OK", "MULTI");
+    expect(other, "+QUEUED", "SET", "a", value);
+    expect(s, "+OK", "MULTI");
+    expect(s, "+QUEUED", "SET", "b", value);
+    expect(s, "-OOM the transactions of all clients use more than 'multi-memory-limit'.", "SET", "c", value);
+    expect(s, ABORTED, "EXEC");
+    expect(other, "*1 +OK", "EXEC");
+    expect(s, "+OK", "MULTI");
+    expect(s, "+QUEUED", "SET", "b", value);
+    expect(s, "+QUEUED", "SET", "c", value);
+    expect(s, "*2 +OK +OK", "EXEC");
+    expect(s, "+OK", "CONFIG", "SET", "multi-memory-limit", "48mb");
+    free(value);
+}
+
+static void a_queue_counts_as_query_buffer(void **state)
+{
+    session *s = *state, *other;
+    char *value = malloc(400001);
+
+    not_in_redis(s, "it closes one request later");
+    needs_server(s);
+    other = another_client(s);
+    memset(value, 'v', 400000);
+    value[400000] = '\0';
+    expect(s, "+OK", "CONFIG", "SET", "client-query-buffer-limit", "1mb");
+    expect(other, "+OK", "MULTI");
+    expect(other, "+QUEUED", "SET", "a", value);
+    expect(other, "+QUEUED", "SET", "b", value);
+    conn_send_args(session_conn(other), 3, (const kv_slice[]){ KV_STR("SET"), KV_STR("c"), kv_str(value) });
+    expect_closed(other);
+    expect(s, "+OK", "CONFIG", "SET", "client-query-buffer-limit", "1gb");
+    expect(s, ":0", "EXISTS", "a", "b", "c");
+    free(value);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -646,6 +693,8 @@ int main(int argc, char **argv)
         conversation(malformed_conditions_discard),
         conversation(a_long_queue_runs_as_a_whole),
         conversation(long_values_are_queued_whole),
+        conversation(queues_have_a_limit_together),
+        conversation(a_queue_counts_as_query_buffer),
     };
 
     return run_conversations(argc, argv, tests);
