@@ -66,7 +66,7 @@ static inline void kv_reply_array(kv_reply *r, size_t count)
     r->ops->array(r, count);
 }
 /* The entry's string value as a bulk, by reference when it is out of line. */
-static inline void kv_reply_value(kv_reply *r, const entry *e)
+__attribute__((always_inline)) static inline void kv_reply_value(kv_reply *r, const entry *e)
 {
     kv_bytes *owner;
     kv_slice value = entry_value(e, &owner);
@@ -122,13 +122,13 @@ struct kv_call {
 };
 
 /* Adds to a counter that only this thread writes. */
-static inline void kv_count_more(_Atomic uint64_t *counter, uint64_t by)
+__attribute__((always_inline)) static inline void kv_count_more(_Atomic uint64_t *counter, uint64_t by)
 {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
                           memory_order_relaxed);
 }
 
-static inline void kv_count(_Atomic uint64_t *counter)
+__attribute__((always_inline)) static inline void kv_count(_Atomic uint64_t *counter)
 {
     kv_count_more(counter, 1);
 }

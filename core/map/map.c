@@ -418,6 +418,21 @@ void map_wait(const map *m, uint64_t hash)
     map_unlock(map_lock((map *)m, hash));
 }
 
+/* Any key, anywhere. */
+__attribute__((noinline)) static const entry *find_anywhere(const map *m, kv_slice key, uint64_t hash)
+    KV_REQUIRES(kv_epoch_held)
+{
+    uint64_t word = map_root_word(m);
+    map_shard *s = root_word_shard(word, hash);
+    const entry *e = shard_lookup(s, key, hash).entry;
+
+    if (__builtin_expect(map_undisturbed(m, word, s), 1))
+        return e;
+    return find_locked(m, key, hash);
+}
+
+/* What nearly every lookup is stands here, and nothing else: a short key whose entry, or whose absence, shows in its
+ * home bucket. */
 const entry *map_find(const map *m, kv_slice key, uint64_t hash)
 {
     uint64_t word = map_root_word(m);
@@ -425,11 +440,28 @@ const entry *map_find(const map *m, kv_slice key, uint64_t hash)
     probe p = probe_of(hash, root_word_bits(word));
     /* Pairs with the release store that published the segment. */
     uint64_t directory = atomic_load_explicit(shard_slot_of(s, p.split), memory_order_acquire);
-    const entry *e = segment_find(directory, key, p).entry;
 
+    if (__builtin_expect(directory == 0 || key.len > KEY_SHORT, 0))
+        return find_anywhere(m, key, hash);
+    bucket *b = directory_bucket(directory, p.lo);
+    /* Pairs with the release stores in segment_place: a tag seen means its word is seen. */
+    uint64_t tags = atomic_load_explicit(&b->tags, memory_order_acquire);
+    tag_match match = tags_match(tags, p.tag);
+    entry *e = NULL;
+
+    if (__builtin_expect(match != 0, 1)) {
+        /* Pairs with the release store that published the entry. */
+        uint64_t at = atomic_load_explicit(&b->words[__builtin_ctz(match)], memory_order_acquire);
+
+        e = word_entry(at);
+        if (__builtin_expect(!e || split_differs(at, p) || !entry_has_short_key(e, key), 0))
+            return find_anywhere(m, key, hash);
+    } else if (tags_overflow(tags) != 0 || directory & DIRECTORY_CHAIN) {
+        return find_anywhere(m, key, hash);
+    }
     if (__builtin_expect(map_undisturbed(m, word, s), 1))
         return e;
-    return find_locked(m, key, hash);
+    return find_anywhere(m, key, hash);
 }
 
 /* ---- reading ahead ---- */
@@ -564,7 +596,9 @@ static inline const entry *find_hinted(const map *m, uint64_t root_word, kv_slic
     return map_find(m, key, hash);
 }
 
-const entry *map_find_hinted(const map *m, kv_slice key, uint64_t hash, const map_hint *hint)
+/* Not inlined where it is one of several ways: those are short without it. */
+__attribute__((noinline)) const entry *map_find_hinted(const map *m, kv_slice key, uint64_t hash,
+                                                       const map_hint *hint)
 {
     return find_hinted(m, map_root_word(m), key, hash, hint);
 }

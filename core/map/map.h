@@ -31,9 +31,9 @@ typedef struct map map;
 typedef struct KV_CAPABILITY("shard") map_shard map_shard;
 
 typedef struct map_options {
-    size_t shards; /* power of two up to 1024; 0: one while small, then 64 */
-    size_t expected_keys;
-    bool one_lock; /* all shards share one lock (--sharing mutex) */
+    size_t shards;        /* power of two up to 1024; 0: one while small, then 64 */
+    size_t expected_keys; /* so many that one shard would become many: it begins with many */
+    bool one_lock;        /* all shards share one lock (--sharing mutex) */
     uint64_t version_start;
     uint64_t version_step; /* at least 1 */
 } map_options;

@@ -169,7 +169,7 @@ store_key store_key_of(const kv_store *store, kv_slice name)
 }
 
 /* KV_SHARING_MUTEX: a read takes the lock too. The entry outlives it by the epoch. */
-static const entry *find_locked(kv_store *store, store_key key)
+__attribute__((noinline)) static const entry *find_locked(kv_store *store, store_key key)
 {
     map_shard *shard = map_lock(store->map, key.hash);
     map_place place = shard_find(shard, key.name, key.hash);

@@ -150,7 +150,7 @@ typedef struct kv_store_options {
     kv_domain *domain; /* shared with other stores; NULL: one of its own */
     kv_sharing sharing;
     size_t shards;          /* a power of two up to 1024; 0: one while small, then 64 */
-    size_t expected_keys;   /* a hint: room is made for them at the start */
+    size_t expected_keys;   /* a hint: with many, the store begins with all of its shards */
     uint64_t version_start; /* versions begin above this ... */
     uint64_t version_step;  /* ... and grow by this (0: 1); a step of 16 lets 16 stores, starting
                                 at 0..15, never give out the same version */
