@@ -169,7 +169,8 @@ static bool look_on(control *c, int64_t until_ns)
         show_progress(c, &so_far);
         if (c->server && atomic_load(&r->server_up) && !launch_alive(c->server, &f))
             run_fail(r, &f);
-        if (run_over(r) || (r->options->operations && so_far.tally.operations >= r->options->operations))
+        if (run_over(r) || *r->interrupted ||
+            (r->options->operations && so_far.tally.operations >= r->options->operations))
             return false;
     }
     return true;

@@ -113,6 +113,10 @@ static void judge(jury *j, brief *b)
     tidy(&b->history, j->run->start_ns);
     if (j->record)
         history_write(&b->history, j->record);
+    if (run_over(j->run)) { /* nobody waits for its verdict */
+        history_done(&b->history);
+        return;
+    }
     v = checker_run(j->checker, &b->history, j->run->options->budget);
     pthread_mutex_lock(&j->lock);
     j->result.histories++;
@@ -120,7 +124,7 @@ static void judge(jury *j, brief *b)
     if (v == VERDICT_UNDECIDED && j->result.undecided++ == 0)
         memcpy(j->result.undecided_name, b->history.name, sizeof b->history.name);
     pthread_mutex_unlock(&j->lock);
-    if (v == VERDICT_VIOLATION && !run_over(j->run)) {
+    if (v == VERDICT_VIOLATION) {
         jury_show(j->checker, &b->history, b->check, &e);
         for (unsigned i = 0; i < e.count; i++) { /* as the other checks have them */
             e.ops[i].call += j->run->start_ns;

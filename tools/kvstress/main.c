@@ -67,6 +67,24 @@ out:
 
 /* ---- a run ------------------------------------------------------------------------------ */
 
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* The first signal ends the run in good order, the second at once. */
+static void catch_signals(void)
+{
+    struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
+
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
 static uint64_t random_seed(void)
 {
     uint64_t seed = (uint64_t)clock_ns();
@@ -91,6 +109,7 @@ static int stress(options *o, fault *f)
         return -1;
     }
     r->options = o;
+    r->interrupted = &interrupted;
     r->seed = o->seed_given ? o->seed : random_seed();
     if (o->server_cmd && launch_init(&server, o, f))
         goto out;
@@ -115,7 +134,7 @@ int main(int argc, char **argv)
     fault f = { .usage = false };
     int status;
 
-    signal(SIGPIPE, SIG_IGN);
+    catch_signals();
     if (options_parse(&o, argc, argv, &f)) {
         fprintf(stderr, "kvstress: %s\n", f.text);
         return EXIT_TROUBLE;

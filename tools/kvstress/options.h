@@ -40,7 +40,7 @@ typedef struct options {
     uint64_t history, overlap, budget, slack_ms, recycle_ms, timeout_s;
     double crash_s; /* the time of one round */
     /* what comes out */
-    bool json, progress, quiet;
+    bool json, progress;
     const char *record;
     /* kvstress check FILE */
     const char *check_file;

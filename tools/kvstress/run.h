@@ -8,6 +8,7 @@
 #define KVSTRESS_RUN_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #include "evidence.h"
@@ -45,6 +46,7 @@ typedef struct tally {
 
 typedef struct run {
     const options *options;
+    const volatile sig_atomic_t *interrupted; /* the user has had enough */
     target target;
     char prefix[32]; /* of every key */
     uint64_t seed;

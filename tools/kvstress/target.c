@@ -32,6 +32,28 @@ static int use_socket(target *t, const char *path, fault *f)
     return 0;
 }
 
+/* The first that somebody listens on; if there is none, the first. */
+static const struct addrinfo *choose_address(const struct addrinfo *all)
+{
+    for (const struct addrinfo *a = all; a; a = a->ai_next) {
+        int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        bool connected = fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) == 0;
+
+        if (fd >= 0)
+            close(fd);
+        if (connected)
+            return a;
+    }
+    return all;
+}
+
+static void use_address(target *t, const struct addrinfo *a)
+{
+    memcpy(&t->address, a->ai_addr, a->ai_addrlen);
+    t->address_len = a->ai_addrlen;
+    t->family = a->ai_family;
+}
+
 int target_init(target *t, const options *o, fault *f)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *found;
@@ -46,9 +68,7 @@ int target_init(target *t, const options *o, fault *f)
     err = getaddrinfo(o->host, port, &hints, &found);
     if (err)
         return fault_set(f, "%s: %s", o->host, gai_strerror(err));
-    memcpy(&t->address, found->ai_addr, found->ai_addrlen);
-    t->address_len = found->ai_addrlen;
-    t->family = found->ai_family;
+    use_address(t, choose_address(found));
     freeaddrinfo(found);
     snprintf(t->name, sizeof t->name, "%.100s:%s", o->host, port);
     return 0;
