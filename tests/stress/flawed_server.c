@@ -1,6 +1,6 @@
 /* flawed_server.c - a small RESP server that can be wrong in one way: what kvstress must find.
  *
- *     flawed_server --port 6379 [--socket PATH] [--flaw NAME] [--rate N] [--log FILE]
+ *     flawed_server --port 6379 [--socket PATH] [--flaw NAME] [--rate N] [--log FILE] [--commands GET,SET,...]
  *
  * One thread, one libevent loop, one map (flawed_store.c): without a flaw it is correct, with appends to a log as
  * durable as a kill -9 asks for. flaws.def lists the flaws; a rate of N lets one happen in one of N cases. The other
@@ -65,6 +65,7 @@ typedef struct server {
     struct event_base *base;
     enum flaw flaw;
     unsigned rate;
+    const char *commands; /* the only ones that it knows, separated by commas; NULL: all */
     uint64_t random, requests;
     store *store;
     client *clients;
@@ -818,10 +819,24 @@ static const struct command {
     { "PUBLISH", 3, do_publish },
 };
 
+/* Whether name is in the list of those that the server is to know. */
+static bool is_allowed(const server *s, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (const char *at = s->commands; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncasecmp(at, name, len) == 0 && (at[len] == ',' || !at[len]))
+            return true;
+    }
+    return !s->commands;
+}
+
 static void execute(client *c, request *r)
 {
     for (size_t i = 0; i < sizeof COMMANDS / sizeof *COMMANDS; i++)
-        if (word_is(r->element[0], COMMANDS[i].name) && r->elements >= COMMANDS[i].words) {
+        if (word_is(r->element[0], COMMANDS[i].name) && r->elements >= COMMANDS[i].words &&
+            is_allowed(c->server, COMMANDS[i].name)) {
             COMMANDS[i].run(c, r->element, r->elements);
             return;
         }
@@ -1108,6 +1123,8 @@ int main(int argc, char **argv)
             path = argv[i + 1];
         else if (strcmp(argv[i], "--rate") == 0)
             rate = (unsigned)atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--commands") == 0)
+            s.commands = argv[i + 1];
         else if (strcmp(argv[i], "--log") == 0)
             load(&s, argv[i + 1]);
         else if (strcmp(argv[i], "--flaw") != 0 || choose_flaw(&s, argv[i + 1]))

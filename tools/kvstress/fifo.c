@@ -205,12 +205,22 @@ static void ask_exec(lane *l)
     put_word(l, "EXEC");
 }
 
+static ask_kind choose(worker *w)
+{
+    ask_kind k = (ask_kind)worker_random(w, ASK_DEL + 1);
+
+    if ((k == ASK_ECHO && !worker_knows(w, USE_ECHO)) || (k == ASK_INCR && !worker_knows(w, USE_INCR)) ||
+        (k == ASK_GETSET && !worker_knows(w, USE_GETSET)) || (k == ASK_DEL && !worker_knows(w, USE_DEL)))
+        return worker_chance(w, 50) ? ASK_GET : ASK_SET;
+    return k;
+}
+
 static void ask_one(lane *l)
 {
     lane_fifo *own = &l->fifo;
     char token[48];
 
-    switch ((ask_kind)worker_random(l->worker, ASK_DEL + 1)) {
+    switch (choose(l->worker)) {
     case ASK_PING:
         ask(l, ASK_PING, 0, true);
         put_word(l, "PING");
@@ -238,15 +248,14 @@ static void ask_one(lane *l)
         put(l, "GETSET", 'n', 1);
         wire_number(&l->out, own->number);
         break;
-    default: /* GET, and sometimes DEL */
-        if (worker_chance(l->worker, 85)) {
-            ask(l, ASK_GET, own->number, own->present);
-            put(l, "GET", 'n', 0);
-            break;
-        }
+    case ASK_DEL:
         ask(l, ASK_DEL, own->present, true);
         own->present = false;
         put(l, "DEL", 'n', 0);
+        break;
+    default:
+        ask(l, ASK_GET, own->number, own->present);
+        put(l, "GET", 'n', 0);
     }
 }
 
@@ -255,7 +264,7 @@ static bool issue(worker *w, lane *l)
 {
     unsigned count = 2 + worker_random(w, 5);
 
-    if (w->run->target.transactions && !l->watching && worker_chance(w, 15)) {
+    if (w->run->target.transactions && worker_knows(w, USE_INCR) && !l->watching && worker_chance(w, 15)) {
         ask_exec(l);
         return true;
     }
@@ -275,7 +284,7 @@ static bool finish(worker *w)
     for (unsigned i = 0; i < w->data_lanes; i++) {
         lane *l = &w->lanes[i];
 
-        if (l->state != LANE_OPEN)
+        if (l->state != LANE_OPEN || !worker_knows(w, USE_DEL))
             continue;
         worker_tidy(l);
         put(l, "DEL", 'n', 1);

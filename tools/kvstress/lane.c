@@ -232,7 +232,7 @@ static void answer(lane *l, const reply *r)
     if (first->steps) {
         first->steps--;
         if (r->type == REPLY_IS_ERROR)
-            run_refused(w->run, r->text, r->len);
+            run_refused(w->run, r->text);
         else if (!reply_is_status(r, "OK") && !reply_is_status(r, "QUEUED"))
             worker_misfit(l, first, CHECK_FIFO, "MULTI ...", r);
         return;
@@ -243,7 +243,7 @@ static void answer(lane *l, const reply *r)
     w->open_calls--;
     if (r->type == REPLY_IS_ERROR) {
         w->tally.refused++;
-        run_refused(w->run, r->text, r->len);
+        run_refused(w->run, r->text);
     }
     histogram_count(&w->latency, w->now > c.sent ? (uint64_t)(w->now - c.sent) : 0);
     w->waited_ns += w->now - c.sent;

@@ -25,11 +25,6 @@ typedef enum kind {
 #define DEADLINE_MIN_MS 5
 #define DEADLINE_MAX_MS 60
 
-static const target *target_of(const object *o)
-{
-    return &o->pool->worker->run->target;
-}
-
 /* ---- the commands ----------------------------------------------------------------------- */
 
 static void ask_read(object *o, lane *l, op_kind k, const char *name, form f)
@@ -40,18 +35,33 @@ static void ask_read(object *o, lane *l, op_kind k, const char *name, form f)
 
 static void ask_get(object *o, lane *l)
 {
-    if (target_of(o)->versions && o->kind == KIND_SWAP && worker_chance(l->worker, 50))
+    if (worker_knows(l->worker, USE_GETV) && o->kind == KIND_SWAP && worker_chance(l->worker, 50))
         ask_read(o, l, OP_GETV, "GETV", FORM_VERSION);
     else
         ask_read(o, l, OP_GET, "GET", FORM_VALUE);
 }
 
+/* The next operation, if the server knows its command; else NULL, and GET is asked instead. */
+static op *ask_known(object *o, lane *l, command_used use, op_kind k, form f)
+{
+    if (worker_knows(l->worker, use))
+        return object_ask(o, l, k, f, NULL);
+    ask_get(o, l);
+    return NULL;
+}
+
+static void ask_known_read(object *o, lane *l, command_used use, op_kind k, const char *name, form f)
+{
+    if (ask_known(o, l, use, k, f))
+        object_command(o, l, name);
+}
+
 /* SET with a new value, unless the caller adds more words. */
-static op *begin_set(object *o, lane *l, form f, unsigned more_words)
+static op *begin_set(object *o, lane *l, unsigned more_words)
 {
     char text[24];
     size_t len = object_new_text(o, text);
-    op *p = object_ask(o, l, OP_SET, f, NULL);
+    op *p = object_ask(o, l, OP_SET, FORM_STATUS, NULL);
 
     if (!p)
         return NULL;
@@ -65,14 +75,23 @@ static op *begin_set(object *o, lane *l, form f, unsigned more_words)
 
 static void ask_set(object *o, lane *l)
 {
-    begin_set(o, l, FORM_STATUS, 0);
+    begin_set(o, l, 0);
+}
+
+/* SET with further words, if the server knows that form; else NULL, and GET is asked instead. */
+static op *begin_set_form(object *o, lane *l, command_used use, unsigned more_words)
+{
+    if (worker_knows(l->worker, use))
+        return begin_set(o, l, more_words);
+    ask_get(o, l);
+    return NULL;
 }
 
 static void ask_set_nx(object *o, lane *l)
 {
     char text[24];
     size_t len = object_new_text(o, text);
-    op *p = object_ask(o, l, OP_SET, FORM_FLAG, NULL);
+    op *p = ask_known(o, l, USE_SETNX, OP_SET, FORM_FLAG);
 
     if (!p)
         return;
@@ -86,7 +105,7 @@ static void ask_set_nx(object *o, lane *l)
 
 static void ask_set_xx(object *o, lane *l)
 {
-    op *p = begin_set(o, l, FORM_STATUS, 1);
+    op *p = begin_set_form(o, l, USE_SET_XX, 1);
 
     if (!p)
         return;
@@ -98,7 +117,7 @@ static void ask_getset(object *o, lane *l)
 {
     char text[24];
     size_t len = object_new_text(o, text);
-    op *p = object_ask(o, l, OP_SET, FORM_VALUE, NULL);
+    op *p = ask_known(o, l, USE_GETSET, OP_SET, FORM_VALUE);
 
     if (!p)
         return;
@@ -113,9 +132,10 @@ static void ask_getset(object *o, lane *l)
 static void ask_add(object *o, lane *l)
 {
     static const char *const names[] = { "INCR", "DECR", "INCRBY", "DECRBY" };
+    static const command_used uses[] = { USE_INCR, USE_DECR, USE_INCRBY, USE_DECRBY };
     unsigned which = worker_random(l->worker, 4);
     int64_t by = which < 2 ? 1 : 1 + worker_random(l->worker, 100);
-    op *p = object_ask(o, l, OP_ADD, FORM_NUMBER, NULL);
+    op *p = ask_known(o, l, uses[which], OP_ADD, FORM_NUMBER);
 
     if (!p)
         return;
@@ -131,7 +151,7 @@ static void ask_append(object *o, lane *l)
 {
     char text[24];
     size_t len;
-    op *p = object_ask(o, l, OP_APPEND, FORM_NUMBER, NULL);
+    op *p = ask_known(o, l, USE_APPEND, OP_APPEND, FORM_NUMBER);
 
     if (!p)
         return;
@@ -146,30 +166,27 @@ static void ask_append(object *o, lane *l)
 
 static void ask_del(object *o, lane *l)
 {
-    ask_read(o, l, OP_DEL, "DEL", FORM_NUMBER);
+    ask_known_read(o, l, USE_DEL, OP_DEL, "DEL", FORM_NUMBER);
 }
 
 static void ask_getdel(object *o, lane *l)
 {
-    if (target_of(o)->getdel)
-        ask_read(o, l, OP_GETDEL, "GETDEL", FORM_VALUE);
-    else
-        ask_del(o, l);
+    ask_known_read(o, l, USE_GETDEL, OP_GETDEL, "GETDEL", FORM_VALUE);
 }
 
 static void ask_look(object *o, lane *l)
 {
     if (worker_chance(l->worker, 50))
-        ask_read(o, l, OP_STRLEN, "STRLEN", FORM_NUMBER);
+        ask_known_read(o, l, USE_STRLEN, OP_STRLEN, "STRLEN", FORM_NUMBER);
     else
-        ask_read(o, l, OP_EXISTS, "EXISTS", FORM_NUMBER);
+        ask_known_read(o, l, USE_EXISTS, OP_EXISTS, "EXISTS", FORM_NUMBER);
 }
 
 /* ---- compare and set -------------------------------------------------------------------- */
 
 static void ask_ifeq(object *o, lane *l)
 {
-    op *p = begin_set(o, l, FORM_STATUS, 2);
+    op *p = begin_set_form(o, l, USE_SET_IFEQ, 2);
 
     if (!p)
         return;
@@ -181,7 +198,7 @@ static void ask_ifeq(object *o, lane *l)
 
 static void ask_ifver(object *o, lane *l)
 {
-    op *p = begin_set(o, l, FORM_STATUS, 2);
+    op *p = begin_set_form(o, l, USE_GETV, 2);
 
     if (!p)
         return;
@@ -240,16 +257,17 @@ static void ask_watch(object *o, lane *l)
 
 static void ask_swap(object *o, lane *l)
 {
-    const target *t = target_of(o);
+    worker *w = l->worker;
+    bool ifeq = worker_knows(w, USE_SET_IFEQ);
 
-    if (t->transactions && !l->watching && worker_chance(l->worker, t->ifeq ? 20 : 60))
+    if (w->run->target.transactions && !l->watching && worker_chance(w, ifeq ? 20 : 50))
         ask_watch(o, l);
-    else if (t->versions && o->last_version && worker_chance(l->worker, 50))
-        ask_ifver(o, l);
-    else if (t->ifeq && o->last_present)
-        ask_ifeq(o, l);
-    else if (worker_chance(l->worker, 70))
+    else if (worker_chance(w, ifeq ? 20 : 70))
         ask_set_nx(o, l);
+    else if (worker_knows(w, USE_GETV) && o->last_version && worker_chance(w, 50))
+        ask_ifver(o, l);
+    else if (ifeq && o->last_present)
+        ask_ifeq(o, l);
     else
         ask_getset(o, l);
 }
@@ -263,7 +281,7 @@ static int64_t some_ms(lane *l)
 
 static void ask_set_px(object *o, lane *l)
 {
-    op *p = begin_set(o, l, FORM_STATUS, 2);
+    op *p = begin_set_form(o, l, USE_SET_PX, 2);
 
     if (!p)
         return;
@@ -274,7 +292,7 @@ static void ask_set_px(object *o, lane *l)
 
 static void ask_expire(object *o, lane *l)
 {
-    op *p = object_ask(o, l, OP_EXPIRE, FORM_NUMBER, NULL);
+    op *p = ask_known(o, l, USE_PEXPIRE, OP_EXPIRE, FORM_NUMBER);
 
     if (!p)
         return;
@@ -287,7 +305,7 @@ static void ask_expire(object *o, lane *l)
 
 static void ask_keep_ttl(object *o, lane *l)
 {
-    op *p = begin_set(o, l, FORM_STATUS, 1);
+    op *p = begin_set_form(o, l, USE_SET_KEEPTTL, 1);
 
     if (!p)
         return;
@@ -305,7 +323,7 @@ static void ask_deadline(object *o, lane *l)
     else if (at < 30)
         ask_expire(o, l);
     else if (at < 35)
-        ask_read(o, l, OP_PERSIST, "PERSIST", FORM_NUMBER);
+        ask_known_read(o, l, USE_PERSIST, OP_PERSIST, "PERSIST", FORM_NUMBER);
     else if (at < 42)
         ask_add(o, l);
     else if (at < 47)
@@ -315,7 +333,7 @@ static void ask_deadline(object *o, lane *l)
     else if (at < 53)
         ask_set(o, l);
     else if (at < 60)
-        ask_read(o, l, OP_PTTL, "PTTL", FORM_NUMBER);
+        ask_known_read(o, l, USE_PTTL, OP_PTTL, "PTTL", FORM_NUMBER);
     else if (at < 65)
         ask_look(o, l);
     else

@@ -20,11 +20,6 @@ enum { KIND_GROUP, KIND_BANK };
 #define OPENING_BALANCE 1000
 #define GROUP_MAX       20u
 
-static const target *target_of(const object *o)
-{
-    return &o->pool->worker->run->target;
-}
-
 static void put_word(lane *l, const char *name)
 {
     wire_command(&l->out, 1);
@@ -116,8 +111,9 @@ static void ask_member(object *o, lane *l)
 
 static void ask_group(object *o, lane *l)
 {
-    unsigned at = worker_random(l->worker, 100);
-    bool transactions = target_of(o)->transactions && !l->watching;
+    worker *w = l->worker;
+    unsigned at = worker_random(w, 100);
+    bool transactions = w->run->target.transactions && !l->watching;
 
     if (at < 30)
         ask_mget(o, l);
@@ -127,11 +123,11 @@ static void ask_group(object *o, lane *l)
         ask_exec_gets(o, l);
     else if (at < 78 && transactions)
         ask_exec_sets(o, l);
-    else if (at < 82)
+    else if (at < 82 && worker_knows(w, USE_MSETNX))
         ask_mset(o, l, true);
-    else if (at < 86 && object_ask(o, l, OP_DEL, FORM_COUNT, NULL))
+    else if (at < 86 && worker_knows(w, USE_DEL) && object_ask(o, l, OP_DEL, FORM_COUNT, NULL))
         put_all_keys(o, l, "DEL");
-    else if (at < 88 && object_ask(o, l, OP_EXISTS, FORM_COUNT, NULL))
+    else if (at < 88 && worker_knows(w, USE_EXISTS) && object_ask(o, l, OP_EXISTS, FORM_COUNT, NULL))
         put_all_keys(o, l, "EXISTS");
     else
         ask_mset(o, l, false);
@@ -260,7 +256,7 @@ static void ask_balances(object *o, lane *l)
 {
     call *exec;
 
-    if (target_of(o)->transactions && !l->watching && worker_chance(l->worker, 30)) {
+    if (l->worker->run->target.transactions && !l->watching && worker_chance(l->worker, 30)) {
         if (object_ask(o, l, OP_READ, FORM_EXEC_LIST, &exec))
             put_exec_gets(o, l, exec);
     } else if (object_ask(o, l, OP_READ, FORM_LIST, NULL)) {
@@ -270,19 +266,23 @@ static void ask_balances(object *o, lane *l)
 
 static void ask_bank(object *o, lane *l)
 {
-    unsigned at = worker_random(l->worker, 100);
-    bool transactions = target_of(o)->transactions && !l->watching;
+    worker *w = l->worker;
+    unsigned at = worker_random(w, 100);
+    bool transactions = w->run->target.transactions && !l->watching;
+    bool adds = worker_knows(w, USE_INCRBY), moves = adds && worker_knows(w, USE_DECRBY);
 
     if (at < 40)
         ask_balances(o, l);
     else if (at < 48)
         ask_balance(o, l);
-    else if (at < 72 && transactions)
+    else if (at < 72 && transactions && moves)
         ask_move(o, l);
     else if (at < 92 && transactions)
         ask_put(o, l);
-    else
+    else if (adds)
         ask_add_at(o, l);
+    else
+        ask_balance(o, l);
 }
 
 /* MSET of the first balances has been answered. */

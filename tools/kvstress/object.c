@@ -88,7 +88,7 @@ static void hand_in(object *o, check_id check)
 /* Removes its keys from the server. */
 static void remove_keys(const object *o, lane *l)
 {
-    if (!l || l->state != LANE_OPEN)
+    if (!l || l->state != LANE_OPEN || !worker_knows(l->worker, USE_DEL))
         return;
     worker_tidy(l);
     wire_command(&l->out, 1u + o->keys);

@@ -52,7 +52,7 @@ typedef struct object {
     char last[OBJECT_LAST]; /* the value that was seen last, if short */
     uint8_t last_len;
     bool last_present;
-    int64_t last_version, last_number;
+    int64_t last_version;
 } object;
 
 struct pool {

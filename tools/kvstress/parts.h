@@ -7,6 +7,21 @@
 extern const part PART_OF_VISIBILITY, PART_OF_LINEAR, PART_OF_MULTIKEY, PART_OF_FIFO, PART_OF_PUBSUB,
     PART_OF_TTL;
 
+/* Whether the server knows what the part needs. */
+static inline bool parts_can(const target *t, unsigned i)
+{
+    switch (i) {
+    case PART_MULTIKEY:
+        return t->knows[USE_MSET] && t->knows[USE_MGET];
+    case PART_PUBSUB:
+        return t->knows[USE_PUBLISH];
+    case PART_TTL:
+        return t->knows[USE_SET_PX] || t->knows[USE_SET_EX] || t->knows[USE_PSETEX] || t->knows[USE_PEXPIRE];
+    default:
+        return true;
+    }
+}
+
 /* ---- visibility.c: registers that all workers share ------------------------------------- */
 
 board *board_new(const run *r);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "parts.h"
 
 typedef struct report {
     const run *run;
@@ -55,6 +56,12 @@ static void look_for_refusals(report *p)
     fault_set(&p->trouble, "%s: it refuses most requests: %s", p->run->target.name, most->text);
 }
 
+static bool is_unsupported(const report *p, unsigned check)
+{
+    return (check == CHECK_MULTIKEY && !parts_can(&p->run->target, PART_MULTIKEY)) ||
+           (check == CHECK_TTL && !parts_can(&p->run->target, PART_TTL));
+}
+
 static void judge(report *p)
 {
     const run *r = p->run;
@@ -64,6 +71,11 @@ static void judge(report *p)
         if (!r->options->checks[i])
             continue;
         p->verdicts[i] = verdict_on(p, i);
+        if (is_unsupported(p, i)) {
+            p->verdicts[i] = "not supported by this server";
+            undecided = undecided || r->options->checks_given;
+            continue;
+        }
         undecided = undecided || strcmp(p->verdicts[i], "ok") != 0;
     }
     p->troubled = r->failed;
@@ -103,9 +115,9 @@ static void print_missing(const report *p)
 
     if (!t->transactions && (checks[CHECK_MULTIKEY] || checks[CHECK_FIFO]))
         fprintf(p->out, "  MULTI, EXEC and WATCH are not supported by this server: checked without them\n");
-    if (!t->pubsub && checks[CHECK_FIFO])
+    if (!t->knows[USE_PUBLISH] && checks[CHECK_FIFO])
         fprintf(p->out, "  publish/subscribe is not supported by this server: checked without it\n");
-    if (!t->ifeq && checks[CHECK_LINEAR])
+    if (!t->knows[USE_SET_IFEQ] && checks[CHECK_LINEAR])
         fprintf(p->out, "  SET ... IFEQ is not supported by this server: compare-and-set by %s\n",
                 t->transactions ? "WATCH, SETNX and GETSET" : "SETNX and GETSET");
 }
@@ -222,8 +234,8 @@ static void print_json(const report *p)
             (unsigned long long)o->jury.histories, (unsigned long long)o->jury.undecided,
             (unsigned long long)t->opened, (unsigned long long)t->lost, (unsigned long long)t->unknown,
             (unsigned long long)t->messages, (unsigned long long)t->dropped, o->crashes,
-            r->target.transactions ? "true" : "false", r->target.pubsub ? "true" : "false",
-            r->target.ifeq ? "true" : "false", r->target.versions ? "true" : "false");
+            r->target.transactions ? "true" : "false", r->target.knows[USE_PUBLISH] ? "true" : "false",
+            r->target.knows[USE_SET_IFEQ] ? "true" : "false", r->target.knows[USE_GETV] ? "true" : "false");
     print_json_refusals(p);
     fprintf(p->out, "  \"trouble\": ");
     if (p->troubled)

@@ -36,8 +36,9 @@ bool run_over(run *r)
     return over;
 }
 
-void run_refused(run *r, const char *text, size_t len)
+void run_refused(run *r, const char *text)
 {
+    size_t len = strcspn(text, ","); /* what follows are arguments */
     unsigned i;
 
     if (len >= sizeof r->refusals[0].text)

@@ -77,7 +77,8 @@ typedef struct run {
 void run_violation(run *r, evidence *e);
 /* Any thread: the run cannot go on. The first reason counts. */
 void run_fail(run *r, const fault *f);
-void run_refused(run *r, const char *text, size_t len);
+/* The server replied with this error. */
+void run_refused(run *r, const char *text);
 /* Whether it is over, for a violation or a failure. */
 bool run_over(run *r);
 /* A rank from 0 to n - 1 by the distribution; n is at most options->keys. */

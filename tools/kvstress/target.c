@@ -1,7 +1,7 @@
 /* target.c - see target.h.
  *
  * The probe tells "this is no RESP server" and "this server does not know that command" from what kvstress is
- * there to find: it looks at the kind of an answer, and at PING and ECHO, never at what a key holds.
+ * there to find: it looks at the kind of an answer, and at that to PING, never at what a key holds.
  *
  * SPDX-License-Identifier: MIT */
 #include "target.h"
@@ -172,18 +172,38 @@ int target_ping(const target *t, double seconds, fault *f)
     return strstr(f->text, "LOADING") ? 1 : -1;
 }
 
-static int probe_echo(redisContext *c, fault *f)
-{
-    redisReply *r = ASK(c, f, "ECHO", "kvstress");
-    int err = 0;
-
-    if (!r)
-        return -1;
-    if (r->type != REDIS_REPLY_STRING || strcmp(r->str, "kvstress") != 0)
-        err = fault_set(f, "it answers nonsense to ECHO: \"%.80s\"", r->str ? r->str : "(no text)");
-    freeReplyObject(r);
-    return err;
-}
+/* Tried in this order, on one key that holds a number, or nothing. */
+static const char *const TRIALS[COMMANDS_USED] = {
+    [USE_ECHO] = "ECHO kvstress",
+    [USE_SET_XX] = "SET kvstress:probe 1 XX",
+    [USE_SET_PX] = "SET kvstress:probe 1 PX 100000",
+    [USE_SET_EX] = "SET kvstress:probe 1 EX 100",
+    [USE_SET_IFEQ] = "SET kvstress:probe 1 IFEQ 1",
+    [USE_SET_KEEPTTL] = "SET kvstress:probe 1 KEEPTTL",
+    [USE_GETV] = "GETV kvstress:probe",
+    [USE_GETSET] = "GETSET kvstress:probe 1",
+    [USE_GETRANGE] = "GETRANGE kvstress:probe 0 -1",
+    [USE_GETEX] = "GETEX kvstress:probe PX 100000",
+    [USE_EXISTS] = "EXISTS kvstress:probe",
+    [USE_STRLEN] = "STRLEN kvstress:probe",
+    [USE_INCR] = "INCR kvstress:probe",
+    [USE_DECR] = "DECR kvstress:probe",
+    [USE_INCRBY] = "INCRBY kvstress:probe 5",
+    [USE_DECRBY] = "DECRBY kvstress:probe 5",
+    [USE_APPEND] = "APPEND kvstress:probe 1",
+    [USE_PSETEX] = "PSETEX kvstress:probe 100000 1",
+    [USE_PEXPIRE] = "PEXPIRE kvstress:probe 100000",
+    [USE_PTTL] = "PTTL kvstress:probe",
+    [USE_TTL] = "TTL kvstress:probe",
+    [USE_PERSIST] = "PERSIST kvstress:probe",
+    [USE_MSET] = "MSET kvstress:probe 1 kvstress:probe:2 1",
+    [USE_MGET] = "MGET kvstress:probe kvstress:probe:2",
+    [USE_GETDEL] = "GETDEL kvstress:probe",
+    [USE_SETNX] = "SETNX kvstress:probe 1",
+    [USE_DEL] = "DEL kvstress:probe kvstress:probe:2",
+    [USE_MSETNX] = "MSETNX kvstress:probe 1",
+    [USE_PUBLISH] = "PUBLISH kvstress:probe 1",
+};
 
 static int probe_get(redisContext *c, fault *f)
 {
@@ -207,6 +227,19 @@ static int knows(redisReply *r, bool *ret)
         return -1;
     *ret = r->type != REDIS_REPLY_ERROR;
     freeReplyObject(r);
+    return 0;
+}
+
+static int probe_commands(target *t, redisContext *c, fault *f)
+{
+    for (unsigned i = 0; i < COMMANDS_USED; i++) {
+        redisReply *r = redisCommand(c, TRIALS[i]);
+
+        if (!r)
+            fault_set(f, "it does not answer %s: %s", TRIALS[i], c->errstr);
+        if (knows(r, &t->knows[i]))
+            return -1;
+    }
     return 0;
 }
 
@@ -247,17 +280,16 @@ int target_probe(target *t, fault *f)
 {
     static const char *const key = "kvstress:probe";
     redisContext *c = open_context(t, PATIENCE_S, f);
+    bool deleted;
     int err;
 
     if (!c)
         return -1;
-    err = log_in(t, c, f) || expect_status(ASK(c, f, "PING"), "PING", "PONG", f) || probe_echo(c, f) ||
+    err = log_in(t, c, f) || expect_status(ASK(c, f, "PING"), "PING", "PONG", f) ||
           expect_status(ASK(c, f, "SET", key, "1"), "SET", "OK", f) || probe_get(c, f) ||
-          knows(ASK(c, f, "SET", key, "1", "IFEQ", "1"), &t->ifeq) ||
-          knows(ASK(c, f, "GETV", key), &t->versions) ||
-          knows(ASK(c, f, "SET", key, "1", "GET"), &t->set_get) ||
-          knows(ASK(c, f, "GETDEL", key), &t->getdel) || knows(ASK(c, f, "GETEX", key), &t->getex) ||
-          knows(ASK(c, f, "PUBLISH", "kvstress:probe", "1"), &t->pubsub) || probe_transactions(t, c, f);
+          probe_commands(t, c, f) || probe_transactions(t, c, f);
+    if (!err && t->knows[USE_DEL])
+        err = knows(ASK(c, f, "DEL", key), &deleted);
     if (!err)
         read_software(t, c);
     redisFree(c);

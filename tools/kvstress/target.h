@@ -9,6 +9,41 @@
 
 #include "options.h"
 
+/* The commands, and forms of commands, that kvstress does without when the server does not know them. What it cannot
+ * do without is PING, SET and GET. */
+typedef enum command_used {
+    USE_ECHO,
+    USE_SET_XX,
+    USE_SET_PX,
+    USE_SET_EX,
+    USE_SET_IFEQ,
+    USE_SET_KEEPTTL,
+    USE_GETV, /* and SET ... IFVER */
+    USE_GETSET,
+    USE_GETRANGE,
+    USE_GETEX,
+    USE_EXISTS,
+    USE_STRLEN,
+    USE_INCR,
+    USE_DECR,
+    USE_INCRBY,
+    USE_DECRBY,
+    USE_APPEND,
+    USE_PSETEX,
+    USE_PEXPIRE,
+    USE_PTTL,
+    USE_TTL,
+    USE_PERSIST,
+    USE_MSET,
+    USE_MGET,
+    USE_GETDEL,
+    USE_SETNX,
+    USE_DEL,
+    USE_MSETNX,
+    USE_PUBLISH,
+    COMMANDS_USED
+} command_used;
+
 typedef struct target {
     char name[160]; /* "127.0.0.1:6379", or the socket's path */
     struct sockaddr_storage address;
@@ -16,8 +51,8 @@ typedef struct target {
     int family;
     const options *options;
     char software[80]; /* what INFO says of itself */
-    /* what it can do */
-    bool transactions, ifeq, versions, pubsub, set_get, getdel, getex;
+    bool knows[COMMANDS_USED];
+    bool transactions; /* MULTI, EXEC, WATCH, UNWATCH */
 } target;
 
 /* Resolves the address. */

@@ -58,13 +58,20 @@ static const char *const LOOK_NAMES[] = { "GET", "EXISTS", "PTTL", "STRLEN", "MG
 static const struct {
     const char *shown, *name;
     unsigned words;
+    command_used use;
 } WRITES[] = {
-    [BEAR_PX] = { "SET v PX", "SET", 5 },           [BEAR_EX] = { "SET v EX", "SET", 5 },
-    [BEAR_PSETEX] = { "PSETEX", "PSETEX", 4 },      [CHANGE_EXPIRE] = { "PEXPIRE", "PEXPIRE", 3 },
-    [CHANGE_PERSIST] = { "PERSIST", "PERSIST", 2 }, [CHANGE_SET] = { "SET", "SET", 3 },
-    [CHANGE_KEEPTTL] = { "SET KEEPTTL", "SET", 4 }, [CHANGE_GETEX] = { "GETEX PX", "GETEX", 4 },
-    [REVIVE_SETNX] = { "SETNX", "SETNX", 3 },       [REVIVE_INCR] = { "INCR", "INCR", 2 },
-    [REVIVE_APPEND] = { "APPEND", "APPEND", 3 },    [BURY] = { "DEL", "DEL", 2 },
+    [BEAR_PX] = { "SET v PX", "SET", 5, USE_SET_PX },
+    [BEAR_EX] = { "SET v EX", "SET", 5, USE_SET_EX },
+    [BEAR_PSETEX] = { "PSETEX", "PSETEX", 4, USE_PSETEX },
+    [CHANGE_EXPIRE] = { "PEXPIRE", "PEXPIRE", 3, USE_PEXPIRE },
+    [CHANGE_PERSIST] = { "PERSIST", "PERSIST", 2, USE_PERSIST },
+    [CHANGE_SET] = { "SET", "SET", 3, COMMANDS_USED },
+    [CHANGE_KEEPTTL] = { "SET KEEPTTL", "SET", 4, USE_SET_KEEPTTL },
+    [CHANGE_GETEX] = { "GETEX PX", "GETEX", 4, USE_GETEX },
+    [REVIVE_SETNX] = { "SETNX", "SETNX", 3, USE_SETNX },
+    [REVIVE_INCR] = { "INCR", "INCR", 2, USE_INCR },
+    [REVIVE_APPEND] = { "APPEND", "APPEND", 3, USE_APPEND },
+    [BURY] = { "DEL", "DEL", 2, USE_DEL },
 };
 
 typedef struct event_seen {
@@ -253,8 +260,11 @@ static void looked(lane *l, const call *c, const reply *r)
 
 static void look(ttl *t, thing *x, lane *l)
 {
+    static const command_used uses[LOOKS] = { COMMANDS_USED, USE_EXISTS, USE_PTTL,
+                                              USE_STRLEN,    USE_MGET,   USE_TTL };
+    unsigned draw = random_below(&l->worker->random, 2 * LOOKS);
     read_kind k =
-        random_below(&l->worker->random, 2) ? LOOK_GET : (read_kind)random_below(&l->worker->random, LOOKS);
+        draw > 0 && draw < LOOKS && worker_knows(l->worker, uses[draw]) ? (read_kind)draw : LOOK_GET;
     call *c = lane_call(l, looked);
 
     c->kind = (uint8_t)k;
@@ -436,13 +446,21 @@ static int64_t next_look(const ttl *t, const thing *x, uint64_t *random, int64_t
     return end + 500 * NS_PER_US;
 }
 
-static write_kind change_kind(const worker *w, uint64_t *random)
+static bool can(const worker *w, write_kind k)
 {
-    static const write_kind kinds[] = { CHANGE_EXPIRE, CHANGE_PERSIST, CHANGE_SET, CHANGE_KEEPTTL,
-                                        CHANGE_GETEX };
-    write_kind k = kinds[random_below(random, sizeof kinds / sizeof *kinds)];
+    return k == CHANGE_SET || worker_knows(w, WRITES[k == BEAR_EXPIRE ? CHANGE_EXPIRE : k].use);
+}
 
-    return k == CHANGE_GETEX && !w->run->target.getex ? CHANGE_EXPIRE : k;
+/* One of the kinds from first to last that the server knows; otherwise SET, which takes the deadline away. */
+static write_kind choose(worker *w, write_kind first, write_kind last)
+{
+    for (unsigned tried = 0; tried < 20; tried++) {
+        write_kind k = (write_kind)(first + random_below(&w->random, (uint32_t)(last - first) + 1));
+
+        if (can(w, k))
+            return k;
+    }
+    return CHANGE_SET;
 }
 
 /* Does the next thing in its life; false when that is to wait. */
@@ -454,14 +472,14 @@ static bool live(ttl *t, thing *x, lane *l)
     if (x->writing)
         return false;
     if (!x->born) {
-        do_write(t, x, l, (write_kind)random_below(random, BEAR_EXPIRE + 1));
+        do_write(t, x, l, choose(w, BEAR_PX, BEAR_EXPIRE));
         x->next = w->now;
         return true;
     }
     if (x->reads_open == 0 && !x->changed && x->from != NEVER && random_below(random, 6) == 0 &&
         w->now < x->from - 8 * NS_PER_MS - t->slack_ns) {
         x->changed = true;
-        do_write(t, x, l, change_kind(w, random));
+        do_write(t, x, l, choose(w, CHANGE_EXPIRE, CHANGE_GETEX));
         return true;
     }
     if (x->late_reads > LATE_READS && x->reads_open == 0) {
@@ -470,7 +488,10 @@ static bool live(ttl *t, thing *x, lane *l)
         if (!alive && !x->gone && l->clock_after <= x->to + t->slack_ns)
             return false;
 
-        do_write(t, x, l, alive ? BURY : (write_kind)(REVIVE_SETNX + random_below(random, 3)));
+        if (alive && !can(w, BURY))
+            renew(t, x);
+        else
+            do_write(t, x, l, alive ? BURY : choose(w, REVIVE_SETNX, REVIVE_APPEND));
         return true;
     }
     if (x->reads_open == READS_MAX)
@@ -529,7 +550,7 @@ static bool finish(worker *w)
     ttl *t = w->states[PART_TTL];
     lane *l = worker_other_lane(w, NULL);
 
-    for (unsigned i = 0, sent = 0; l && i < t->count && sent < 16; i++)
+    for (unsigned i = 0, sent = 0; l && worker_knows(w, USE_DEL) && i < t->count; i++)
         if (t->things[i].present) {
             worker_tidy(l);
             wire_command(&l->out, 2);

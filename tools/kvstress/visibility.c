@@ -332,6 +332,9 @@ static void ask_read(worker *w, lane *l)
     uint64_t floor;
     call *c = lane_call(l, read_done);
 
+    if ((kind == READ_GETRANGE && !worker_knows(w, USE_GETRANGE)) ||
+        (kind == READ_EXISTS && !worker_knows(w, USE_EXISTS)))
+        kind = READ_GET;
     look_up(&b->cells[at], &generation, &floor);
     c->kind = (uint8_t)kind;
     c->small = at;
@@ -442,6 +445,10 @@ static bool ask_write(worker *w, lane *l)
     cell *c = &b->cells[at];
     call *asked;
 
+    if ((kind == WRITE_DEL && !worker_knows(w, USE_DEL)) ||
+        (kind == WRITE_GETSET && !worker_knows(w, USE_GETSET)) ||
+        (kind == WRITE_PSETEX && !worker_knows(w, USE_PSETEX)))
+        kind = WRITE_SET;
     pthread_mutex_lock(&c->lock);
     if (c->writing) {
         pthread_mutex_unlock(&c->lock);
@@ -470,7 +477,7 @@ static bool issue(worker *w, lane *l)
 
     if (draw < 30 && ask_write(w, l))
         return true;
-    if (draw < 90)
+    if (draw < 90 || !worker_knows(w, USE_MGET))
         ask_read(w, l);
     else
         ask_mget(w, l);
@@ -496,6 +503,8 @@ static void look_and_remove(lane *l, uint32_t at)
     wire_command(&l->out, 2);
     wire_text(&l->out, "GET");
     put_key(l, at, generation, &l->out);
+    if (!worker_knows(l->worker, USE_DEL))
+        return;
     worker_tidy(l);
     wire_command(&l->out, 2);
     wire_text(&l->out, "DEL");

@@ -273,8 +273,7 @@ static void share(worker *w)
         bool on = r->options->checks[p->check] ||
                   (r->options->checks[CHECK_CRASH] && survives_crash(i)); /* what a crash is judged by */
 
-        if (i == PART_PUBSUB && !r->target.pubsub)
-            on = false;
+        on = on && parts_can(&r->target, i);
         w->shares[i] = on ? p->weight : 0;
         w->share_sum += w->shares[i];
     }

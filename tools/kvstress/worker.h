@@ -73,6 +73,10 @@ static inline uint32_t worker_random(worker *w, uint32_t n)
 {
     return random_below(&w->random, n);
 }
+static inline bool worker_knows(const worker *w, command_used command)
+{
+    return w->run->target.knows[command];
+}
 static inline bool worker_chance(worker *w, uint32_t percent)
 {
     return random_below(&w->random, 100) < percent;
