@@ -73,8 +73,18 @@ kvc_status kvc_peer_new(kvc_async *async, kvc_node *node, kvc_peer **ret_peer, k
     return KVC_OK;
 }
 
+static void tell_state(const kvc_peer *peer, bool up)
+{
+    const kvc_options *options = peer->async->options;
+
+    if (options->on_state)
+        options->on_state(options->state_arg, kvc_peer_address(peer), up);
+}
+
 void kvc_peer_free(kvc_peer *peer)
 {
+    if (peer->state == KVC_PEER_UP)
+        tell_state(peer, false);
     TAILQ_REMOVE(&peer->async->peers, peer, next);
     kvc_watch_release(&peer->watch);
     kvc_session_free(peer->session);
@@ -98,14 +108,6 @@ void kvc_peer_add(kvc_peer *peer, kvc_call *call)
 }
 
 /* ---- coming up and going down ---- */
-
-static void tell_state(const kvc_peer *peer, bool up)
-{
-    const kvc_options *options = peer->async->options;
-
-    if (options->on_state)
-        options->on_state(options->state_arg, kvc_peer_address(peer), up);
-}
 
 static void tell_failure(const kvc_peer *peer)
 {
