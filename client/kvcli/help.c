@@ -51,8 +51,8 @@ void help_print_usage(FILE *out)
             "Usage: kvcli [option ...] [command [argument ...]]\n"
             "       kvcli [option ...]                  interactive; or the commands on stdin, a line each\n",
             KVC_VERSION);
-#define SUBCOMMAND_WORD(id, arguments, help)                         \
-    fprintf(out, "       kvcli [option ...] %s %s", #id, arguments); \
+#define SUBCOMMAND_WORD(id, arguments, help)                                                   \
+    fprintf(out, "       kvcli [option ...] %s%s%s", #id, *(arguments) ? " " : "", arguments); \
     print_wrapped(out, help, 0);
 #include "subcommands.def"
     fputs("\nThese words of kvcli's own are lower case and come first. A command of the server with such a "
