@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -267,6 +268,19 @@ void terminal_sees_not(terminal *t, const char *text)
         ;
     if (t->screen.data && strstr(t->screen.data, text))
         fail_msg("\"%s\" appeared in:\n%s", text, t->screen.data);
+}
+
+void terminal_reads_keys(terminal *t)
+{
+    const struct timespec moment = { .tv_nsec = 1000 * 1000 };
+    int64_t until = now_ms() + PATIENCE_MS;
+    struct termios modes;
+
+    while (tcgetattr(t->fd, &modes) == 0 && (modes.c_lflag & ICANON)) {
+        if (now_ms() >= until)
+            fail_msg("the terminal stays as it is");
+        nanosleep(&moment, NULL);
+    }
 }
 
 int terminal_close(terminal *t)

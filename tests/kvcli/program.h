@@ -73,6 +73,9 @@ void terminal_types(terminal *t, const char *keys);
 void terminal_sees_at(terminal *t, const char *file, int line, const char *text);
 /* text is not among what was written since the last terminal_sees, nor comes in the next tenth of a second. */
 void terminal_sees_not(terminal *t, const char *text);
+/* Waits until the program reads key by key. The prompt is there a moment before; control keys typed by then are the
+ * terminal's own. */
+void terminal_reads_keys(terminal *t);
 /* Waits for its end: its exit status. Frees t. */
 int terminal_close(terminal *t);
 

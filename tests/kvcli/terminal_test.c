@@ -287,6 +287,8 @@ static void ctrl_r_searches(void **state)
     terminal_sees(t, "OK");
     terminal_types(t, "get needle\r");
     terminal_sees(t, "\"7\"");
+    terminal_sees(t, "> ");
+    terminal_reads_keys(t);
     terminal_types(t, "\x12set n");
     terminal_sees(t, "set needle 7");
     terminal_types(t, "\r");

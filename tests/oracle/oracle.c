@@ -383,7 +383,9 @@ static bool read_options(options *o, int argc, char **argv)
 
 static bool side_open(side *s, const char *name, const char *const server_options[])
 {
-    const char *program = strchr(name, '/') ? name : server_program(name);
+    const char *program = strchr(name, '/')                   ? name
+                          : strcmp(name, "redis-server") == 0 ? oracle_program()
+                                                              : server_program(name);
 
     s->name = name;
     if (!program) {

@@ -83,6 +83,23 @@ const char *server_program(const char *name)
     return find_in_path(name);
 }
 
+const char *oracle_program(void)
+{
+    static bool known, right;
+    const char *program = server_program("redis-server");
+    char line[256] = "";
+    FILE *version;
+
+    if (program && !known && setenv("KV_ORACLE", program, 1) == 0) {
+        version = popen("\"$KV_ORACLE\" --version", "r");
+        right = version && fgets(line, sizeof line, version) && strstr(line, "v=7.0.");
+        if (version)
+            pclose(version);
+        known = true;
+    }
+    return program && right ? program : NULL;
+}
+
 char *new_directory(void)
 {
     const char *base = getenv("TMPDIR");

@@ -23,6 +23,10 @@
  * lives as long as the process. */
 const char *server_program(const char *name);
 
+/* The redis-server that decides what is right: 7.0, whose replies the project promises. NULL: there is none, or one of another
+ * version. */
+const char *oracle_program(void);
+
 typedef struct server server;
 
 /* Runs program with a unix socket and args (option, value, ..., NULL; a configuration file may stand first), and

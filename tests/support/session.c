@@ -95,6 +95,10 @@ bool session_open_door(int argc, char **argv)
     door.name = argc > 1 ? argv[1] : "process";
     if (strcmp(door.name, "process") == 0)
         return open_process(argc, argv);
+    if (strcmp(door.name, "redis") == 0 && !oracle_program()) {
+        fprintf(stderr, "redis-server 7.0, which decides what is right, is not installed\n");
+        return false;
+    }
     if (strcmp(door.name, "redis") == 0)
         return open_server("redis-server", argc, argv);
     if (strcmp(door.name, "kvserver") == 0)
