@@ -111,10 +111,11 @@ exit_status command_run(conversation *c, size_t argc, const kvc_slice *argv, kvc
 
 exit_status read_all_stdin(text *out)
 {
+    struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
     char buffer[16384];
     ssize_t n;
 
-    while ((n = read(STDIN_FILENO, buffer, sizeof buffer)) != 0) {
+    while ((n = interrupt_poll(&in, 1) < 0 ? -1 : read(STDIN_FILENO, buffer, sizeof buffer)) != 0) {
         if (n < 0 && errno == EINTR && !interrupt_happened())
             continue;
         if (n < 0)

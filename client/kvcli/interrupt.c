@@ -47,6 +47,8 @@ void interrupt_release(void)
 void interrupt_watch(kvc_connection *connection)
 {
     atomic_store(&watched, connection);
+    if (connection && happened) /* just before it could be told */
+        kvc_connection_wake(connection);
 }
 
 bool interrupt_happened(void)
@@ -57,6 +59,21 @@ bool interrupt_happened(void)
 void interrupt_clear(void)
 {
     happened = 0;
+}
+
+int interrupt_poll(struct pollfd fds[], unsigned n)
+{
+    sigset_t interrupt, before;
+    int ready = -1;
+
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    sigprocmask(SIG_BLOCK, &interrupt, &before);
+    errno = EINTR;
+    if (!happened)
+        ready = ppoll(fds, n, NULL, &before);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return ready;
 }
 
 bool interrupt_sleep(double seconds)

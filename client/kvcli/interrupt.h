@@ -13,6 +13,8 @@
 #ifndef KVCLI_INTERRUPT_H
 #define KVCLI_INTERRUPT_H
 
+#include <poll.h>
+
 #include "kvclient.h"
 
 void interrupt_catch(void);
@@ -21,6 +23,8 @@ void interrupt_release(void);
 void interrupt_watch(kvc_connection *connection);
 bool interrupt_happened(void);
 void interrupt_clear(void);
+/* As poll(2) without end; a Ctrl-C that came before it ends it, too (errno EINTR). */
+int interrupt_poll(struct pollfd fds[], unsigned n);
 /* Sleeps; false: Ctrl-C ended it. */
 bool interrupt_sleep(double seconds);
 

@@ -97,7 +97,8 @@ static int read_character(EditLine *el, wchar_t *ret)
     el_get(el, EL_CLIENTDATA, &editor);
     show_hint(editor);
     for (;;) {
-        ssize_t n = read(STDIN_FILENO, &byte, 1);
+        struct pollfd keys = { .fd = STDIN_FILENO, .events = POLLIN };
+        ssize_t n = interrupt_poll(&keys, 1) < 0 ? -1 : read(STDIN_FILENO, &byte, 1);
         size_t used;
 
         hide_hint(editor);

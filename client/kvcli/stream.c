@@ -2,7 +2,6 @@
 #include "stream.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -28,7 +27,7 @@ static bool user_types(conversation *c)
 
     if (!c->patient)
         return false;
-    while (poll(fds, 2, -1) < 0 && errno == EINTR && !interrupt_happened())
+    while (interrupt_poll(fds, 2) < 0 && errno == EINTR && !interrupt_happened())
         ;
     return !interrupt_happened() && fds[1].revents && !fds[0].revents;
 }

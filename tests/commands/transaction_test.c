@@ -614,11 +614,13 @@ static void long_values_are_queued_whole(void **state)
 static void queues_have_a_limit_together(void **state)
 {
     session *s = *state, *other;
-    char *value = malloc(100001);
+    char *value;
 
     not_in_redis(s, "multi-memory-limit is ours");
     needs_server(s);
     other = another_client(s);
+    value = malloc(100001);
+    assert_non_null(value);
     memset(value, 'v', 100000);
     value[100000] = '\0';
     expect(s, "+OK", "CONFIG", "SET", "multi-memory-limit", "250000");
@@ -640,11 +642,13 @@ static void queues_have_a_limit_together(void **state)
 static void a_queue_counts_as_query_buffer(void **state)
 {
     session *s = *state, *other;
-    char *value = malloc(400001);
+    char *value;
 
     not_in_redis(s, "it closes one request later");
     needs_server(s);
     other = another_client(s);
+    value = malloc(400001);
+    assert_non_null(value);
     memset(value, 'v', 400000);
     value[400000] = '\0';
     expect(s, "+OK", "CONFIG", "SET", "client-query-buffer-limit", "1mb");
