@@ -63,6 +63,9 @@ static const work_row MAP_ROWS[] = {
     { "get and set half and half, ns", WORK_MIX, 1, true, false },
     { "get, 2 threads, M/s", WORK_GET, 2, true, true },
     { "get and set half and half, 2 threads, M/s", WORK_MIX, 2, true, true },
+    { "get, zipf, ns", WORK_ZIPF, 1, true, false },
+    { "get, zipf, 2 threads, M/s", WORK_ZIPF, 2, true, true },
+    { "get and set half and half, zipf, 2 threads, M/s", WORK_ZIPF_MIX, 2, true, true },
     { "one hot key, 1 thread, M/s", WORK_HOT, 1, true, true },
     { "one hot key, 2 threads, M/s", WORK_HOT, 2, true, true },
 };
@@ -82,6 +85,7 @@ static const work_row STORE_ROWS[] = {
     { "get in batches of 16, 1 thread, M/s", WORK_GET_BATCH, 1, true, true },
     { "get and set half and half, 1 thread, M/s", WORK_MIX, 1, true, true },
     { "get and set half and half, 2 threads, M/s", WORK_MIX, 2, true, true },
+    { "get and set half and half, zipf, 2 threads, M/s", WORK_ZIPF_MIX, 2, true, true },
     { "one hot key, 1 thread, M/s", WORK_HOT, 1, true, true },
     { "one hot key, 2 threads, M/s", WORK_HOT, 2, true, true },
 };

@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: MIT */
 #include "subject.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@
 #include "load.h"
 #include "protocol.h"
 
-#define TURN 64u
+#define TURN       64u
+#define ZIPF_DRAWS 65536u
 
 /* Each on lines of its own, or threads would write to each other's. */
 typedef struct worker {
@@ -24,6 +26,8 @@ typedef struct worker {
     pthread_t thread;
     pthread_barrier_t *start;
     uint64_t random;
+    uint32_t *zipf; /* ZIPF_DRAWS keys, for the kinds of work that draw by Zipf's law */
+    unsigned zipf_next;
     uint64_t done, misses;              /* operations, and those that found nothing */
     double seconds, cpu;                /* wall time, and the thread's own */
     unsigned char sink;                 /* so that the copies are not optimised away */
@@ -193,6 +197,44 @@ static uint64_t draw(worker *w)
     return ((w->random * 0x2545f4914f6cdd1d) >> 32) * w->work->keys >> 32;
 }
 
+/* Zipf's law with exponent 1, from a table: drawing one afresh would cost more than the lookup. Ranks are spread over the keys,
+ * so that neighbours in rank are no neighbours in memory. */
+static int zipf_fill(worker *w)
+{
+    w->zipf = malloc(ZIPF_DRAWS * sizeof *w->zipf);
+    if (!w->zipf)
+        return KV_ENOMEM;
+    for (unsigned i = 0; i < ZIPF_DRAWS; i++) {
+        double u = (double)(draw(w) + 1) / (double)w->work->keys; /* (0, 1] */
+        uint64_t rank = (uint64_t)exp(u * log((double)w->work->keys)) - 1;
+
+        w->zipf[i] = (uint32_t)(rank * 2654435761u % w->work->keys);
+    }
+    return 0;
+}
+
+static uint64_t draw_zipf(worker *w)
+{
+    return w->zipf[w->zipf_next++ % ZIPF_DRAWS];
+}
+
+static void turn_zipf(worker *w, bool mix)
+{
+    char out[SUBJECT_VALUE_MAX];
+
+    for (unsigned i = 0; i < TURN; i++) {
+        if (mix && i % 2) {
+            int err = subject_set(w->subject, draw_zipf(w));
+
+            if (err)
+                w->err = err;
+        } else {
+            w->misses += subject_get(w->subject, draw_zipf(w), out) < 0;
+            w->sink ^= (unsigned char)out[0];
+        }
+    }
+}
+
 static void turn_get(worker *w, bool hot)
 {
     char out[SUBJECT_VALUE_MAX];
@@ -305,6 +347,12 @@ static void turn(worker *w)
     case WORK_MIX:
         turn_mix(w);
         break;
+    case WORK_ZIPF:
+        turn_zipf(w, false);
+        break;
+    case WORK_ZIPF_MIX:
+        turn_zipf(w, true);
+        break;
     case WORK_GET_BATCH:
         turn_batch(w);
         break;
@@ -336,6 +384,8 @@ static void *worker_main(void *arg)
     if (todo->registered)
         w->err = kv_thread_register(domain);
     w->online = todo->registered && !w->err;
+    if (!w->err && (todo->kind == WORK_ZIPF || todo->kind == WORK_ZIPF_MIX))
+        w->err = zipf_fill(w);
     pthread_barrier_wait(w->start);
     begin = end = load_clock();
     cpu = thread_cpu();
@@ -349,6 +399,7 @@ static void *worker_main(void *arg)
     }
     w->seconds = end - begin;
     w->cpu = thread_cpu() - cpu;
+    free(w->zipf);
     if (w->online)
         kv_thread_unregister(domain);
     return NULL;

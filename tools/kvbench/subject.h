@@ -43,6 +43,8 @@ typedef enum work_kind {
     WORK_GET_BATCH, /* the same, SUBJECT_BATCH at a time through the prefetch stages */
     WORK_MIX,       /* half GET, half SET of existing keys */
     WORK_HOT,       /* GET of one key, the same for all threads */
+    WORK_ZIPF,      /* GET, the k-th key drawn with a probability of 1 to k */
+    WORK_ZIPF_MIX,  /* WORK_MIX with keys drawn like that */
     WORK_BASE_HOT,  /* what WORK_HOT does besides: makes a key, copies a value out of one line */
     WORK_BASE_MISS, /* baseline_lookups */
 } work_kind;
