@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "interrupt.h"
+
 static const char *pager_of(const settings *s)
 {
     const char *pager = getenv("KVCLI_PAGER");
@@ -87,6 +89,8 @@ exit_status print_flush(void)
 {
     if (fflush(stdout) != 0 || ferror(stdout)) {
         clearerr(stdout);
+        if (interrupt_happened()) /* Ctrl-C cut the writing short: that is no error, and nobody reads on */
+            return EXIT_FINE;
         return complain(EXIT_IO, "standard output: %s", strerror(errno));
     }
     return EXIT_FINE;
