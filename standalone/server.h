@@ -69,6 +69,7 @@ typedef struct server {
     _Atomic bool password_set;
     _Atomic bool over_memory;    /* more than maxmemory is in use, as of the last look */
     _Atomic bool memory_limited; /* maxmemory is set */
+    _Atomic int64_t latest_ms;   /* the newest of the workers' clocks: see worker_begin */
     _Atomic int access_mode;     /* enum access_mode */
     _Atomic bool stopping;
     _Atomic int drained_workers;

@@ -197,12 +197,29 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the turn ---- */
 
+/* Tells the other workers what time it is, and takes theirs when it is later. The clock of the machine may have been set back: then
+ * it is right. */
+static int64_t agreed_time(server *s, int64_t now_ms)
+{
+    int64_t latest_ms = atomic_load_explicit(&s->latest_ms, memory_order_relaxed);
+
+    while (latest_ms < now_ms || latest_ms - now_ms >= WORKER_CLOCKS_MS) {
+        /* Pairs with the load in begin_batch. */
+        if (atomic_compare_exchange_weak_explicit(&s->latest_ms, &latest_ms, now_ms, memory_order_release,
+                                                  memory_order_relaxed))
+            return now_ms;
+    }
+    return latest_ms;
+}
+
+/* The clock is read once per turn. A key that one worker has found expired must not be there for another that read its clock
+ * before, in a turn that goes on: so each batch goes by the newest clock of all. */
 void worker_begin(worker *w)
 {
     if (w->in_turn)
         return;
     w->in_turn = true;
-    w->now_ms = clock_ms();
+    w->now_ms = agreed_time(w->server, clock_ms());
     dispatch_begin_turn(w);
     kv_thread_online(w->server->domain);
 }

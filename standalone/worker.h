@@ -22,6 +22,7 @@
 #define WORKER_INPUT_BYTES (128 * 1024)
 #define WORKER_CLASSES     24
 #define WORKER_CLASS_BYTES ((size_t)16 * 1024)
+#define WORKER_CLOCKS_MS   1000 /* two workers' clocks differ by less, unless the machine's was set */
 
 typedef struct worker worker;
 typedef struct worker_message worker_message;
