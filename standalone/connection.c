@@ -186,8 +186,6 @@ void connection_close(connection *c)
     if (c->wait != CONNECTION_NOTHING)
         event_del(&c->event);
     c->wait = CONNECTION_NOTHING;
-    close(c->fd);
-    c->fd = -1;
     drop_pending(c);
     kv_bytes_unref(c->mail);
     c->mail = NULL;
@@ -197,6 +195,8 @@ void connection_close(connection *c)
     unlink_from_owner(c);
     atomic_fetch_sub_explicit(&w->connection_count, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&w->server->client_count, 1, memory_order_relaxed);
+    close(c->fd); /* last: who sees the connection end finds nothing of it counted any more */
+    c->fd = -1;
     c->next_doomed = w->doomed;
     w->doomed = c;
 }

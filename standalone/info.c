@@ -99,18 +99,6 @@ static void clients_section(info *i)
         figures.clients, (long long)atomic_load(&s->pubsub_clients), wait_table_keys(s->waits));
 }
 
-static uint64_t resident_bytes(void)
-{
-    unsigned long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-
-    if (file && fscanf(file, "%*u %llu", &pages) != 1)
-        pages = 0;
-    if (file)
-        fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void write_bytes(info *i, const char *field, uint64_t bytes)
 {
     char text[32];
@@ -135,7 +123,7 @@ static uint64_t dataset_bytes(info *i)
 static void memory_section(info *i)
 {
     server *s = i->server;
-    uint64_t used = server_memory(s), resident = resident_bytes(), dataset = dataset_bytes(i), peak;
+    uint64_t used = server_memory(s), resident = memory_resident(), dataset = dataset_bytes(i), peak;
     domain_memory memory;
     char *policy;
 

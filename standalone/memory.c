@@ -19,8 +19,10 @@
  * SPDX-License-Identifier: MIT */
 #include "memory.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "connection.h"
 #include "pubsub.h"
@@ -55,6 +57,18 @@ uint64_t server_memory(server *s)
         bytes += figures.entry_bytes + figures.index_bytes;
     }
     return bytes;
+}
+
+uint64_t memory_resident(void)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+
+    if (file && fscanf(file, "%*u %llu", &pages) != 1)
+        pages = 0;
+    if (file)
+        fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 /* ---- policies ---- */

@@ -20,6 +20,8 @@ void memory_tick(worker *w);
 /* After maxmemory or what belongs to it has changed. */
 void memory_apply(server *s);
 
+/* Bytes of physical memory that the process has; 0 where the system does not tell. */
+uint64_t memory_resident(void);
 /* Bytes of all clients. */
 uint64_t memory_of_clients(const server *s);
 /* Brings what is known of c's memory up to date, and closes clients, the largest first, while all have more than

@@ -3,7 +3,6 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "memory.h"
 #include "session.h"
@@ -15,18 +14,6 @@ typedef struct figures {
     size_t keys;
 } figures;
 
-static uint64_t resident_bytes(void)
-{
-    unsigned long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-
-    if (file && fscanf(file, "%*u %llu", &pages) != 1)
-        pages = 0;
-    if (file)
-        fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static void read_figures(server *s, figures *ret)
 {
     domain_memory memory;
@@ -34,7 +21,7 @@ static void read_figures(server *s, figures *ret)
     *ret = (figures){
         .used = server_memory(s),
         .startup = s->startup_memory,
-        .resident = resident_bytes(),
+        .resident = memory_resident(),
         .clients = memory_of_clients(s),
     };
     domain_read_memory(s->domain, &memory);

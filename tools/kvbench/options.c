@@ -6,10 +6,11 @@
  * SPDX-License-Identifier: MIT */
 #include "options.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "quantity.h"
 
 enum option_kind {
     OPTION_FLAG,
@@ -111,37 +112,6 @@ static const option OPTION_TABLE[] = {
 
 static const char *const MODE_NAMES[] = { "server", "map", "contention", "floor" };
 
-int options_count(const char *text, size_t len, uint64_t min, uint64_t max, uint64_t *ret)
-{
-    uint64_t n = 0, unit = 1;
-    size_t i = 0;
-
-    for (; i < len && text[i] >= '0' && text[i] <= '9'; i++)
-        if (__builtin_mul_overflow(n, 10u, &n) || __builtin_add_overflow(n, (uint64_t)(text[i] - '0'), &n))
-            return -1;
-    if (i == 0)
-        return -1;
-    if (i + 1 == len) {
-        unit = text[i] == 'k' ? 1000 : text[i] == 'M' ? 1000000 : text[i] == 'G' ? 1000000000 : 0;
-        i++;
-    }
-    if (i != len || unit == 0 || __builtin_mul_overflow(n, unit, &n) || n < min || n > max)
-        return -1;
-    *ret = n;
-    return 0;
-}
-
-static int parse_seconds(const char *text, double *ret)
-{
-    char *end;
-    double s = strtod(text, &end);
-
-    if (end == text || *end || !isfinite(s) || s <= 0 || s > 86400)
-        return -1;
-    *ret = s;
-    return 0;
-}
-
 /* The sizes of a list such as "1000,1M,10M". */
 static int parse_sizes(options *o, const option *row, const char *list, fault *f)
 {
@@ -153,7 +123,7 @@ static int parse_sizes(options *o, const option *row, const char *list, fault *f
         len = strcspn(at, ",");
         if (o->size_count == OPTIONS_SIZES)
             return fault_usage(f, "--%s: more than %d sizes", row->name, OPTIONS_SIZES);
-        if (options_count(at, len, row->min, row->max, &o->sizes[o->size_count]))
+        if (quantity_count(at, len, row->min, row->max, &o->sizes[o->size_count]))
             return fault_usage(f, "--%s: \"%.*s\" is not a number from %llu to %llu", row->name, (int)len, at,
                                (unsigned long long)row->min, (unsigned long long)row->max);
         o->size_count++;
@@ -167,12 +137,12 @@ static int store_value(options *o, const option *row, const char *value, fault *
 
     switch (row->kind) {
     case OPTION_COUNT:
-        if (options_count(value, strlen(value), row->min, row->max, field))
+        if (quantity_count(value, strlen(value), row->min, row->max, field))
             return fault_usage(f, "--%s: \"%s\" is not a number from %llu to %llu", row->name, value,
                                (unsigned long long)row->min, (unsigned long long)row->max);
         return 0;
     case OPTION_SECONDS:
-        if (parse_seconds(value, field))
+        if (quantity_seconds(value, 86400, field))
             return fault_usage(f, "--%s: \"%s\" is not a number of seconds", row->name, value);
         return 0;
     case OPTION_TEXT:

@@ -59,7 +59,4 @@ int options_parse(options *ret, int argc, char **argv, fault *f);
 /* The help of one mode, or with -1 of the program. */
 void options_help(int mode);
 
-/* A count with an optional suffix k, M or G (thousands); within [min, max]. */
-int options_count(const char *text, size_t len, uint64_t min, uint64_t max, uint64_t *ret);
-
 #endif

@@ -1,12 +1,13 @@
 /* options.c - see options.h. SPDX-License-Identifier: MIT */
 #include "options.h"
 
-#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "quantity.h"
 
 #define AT(field) offsetof(options, field)
 
@@ -80,33 +81,13 @@ static const option OPTION_TABLE[] = {
 };
 #define OPTIONS (sizeof OPTION_TABLE / sizeof *OPTION_TABLE)
 
-static int parse_count(const char *text, size_t len, uint64_t min, uint64_t max, uint64_t *ret)
-{
-    uint64_t n = 0, unit = 1;
-    size_t i = 0;
-
-    for (; i < len && text[i] >= '0' && text[i] <= '9'; i++)
-        if (__builtin_mul_overflow(n, 10u, &n) || __builtin_add_overflow(n, (uint64_t)(text[i] - '0'), &n))
-            return -1;
-    if (i == 0)
-        return -1;
-    if (i + 1 == len) {
-        unit = text[i] == 'k' ? 1000 : text[i] == 'M' ? 1000000 : text[i] == 'G' ? 1000000000 : 0;
-        i++;
-    }
-    if (i != len || unit == 0 || __builtin_mul_overflow(n, unit, &n) || n < min || n > max)
-        return -1;
-    *ret = n;
-    return 0;
-}
-
 static int parse_sizes(options *o, const option *row, const char *text, fault *f)
 {
     size_t len = strcspn(text, "-");
     const char *most = text[len] ? text + len + 1 : text;
 
-    if (parse_count(text, len, row->min, row->max, &o->value_size_min) ||
-        parse_count(most, strlen(most), row->min, row->max, &o->value_size_max) ||
+    if (quantity_count(text, len, row->min, row->max, &o->value_size_min) ||
+        quantity_count(most, strlen(most), row->min, row->max, &o->value_size_max) ||
         o->value_size_min > o->value_size_max)
         return fault_usage(f, "--%s: \"%s\" is not a size, or two with a - between, from %llu to %llu",
                            row->name, text, (unsigned long long)row->min, (unsigned long long)row->max);
@@ -145,30 +126,19 @@ static int parse_distribution(uint64_t *ret, const char *text, fault *f)
     return fault_usage(f, "--distribution: \"%s\" is neither uniform nor zipf nor hot", text);
 }
 
-static int parse_seconds(const char *text, double *ret)
-{
-    char *end;
-    double s = strtod(text, &end);
-
-    if (end == text || *end || !isfinite(s) || s <= 0 || s > 1e6)
-        return -1;
-    *ret = s;
-    return 0;
-}
-
 static int store_value(options *o, const option *row, const char *value, fault *f)
 {
     void *field = (char *)o + row->at;
 
     switch (row->kind) {
     case OPTION_COUNT:
-        if (parse_count(value, strlen(value), row->min, row->max, field))
+        if (quantity_count(value, strlen(value), row->min, row->max, field))
             return fault_usage(f, "--%s: \"%s\" is not a number from %llu to %llu", row->name, value,
                                (unsigned long long)row->min, (unsigned long long)row->max);
         o->seed_given = o->seed_given || field == &o->seed;
         return 0;
     case OPTION_SECONDS:
-        if (parse_seconds(value, field))
+        if (quantity_seconds(value, 1e6, field))
             return fault_usage(f, "--%s: \"%s\" is not a number of seconds", row->name, value);
         return 0;
     case OPTION_TEXT:
