@@ -27,13 +27,19 @@ static const char *const NAMES[] = {
     "PING", "ECHO", "INCR c", "SET n", "GET n", "GETSET n", "DEL n", "EXEC"
 };
 
-static void put_name(const lane *l, char letter, wire *out)
+/* What the names of this connection's keys begin with; of the module's key, too, since nobody else may change it. */
+static void make_store(const lane *l, char out[64])
 {
-    char name[64];
-    int len = snprintf(name, sizeof name, "%sf%u.%u.%u.%c", l->worker->run->prefix, l->worker->index,
-                       (unsigned)(l - l->worker->lanes), l->fifo.generation, letter);
+    snprintf(out, 64, "%sf%u.%u.%u", l->worker->run->prefix, l->worker->index,
+             (unsigned)(l - l->worker->lanes), l->fifo.generation);
+}
 
-    wire_arg(out, name, (size_t)len);
+static void put_name(lane *l, char letter)
+{
+    char store[64], name[72];
+
+    make_store(l, store);
+    wire_arg(&l->out, name, (size_t)snprintf(name, sizeof name, "%s.%c", store, letter));
 }
 
 static size_t make_token(const lane *l, int64_t number, char out[48])
@@ -175,9 +181,11 @@ static call *ask(lane *l, ask_kind kind, int64_t expected, bool present)
 
 static void put(lane *l, const char *name, char key, unsigned more_words)
 {
-    wire_command(&l->out, 2 + more_words);
-    wire_text(&l->out, name);
-    put_name(l, key, &l->out);
+    char store[64];
+
+    make_store(l, store);
+    lane_command(l, 2 + more_words, name, store);
+    put_name(l, key);
 }
 
 static void put_word(lane *l, const char *name)
@@ -189,10 +197,13 @@ static void put_word(lane *l, const char *name)
 static void ask_exec(lane *l)
 {
     lane_fifo *own = &l->fifo;
+    char store[64];
     call *c;
 
     worker_tidy(l);
-    put(l, "WATCH", 'n', 0);
+    make_store(l, store);
+    if (lane_watch(l, 1, store))
+        put_name(l, 'n');
     c = ask(l, ASK_EXEC, ++own->counter, true);
     c->steps = 4;
     c->items[2] = (uint64_t)++own->number;
@@ -288,7 +299,7 @@ static bool finish(worker *w)
             continue;
         worker_tidy(l);
         put(l, "DEL", 'n', 1);
-        put_name(l, 'c', &l->out);
+        put_name(l, 'c');
     }
     return true;
 }

@@ -15,6 +15,7 @@
 #include <event2/event.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -189,6 +190,32 @@ call *lane_call(lane *l, call_done *done)
     c->sent = l->worker->now;
     l->worker->open_calls++;
     return c;
+}
+
+void lane_command(lane *l, unsigned words, const char *name, const char *store)
+{
+    char ours[32];
+
+    if (l->worker->run->options->module == MODULE_NOT) {
+        wire_command(&l->out, words);
+        wire_text(&l->out, name);
+        return;
+    }
+    snprintf(ours, sizeof ours, "KV.%s", name);
+    wire_command(&l->out, words + 1);
+    wire_text(&l->out, ours);
+    wire_text(&l->out, store);
+}
+
+bool lane_watch(lane *l, unsigned keys, const char *store)
+{
+    bool module = l->worker->run->options->module != MODULE_NOT;
+
+    wire_command(&l->out, module ? 2 : keys + 1);
+    wire_text(&l->out, "WATCH");
+    if (module)
+        wire_text(&l->out, store);
+    return !module;
 }
 
 void lane_send(lane *l)

@@ -2,7 +2,7 @@
  *
  *     call *c = lane_call(l, get_done);            // a place in the pipeline
  *     c->object = ...; c->a = ...;
- *     wire_command(&l->out, 2); wire_text(&l->out, "GET"); wire_arg(&l->out, key, len);
+ *     lane_command(l, 2, "GET", group); wire_arg(&l->out, key, len);
  *
  * Then get_done is called with the reply, or with NULL when the connection was lost first and the outcome is
  * unknown. A lane belongs to one worker. Each connection that it opens in the course of time is a process of its
@@ -85,6 +85,11 @@ static inline unsigned lane_open_calls(const lane *l)
 }
 /* The next place in the pipeline; there is one. */
 call *lane_call(lane *l, call_done *done);
+/* Begins a command on keys, of so many words, its name included; the keys follow. Through the module (--module) they are
+ * fields of the key store; otherwise that is not looked at. */
+void lane_command(lane *l, unsigned words, const char *name, const char *store);
+/* Begins WATCH of so many keys, which follow. False: nothing follows; the key whose fields they are is watched. */
+bool lane_watch(lane *l, unsigned keys, const char *store);
 /* Sends what the socket takes. */
 void lane_send(lane *l);
 

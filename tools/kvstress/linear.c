@@ -66,8 +66,7 @@ static op *begin_set(object *o, lane *l, unsigned more_words)
     if (!p)
         return NULL;
     object_excerpt(o, text, len, &p->arg);
-    wire_command(&l->out, 3 + more_words);
-    wire_text(&l->out, "SET");
+    object_begin(o, l, 3 + more_words, "SET");
     object_key(o, 0, &l->out);
     wire_arg(&l->out, text, len);
     return p;
@@ -97,8 +96,7 @@ static void ask_set_nx(object *o, lane *l)
         return;
     p->cond = COND_NX;
     object_excerpt(o, text, len, &p->arg);
-    wire_command(&l->out, 3);
-    wire_text(&l->out, "SETNX");
+    object_begin(o, l, 3, "SETNX");
     object_key(o, 0, &l->out);
     wire_arg(&l->out, text, len);
 }
@@ -123,8 +121,7 @@ static void ask_getset(object *o, lane *l)
         return;
     p->give_old = true;
     object_excerpt(o, text, len, &p->arg);
-    wire_command(&l->out, 3);
-    wire_text(&l->out, "GETSET");
+    object_begin(o, l, 3, "GETSET");
     object_key(o, 0, &l->out);
     wire_arg(&l->out, text, len);
 }
@@ -140,8 +137,7 @@ static void ask_add(object *o, lane *l)
     if (!p)
         return;
     p->number = which & 1 ? -by : by;
-    wire_command(&l->out, which < 2 ? 2 : 3);
-    wire_text(&l->out, names[which]);
+    object_begin(o, l, which < 2 ? 2 : 3, names[which]);
     object_key(o, 0, &l->out);
     if (which >= 2)
         wire_number(&l->out, by);
@@ -158,8 +154,7 @@ static void ask_append(object *o, lane *l)
     len = value_print(o->history.count, text);
     text[len++] = ',';
     object_excerpt(o, text, len, &p->arg);
-    wire_command(&l->out, 3);
-    wire_text(&l->out, "APPEND");
+    object_begin(o, l, 3, "APPEND");
     object_key(o, 0, &l->out);
     wire_arg(&l->out, text, len);
 }
@@ -228,8 +223,7 @@ static void watched(lane *l, const call *c, const reply *r)
         exec->steps = 2;
         wire_command(&l->out, 1);
         wire_text(&l->out, "MULTI");
-        wire_command(&l->out, 3);
-        wire_text(&l->out, "SET");
+        object_begin(o, l, 3, "SET");
         object_key(o, 0, &l->out);
         wire_arg(&l->out, text, len);
         wire_command(&l->out, 1);
@@ -247,7 +241,8 @@ static void ask_watch(object *o, lane *l)
     call *c;
 
     worker_tidy(l);
-    object_command(o, l, "WATCH");
+    if (lane_watch(l, 1, object_store(o)))
+        object_key(o, 0, &l->out);
     c = lane_call(l, watched);
     c->object = o;
     object_command(o, l, "GET");
@@ -297,8 +292,7 @@ static void ask_expire(object *o, lane *l)
     if (!p)
         return;
     p->number = some_ms(l);
-    wire_command(&l->out, 3);
-    wire_text(&l->out, "PEXPIRE");
+    object_begin(o, l, 3, "PEXPIRE");
     object_key(o, 0, &l->out);
     wire_number(&l->out, p->number);
 }

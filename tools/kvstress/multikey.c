@@ -28,16 +28,14 @@ static void put_word(lane *l, const char *name)
 
 static void put_all_keys(const object *o, lane *l, const char *name)
 {
-    wire_command(&l->out, 1u + o->keys);
-    wire_text(&l->out, name);
+    object_begin(o, l, 1u + o->keys, name);
     for (unsigned i = 0; i < o->keys; i++)
         object_key(o, i, &l->out);
 }
 
 static void put_key(const object *o, unsigned i, lane *l, const char *name, unsigned more_words)
 {
-    wire_command(&l->out, 2 + more_words);
-    wire_text(&l->out, name);
+    object_begin(o, l, 2 + more_words, name);
     object_key(o, i, &l->out);
 }
 
@@ -53,8 +51,7 @@ static void ask_mset(object *o, lane *l, bool nx)
         return;
     p->cond = nx ? COND_NX : COND_NONE;
     object_excerpt(o, text, len, &p->arg);
-    wire_command(&l->out, 1u + 2u * o->keys);
-    wire_text(&l->out, nx ? "MSETNX" : "MSET");
+    object_begin(o, l, 1u + 2u * o->keys, nx ? "MSETNX" : "MSET");
     for (unsigned i = 0; i < o->keys; i++) {
         object_key(o, i, &l->out);
         wire_arg(&l->out, text, len);
@@ -218,8 +215,10 @@ static void ask_put(object *o, lane *l)
 
     choose_two(o, l, &a, &b);
     worker_tidy(l);
-    put_key(o, a, l, "WATCH", 1);
-    object_key(o, b, &l->out);
+    if (lane_watch(l, 2, object_store(o))) {
+        object_key(o, a, &l->out);
+        object_key(o, b, &l->out);
+    }
     c = lane_call(l, watched);
     c->object = o;
     c->a = a;
@@ -304,8 +303,7 @@ static void fund(object *o, lane *l)
 
     c->object = o;
     o->open++;
-    wire_command(&l->out, 1u + 2u * o->keys);
-    wire_text(&l->out, "MSET");
+    object_begin(o, l, 1u + 2u * o->keys, "MSET");
     for (unsigned i = 0; i < o->keys; i++) {
         object_key(o, i, &l->out);
         wire_number(&l->out, OPENING_BALANCE);

@@ -91,8 +91,7 @@ static void remove_keys(const object *o, lane *l)
     if (!l || l->state != LANE_OPEN || !worker_knows(l->worker, USE_DEL))
         return;
     worker_tidy(l);
-    wire_command(&l->out, 1u + o->keys);
-    wire_text(&l->out, "DEL");
+    object_begin(o, l, 1u + o->keys, "DEL");
     for (unsigned i = 0; i < o->keys; i++)
         object_key(o, i, &l->out);
 }
@@ -261,10 +260,19 @@ void object_key(const object *o, unsigned i, wire *out)
     wire_arg(out, name, (size_t)len);
 }
 
+const char *object_store(const object *o)
+{
+    return run_store(o->pool->worker->run, o->history.name);
+}
+
+void object_begin(const object *o, lane *l, unsigned words, const char *name)
+{
+    lane_command(l, words, name, object_store(o));
+}
+
 void object_command(const object *o, lane *l, const char *name)
 {
-    wire_command(&l->out, 2);
-    wire_text(&l->out, name);
+    object_begin(o, l, 2, name);
     object_key(o, 0, &l->out);
 }
 

@@ -2,7 +2,7 @@
  *
  *     object *o = pool_pick(p);
  *     op *asked = object_ask(o, lane, OP_GET, FORM_VALUE, NULL);
- *     wire_command(&lane->out, 2); wire_text(&lane->out, "GET"); object_key(o, 0, &lane->out);
+ *     object_begin(o, lane, 2, "GET"); object_key(o, 0, &lane->out);
  *
  * The reply completes the operation. An object takes options->history operations, at most options->overlap at a
  * time; then nothing more is asked of it, its history is handed to the jury when nothing is under way, and a new
@@ -82,6 +82,10 @@ bool pool_finish(pool *p);
 op *object_ask(object *o, lane *l, op_kind kind, form f, call **ret_call);
 /* Appends the name of key i as an argument. */
 void object_key(const object *o, unsigned i, wire *out);
+/* The module's key that holds its keys. */
+const char *object_store(const object *o);
+/* Begins a command on keys of o, of so many words, its name included; WATCH: lane_watch. */
+void object_begin(const object *o, lane *l, unsigned words, const char *name);
 void object_command(const object *o, lane *l, const char *name); /* name key */
 /* A text of this object that nobody has written before; returns its length. */
 size_t object_new_text(const object *o, char out[24]);

@@ -22,6 +22,7 @@ enum option_kind {
     OPTION_SIZES,
     OPTION_CHECKS,
     OPTION_DISTRIBUTION,
+    OPTION_MODULE,
 };
 
 typedef struct option {
@@ -40,6 +41,10 @@ static const option OPTION_TABLE[] = {
     { "user", "NAME", OPTION_TEXT, AT(user), 0, 0, "for AUTH" },
     { "pass", "PASSWORD", OPTION_TEXT, AT(pass), 0, 0, "for AUTH" },
     { "db", "N", OPTION_COUNT, AT(db), 0, 1000000, "for SELECT (default 0)" },
+    { "module", "HOW", OPTION_MODULE, AT(module), 0, 0,
+      "use the loadable module: KV.SET key field for SET field; one: all that is shared in one key; each: "
+      "every "
+      "object of a check in a key of its own" },
     { "server-cmd", "LINE", OPTION_TEXT, AT(server_cmd), 0, 0,
       "start this server, and stop it at the end; {port}, {dir} and {socket} are replaced" },
     { "check", "LIST", OPTION_CHECKS, 0, 0, 0,
@@ -114,20 +119,22 @@ static int parse_checks(options *o, const char *list, fault *f)
     }
 }
 
-static int parse_distribution(uint64_t *ret, const char *text, fault *f)
+/* The number of text in words, a list that ends with NULL; said: the same for people. */
+static int parse_word(const option *row, const char *const words[], const char *said, uint64_t *ret,
+                      const char *text, fault *f)
 {
-    static const char *const names[] = { "uniform", "zipf", "hot" };
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(text, names[i]) == 0) {
+    for (uint64_t i = 0; words[i]; i++)
+        if (strcmp(text, words[i]) == 0) {
             *ret = i;
             return 0;
         }
-    return fault_usage(f, "--distribution: \"%s\" is neither uniform nor zipf nor hot", text);
+    return fault_usage(f, "--%s: \"%s\" is neither %s", row->name, text, said);
 }
 
 static int store_value(options *o, const option *row, const char *value, fault *f)
 {
+    static const char *const distributions[] = { "uniform", "zipf", "hot", NULL };
+    static const char *const keys[] = { "one", "each", NULL };
     void *field = (char *)o + row->at;
 
     switch (row->kind) {
@@ -149,7 +156,9 @@ static int store_value(options *o, const option *row, const char *value, fault *
     case OPTION_CHECKS:
         return parse_checks(o, value, f);
     case OPTION_DISTRIBUTION:
-        return parse_distribution(field, value, f);
+        return parse_word(row, distributions, "uniform nor zipf nor hot", field, value, f);
+    case OPTION_MODULE:
+        return parse_word(row, keys, "one nor each", field, value, f);
     default:
         *(bool *)field = row->kind == OPTION_FLAG;
         return 0;
@@ -222,6 +231,7 @@ int options_parse(options *ret, int argc, char **argv, fault *f)
         .value_size_min = 16,
         .value_size_max = 4096,
         .distribution = DISTRIBUTION_ZIPF,
+        .module = MODULE_NOT,
         .checks = { true, true, true, true, true, true },
         .violations = 1,
         .history = 96,

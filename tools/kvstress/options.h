@@ -17,6 +17,9 @@ typedef enum check_id {
     CHECKS
 } check_id;
 
+/* How the loadable module is used: its keys hold what are keys otherwise. */
+typedef enum module_use { MODULE_ONE, MODULE_EACH, MODULE_NOT } module_use;
+
 typedef enum distribution { DISTRIBUTION_UNIFORM, DISTRIBUTION_ZIPF, DISTRIBUTION_HOT } distribution;
 
 typedef struct options {
@@ -24,6 +27,7 @@ typedef struct options {
     /* where */
     const char *host, *socket, *user, *pass, *server_cmd;
     uint64_t port, db;
+    uint64_t module; /* enum module_use */
     /* how long, how much */
     double duration_s;
     uint64_t operations; /* 0: as many as the time permits */

@@ -159,8 +159,9 @@ static void print_text(const report *p)
         evidence_print(&r->violations[i], r->start_ns, p->out);
         print_replay(p);
     }
-    fprintf(p->out, "kvstress: %s (%s), %llu connections, %llu threads, seed %llu\n\n", r->target.name,
+    fprintf(p->out, "kvstress: %s (%s%s), %llu connections, %llu threads, seed %llu\n\n", r->target.name,
             r->target.software[0] ? r->target.software : "it does not say what it is",
+            r->options->module == MODULE_NOT ? "" : ", through the module",
             (unsigned long long)r->options->connections, (unsigned long long)r->options->threads,
             (unsigned long long)r->seed);
     for (unsigned i = 0; i < CHECKS; i++)

@@ -73,6 +73,12 @@ typedef struct run {
     unsigned refusal_count;
 } run;
 
+/* The module's key that holds what several connections share: that, or one for all (--module). */
+static inline const char *run_store(const run *r, const char *own)
+{
+    return r->options->module == MODULE_ONE ? r->prefix : own;
+}
+
 /* Any thread. Takes the evidence; ends the run when there are enough. */
 void run_violation(run *r, evidence *e);
 /* Any thread: the run cannot go on. The first reason counts. */

@@ -205,9 +205,27 @@ static const char *const TRIALS[COMMANDS_USED] = {
     [USE_PUBLISH] = "PUBLISH kvstress:probe 1",
 };
 
-static int probe_get(redisContext *c, fault *f)
+/* Asks a line of words; a command on keys goes through the module if that is what is checked. */
+static redisReply *ask_line(const target *t, redisContext *c, fault *f, const char *line)
 {
-    redisReply *r = ASK(c, f, "GET", "kvstress:probe");
+    size_t name = strcspn(line, " ");
+    char ours[128];
+    redisReply *r;
+
+    if (t->options->module == MODULE_NOT || strstr(line, "kvstress:probe") != line + name + 1 ||
+        strncmp(line, "PUBLISH", name) == 0)
+        snprintf(ours, sizeof ours, "%s", line);
+    else
+        snprintf(ours, sizeof ours, "KV.%.*s kvstress:probe%s", (int)name, line, line + name);
+    r = redisCommand(c, ours);
+    if (!r)
+        fault_set(f, "it does not answer %s: %s", ours, c->errstr);
+    return r;
+}
+
+static int probe_get(const target *t, redisContext *c, fault *f)
+{
+    redisReply *r = ask_line(t, c, f, "GET kvstress:probe");
     int err = 0;
 
     if (!r)
@@ -233,11 +251,7 @@ static int knows(redisReply *r, bool *ret)
 static int probe_commands(target *t, redisContext *c, fault *f)
 {
     for (unsigned i = 0; i < COMMANDS_USED; i++) {
-        redisReply *r = redisCommand(c, TRIALS[i]);
-
-        if (!r)
-            fault_set(f, "it does not answer %s: %s", TRIALS[i], c->errstr);
-        if (knows(r, &t->knows[i]))
+        if (knows(ask_line(t, c, f, TRIALS[i]), &t->knows[i]))
             return -1;
     }
     return 0;
@@ -253,8 +267,9 @@ static int probe_transactions(target *t, redisContext *c, fault *f)
     t->transactions = false;
     if (!multi || !watch || !unwatch)
         return 0;
-    return knows(ASK(c, f, "GET", "kvstress:probe"), &get) || knows(ASK(c, f, "EXEC"), &t->transactions) ? -1
-                                                                                                         : 0;
+    return knows(ask_line(t, c, f, "GET kvstress:probe"), &get) || knows(ASK(c, f, "EXEC"), &t->transactions)
+               ? -1
+               : 0;
 }
 
 static void read_software(target *t, redisContext *c)
@@ -278,7 +293,6 @@ static void read_software(target *t, redisContext *c)
 
 int target_probe(target *t, fault *f)
 {
-    static const char *const key = "kvstress:probe";
     redisContext *c = open_context(t, PATIENCE_S, f);
     bool deleted;
     int err;
@@ -286,10 +300,10 @@ int target_probe(target *t, fault *f)
     if (!c)
         return -1;
     err = log_in(t, c, f) || expect_status(ASK(c, f, "PING"), "PING", "PONG", f) ||
-          expect_status(ASK(c, f, "SET", key, "1"), "SET", "OK", f) || probe_get(c, f) ||
+          expect_status(ask_line(t, c, f, "SET kvstress:probe 1"), "SET", "OK", f) || probe_get(t, c, f) ||
           probe_commands(t, c, f) || probe_transactions(t, c, f);
     if (!err && t->knows[USE_DEL])
-        err = knows(ASK(c, f, "DEL", key), &deleted);
+        err = knows(ask_line(t, c, f, "DEL kvstress:probe"), &deleted);
     if (!err)
         read_software(t, c);
     redisFree(c);

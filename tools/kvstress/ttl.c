@@ -102,12 +102,14 @@ typedef struct ttl {
     int64_t slack_ns;
 } ttl;
 
-static void put_key(const ttl *t, const thing *x, wire *out)
+/* Begins a command of so many words, its name and the key included. */
+static void put_command(const ttl *t, const thing *x, lane *l, unsigned words, const char *command)
 {
     char name[64];
-    int len = snprintf(name, sizeof name, "%st%u.%u", t->worker->run->prefix, t->worker->index, x->serial);
 
-    wire_arg(out, name, (size_t)len);
+    snprintf(name, sizeof name, "%st%u.%u", t->worker->run->prefix, t->worker->index, x->serial);
+    lane_command(l, words, command, run_store(t->worker->run, name));
+    wire_text(&l->out, name);
 }
 
 static void renew(ttl *t, thing *x)
@@ -271,9 +273,7 @@ static void look(ttl *t, thing *x, lane *l)
     c->object = x;
     c->b = (uint64_t)l->clock_after;
     x->reads_open++;
-    wire_command(&l->out, 2);
-    wire_text(&l->out, LOOK_NAMES[k]);
-    put_key(t, x, &l->out);
+    put_command(t, x, l, 2, LOOK_NAMES[k]);
 }
 
 /* ---- writes ----------------------------------------------------------------------------- */
@@ -382,9 +382,7 @@ static void written(lane *l, const call *c, const reply *r)
 
 static void put_write(ttl *t, thing *x, lane *l, write_kind k, uint64_t life)
 {
-    wire_command(&l->out, WRITES[k].words);
-    wire_text(&l->out, WRITES[k].name);
-    put_key(t, x, &l->out);
+    put_command(t, x, l, WRITES[k].words, WRITES[k].name);
     if (k == BEAR_PSETEX || k == CHANGE_EXPIRE)
         wire_number(&l->out, (int64_t)life);
     if (k == BEAR_PX || k == BEAR_EX || k == BEAR_PSETEX || k == CHANGE_SET || k == CHANGE_KEEPTTL ||
@@ -553,9 +551,7 @@ static bool finish(worker *w)
     for (unsigned i = 0, sent = 0; l && worker_knows(w, USE_DEL) && i < t->count; i++)
         if (t->things[i].present) {
             worker_tidy(l);
-            wire_command(&l->out, 2);
-            wire_text(&l->out, "DEL");
-            put_key(t, &t->things[i], &l->out);
+            put_command(t, &t->things[i], l, 2, "DEL");
             t->things[i].present = false;
             if (++sent == 16)
                 return false;

@@ -95,6 +95,16 @@ static void put_key(const lane *l, uint32_t at, uint32_t generation, wire *out)
     wire_arg(out, name, (size_t)len);
 }
 
+/* Begins a command of so many words, its name included, on registers: one key of the module for all, since
+ * MGET reads some at once. */
+static void put_command(lane *l, unsigned words, const char *name)
+{
+    char store[40];
+
+    snprintf(store, sizeof store, "%sv", l->worker->run->prefix);
+    lane_command(l, words, name, run_store(l->worker->run, store));
+}
+
 /* ---- values ----------------------------------------------------------------------------- */
 
 /* splitmix64's finaliser (Steele, Lea, Flood 2014). */
@@ -340,8 +350,10 @@ static void ask_read(worker *w, lane *l)
     c->small = at;
     c->a = generation;
     c->b = floor;
-    wire_command(&l->out, kind == READ_GETRANGE ? 4 : 2);
-    wire_text(&l->out, kind == READ_GET ? "GET" : kind == READ_GETRANGE ? "GETRANGE" : "EXISTS");
+    put_command(l, kind == READ_GETRANGE ? 4 : 2,
+                kind == READ_GET        ? "GET"
+                : kind == READ_GETRANGE ? "GETRANGE"
+                                        : "EXISTS");
     put_key(l, at, generation, &l->out);
     if (kind == READ_GETRANGE) {
         wire_text(&l->out, "0");
@@ -356,8 +368,7 @@ static void ask_mget(worker *w, lane *l)
 
     c->kind = READ_MGET;
     c->count = (uint8_t)(2 + worker_random(w, MGET_CELLS - 1));
-    wire_command(&l->out, 1u + c->count);
-    wire_text(&l->out, "MGET");
+    put_command(l, 1u + c->count, "MGET");
     for (unsigned i = 0; i < c->count; i++) {
         uint32_t at = choose_to_read(w), generation;
 
@@ -424,8 +435,7 @@ static void put_write(lane *l, const call *asked)
     uint32_t at = asked->small, generation = (uint32_t)asked->a;
     char *space;
 
-    wire_command(&l->out, words[asked->kind]);
-    wire_text(&l->out, names[asked->kind]);
+    put_command(l, words[asked->kind], names[asked->kind]);
     put_key(l, at, generation, &l->out);
     if (asked->kind == WRITE_PSETEX)
         wire_text(&l->out, "100000000"); /* far away: it must not show */
@@ -500,14 +510,12 @@ static void look_and_remove(lane *l, uint32_t at)
     c->kind = READ_GET;
     c->small = at;
     c->a = generation;
-    wire_command(&l->out, 2);
-    wire_text(&l->out, "GET");
+    put_command(l, 2, "GET");
     put_key(l, at, generation, &l->out);
     if (!worker_knows(l->worker, USE_DEL))
         return;
     worker_tidy(l);
-    wire_command(&l->out, 2);
-    wire_text(&l->out, "DEL");
+    put_command(l, 2, "DEL");
     put_key(l, at, generation, &l->out);
 }
 
