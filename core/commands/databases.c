@@ -3,10 +3,28 @@
  * SPDX-License-Identifier: MIT */
 #include "read.h"
 
+struct count {
+    kv_store *store;
+    size_t keys;
+};
+
+static void count_keys(void *arg)
+{
+    struct count *count = arg;
+
+    count->keys = store_count(count->store);
+}
+
 /* DBSIZE */
 void kv_cmd_dbsize(kv_call *call)
 {
-    kv_reply_int(call->reply, (int64_t)store_count(call->store));
+    struct count count = { .store = call->store };
+    int err = store_look(call->store, count_keys, &count);
+
+    if (err)
+        kv_reply_error(call->reply, err);
+    else
+        kv_reply_int(call->reply, (int64_t)count.keys);
 }
 
 /* ---- FLUSHDB, FLUSHALL ---- */

@@ -12,6 +12,7 @@
 
 #define SCAN_COUNT_DEFAULT 10
 #define KEYS_MAX           1048576 /* elements of one reply of KEYS */
+#define RANDOM_TRIES       16
 
 /* The entries that a walk found. */
 struct harvest {
@@ -177,27 +178,57 @@ void kv_cmd_scan(kv_call *call)
     harvest_done(&h);
 }
 
-/* KEYS pattern */
-void kv_cmd_keys(kv_call *call)
-{
-    struct harvest h;
-    uint64_t cursor = 0;
+/* ---- KEYS ---- */
 
-    harvest_init(&h, call);
-    if (!harvest_pattern(&h, call, call->argv[1]))
-        return;
+/* A walk through a whole database. */
+struct walk {
+    kv_call *call;
+    struct harvest harvest;
+    uint64_t cursor; /* where it goes on */
+};
+
+static bool walk_is_over(const struct walk *w)
+{
+    return w->harvest.failed || w->harvest.count > KEYS_MAX;
+}
+
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void walk_through(void *arg)
+{
+    struct walk *w = arg;
+
+    w->harvest.count = 0;
+    w->cursor = 0;
     do {
-        cursor = store_scan(call->store, cursor, harvest_visit, &h, call->now_ms);
-    } while (cursor && !h.failed && h.count <= KEYS_MAX);
-    if (h.failed)
+        w->cursor = store_scan(w->call->store, w->cursor, harvest_visit, &w->harvest, w->call->now_ms);
+    } while (w->cursor && !walk_is_over(w));
+}
+
+static void keys_reply(kv_call *call, const struct harvest *h)
+{
+    if (h->failed)
         kv_reply_error(call->reply, KV_ENOMEM);
-    else if (h.count > KEYS_MAX)
+    else if (h->count > KEYS_MAX)
         kv_reply_errorf(call->reply, "ERR more than %d keys match, which one reply does not hold: use SCAN",
                         KEYS_MAX);
     else
-        harvest_reply(call, &h);
-    harvest_done(&h);
+        harvest_reply(call, h);
 }
+
+/* KEYS pattern */
+void kv_cmd_keys(kv_call *call)
+{
+    struct walk w = { .call = call };
+
+    harvest_init(&w.harvest, call);
+    if (!harvest_pattern(&w.harvest, call, call->argv[1]))
+        return;
+    if (store_look(call->store, walk_through, &w) != 0)
+        w.harvest.failed = true;
+    keys_reply(call, &w.harvest);
+    harvest_done(&w.harvest);
+}
+
+/* ---- RANDOMKEY ---- */
 
 static void remember_first(void *arg, const entry *e)
 {
@@ -207,27 +238,48 @@ static void remember_first(void *arg, const entry *e)
         *first = e;
 }
 
-/* The first live entry behind a random position; for when nearly all keys have expired, so that drawing found
- * none. */
-KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static const entry *random_by_walking(kv_call *call)
-{
-    uint64_t cursor = *call->rng;
-    const entry *found = NULL;
+struct search {
+    kv_call *call;
+    uint64_t start;
+    const entry *found;
+};
 
-    for (int round = 0; round < 2 && !found; round++) {
+/* The first live entry behind a random position. */
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void search_from(void *arg)
+{
+    struct search *s = arg;
+    uint64_t cursor = s->start;
+
+    s->found = NULL;
+    for (int round = 0; round < 2 && !s->found; round++) {
         do {
-            cursor = store_scan(call->store, cursor, remember_first, &found, call->now_ms);
-        } while (cursor && !found);
+            cursor = store_scan(s->call->store, cursor, remember_first, &s->found, s->call->now_ms);
+        } while (cursor && !s->found);
     }
-    return found;
 }
 
-/* RANDOMKEY */
+/* For when drawing has found none: there is none, nearly all have expired, or what was drawn is gone again. */
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static const entry *random_by_walking(kv_call *call)
+{
+    struct search search = { .call = call, .start = *call->rng };
+
+    return store_look(call->store, search_from, &search) == 0 ? search.found : NULL;
+}
+
+/* RANDOMKEY: one that is there when nothing is under way, be it a transaction that has created it only for itself. */
 void kv_cmd_randomkey(kv_call *call)
 {
-    const entry *e = store_random(call->store, call->rng, call->now_ms);
+    const entry *e = NULL;
 
-    if (!e && store_count(call->store))
+    for (int i = 0; i < RANDOM_TRIES && !e; i++) {
+        const entry *drawn = store_random(call->store, call->rng, call->now_ms);
+
+        if (!drawn)
+            break;
+        if (store_find(call->store, store_key_of(call->store, entry_key(drawn)), call->now_ms) == drawn)
+            e = drawn;
+    }
+    if (!e)
         e = random_by_walking(call);
     if (e)
         kv_reply_bulk(call->reply, entry_key(e));

@@ -40,8 +40,8 @@ static void shard_empty(map_shard *s, remains *into)
     shard_publish_begin(s);
     atomic_store_explicit(&s->first, 0, memory_order_release);
     atomic_store_explicit(&s->directory, directory_pointer(&s->first, 0), memory_order_release);
+    atomic_store_explicit(&s->entries, 0, memory_order_release);
     shard_publish_end(s);
-    atomic_store_explicit(&s->entries, 0, memory_order_relaxed);
     atomic_store_explicit(&s->with_deadline, 0, memory_order_relaxed);
     atomic_store_explicit(&s->entry_bytes, 0, memory_order_relaxed);
     atomic_store_explicit(&s->deadline_sum_ms, 0, memory_order_relaxed);

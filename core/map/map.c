@@ -194,8 +194,9 @@ static int put(map_shard *s, uint64_t hash, entry *e)
 
 static void add_to(_Atomic size_t *counter, size_t by)
 {
+    /* A release, so that it comes after shard_publish_begin; pairs with map_count. */
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
-                          memory_order_relaxed);
+                          memory_order_release);
 }
 
 /* Counts an entry in (by 1) or out (by -1). */
@@ -676,12 +677,12 @@ static inline int insert(map_shard *s, uint64_t hash, entry *fresh)
     shard_publish_begin(s);
     int err = put(s, hash, fresh);
 
+    if (__builtin_expect(!err, 1))
+        count_entry(s, fresh, 1);
     shard_publish_end(s);
-    if (err)
-        return err;
-    count_entry(s, fresh, 1);
-    check_changed(s, hash);
-    return 0;
+    if (!err)
+        check_changed(s, hash);
+    return err;
 }
 
 int shard_insert(map_shard *s, uint64_t hash, entry *fresh)
@@ -725,9 +726,9 @@ void shard_unlink(map_shard *s, map_place *place)
 {
     shard_publish_begin(s);
     segment_take(place->segment, place->word);
+    count_entry(s, place->entry, -1);
     shard_publish_end(s);
     segment_count_deadline(place->segment, entry_deadline(place->entry), -1);
-    count_entry(s, place->entry, -1);
 }
 
 void shard_remove(map_shard *s, map_place *place)

@@ -91,6 +91,17 @@ const entry *map_find_hash(const map *m, uint64_t hash) KV_REQUIRES(kv_epoch_hel
  * drawn uniformly, then slots of its segment until one is taken. rng: a seed that the call advances. */
 const entry *map_random(const map *m, uint64_t *rng) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
 
+/* ---- the whole of a map as of one moment ---- */
+
+/* What tells whether anything was changed in a map meanwhile. */
+typedef struct map_moment {
+    uint64_t root_word, changes;
+} map_moment;
+
+/* Before reading: false when a change is under way. After it: whether all that was read is of one moment. */
+bool map_moment_begin(const map *m, map_moment *ret_moment) KV_REQUIRES(kv_epoch_held);
+bool map_moment_holds(const map *m, const map_moment *moment) KV_REQUIRES(kv_epoch_held);
+
 /* ---- writing one key ---- */
 
 /* Locks the shard that hash belongs to (also when the map grows from one shard to many meanwhile). */

@@ -8,7 +8,8 @@ size_t map_count(const map *m)
     size_t n = 0;
 
     for (size_t i = 0; i < (size_t)1 << root_word_bits(word); i++)
-        n += atomic_load_explicit(&root_word_shards(word)[i].entries, memory_order_relaxed);
+        /* Pairs with the release that counted: a moment (map_moment_holds) is looked at after it. */
+        n += atomic_load_explicit(&root_word_shards(word)[i].entries, memory_order_acquire);
     return n;
 }
 

@@ -86,3 +86,41 @@ void store_hold_note(const kv_store *store)
         hold->told[hold->told_count++] = store;
     tell_frame(store, KV_CHANGE_BEGIN);
 }
+
+/* ---- reading all of a store ---- */
+
+#define LOOKS 3
+
+KV_UNCHECKED static int look_held(kv_store *store, store_look_fn *look, void *arg)
+{
+    store_hold *hold = store_hold_new(store->domain, 1);
+
+    if (!hold)
+        return KV_ENOMEM;
+    do {
+        store_hold_begin(hold);
+        store_hold_store(hold, store);
+    } while (!store_hold_lock(hold));
+    look(arg);
+    store_hold_release(hold);
+    store_hold_free(hold);
+    return 0;
+}
+
+int store_look(kv_store *store, store_look_fn *look, void *arg)
+{
+    map_moment moment;
+
+    if (map_hold_current(store->domain)) {
+        look(arg);
+        return 0;
+    }
+    for (int i = 0; i < LOOKS; i++) {
+        if (!map_moment_begin(store->map, &moment))
+            continue;
+        look(arg);
+        if (map_moment_holds(store->map, &moment))
+            return 0;
+    }
+    return look_held(store, look, arg);
+}

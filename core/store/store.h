@@ -60,6 +60,13 @@ uint64_t store_scan(kv_store *store, uint64_t cursor, map_visit_fn *visit, void 
 const entry *store_random(kv_store *store, uint64_t *rng, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held);
 
+/* Runs look(arg), which reads the store as a whole (counts it, walks through it), until all that it read in its last run was of
+ * one moment: begins anew when there was a change meanwhile, and locks the store when that happens again. Within a
+ * hold that has named the store, just runs it. KV_ENOMEM. */
+typedef void store_look_fn(void *arg);
+int store_look(kv_store *store, store_look_fn *look, void *arg) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
+
 /* ---- writing one key ---- */
 
 /* Stores what parts says, unconditionally, replacing value and deadline. key.name must equal parts->key. KV_ENOMEM:

@@ -49,7 +49,8 @@ struct race {
 
 struct numbers {
     kv_reply base;
-    int64_t sum; /* of all bulks that are numbers */
+    int64_t sum;  /* of all bulks that are numbers */
+    int64_t last; /* integer */
     size_t bulks, nulls, errors;
 };
 
@@ -57,10 +58,9 @@ static void ignore(kv_reply *r)
 {
     (void)r;
 }
-static void ignore_integer(kv_reply *r, int64_t value)
+static void remember_integer(kv_reply *r, int64_t value)
 {
-    (void)r;
-    (void)value;
+    ((struct numbers *)r)->last = value;
 }
 static void count_null(kv_reply *r)
 {
@@ -95,7 +95,7 @@ static void ignore_count(kv_reply *r, size_t count)
 static const kv_reply_ops number_ops = {
     .null = count_null,
     .null_array = ignore,
-    .integer = ignore_integer,
+    .integer = remember_integer,
     .simple = ignore_text,
     .error = count_error,
     .bulk = add_bulk,
@@ -432,6 +432,86 @@ static void a_reader_without_locks_sees_no_half(void **state)
     with(KV_SHARING_MUTEX, read_rounds, disturb);
 }
 
+/* ---- a database as a whole ---- */
+
+#define INNER "1000000"
+
+/* Puts eight keys in the place of eight others, and has one more only in between. */
+static void *change_all(void *arg)
+{
+    struct race *race = arg;
+    store_hold *hold = new_hold(race);
+    struct numbers to;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        struct script s = { .count = 0 };
+        int new = i % 2 ? 10 : 20, old = 30 - new;
+
+        say(&s, "SET " INNER " x");
+        say(&s, "MSET %d0 a %d1 a %d2 a %d3 a %d4 a %d5 a %d6 a %d7 a", new, new, new, new, new, new, new,
+            new);
+        say(&s, "DEL %d0 %d1 %d2 %d3 %d4 %d5 %d6 %d7", old, old, old, old, old, old, old, old);
+        say(&s, "DEL " INNER);
+        exec(race, &s, hold, &to);
+    }
+    store_hold_free(hold);
+    return NULL;
+}
+
+/* There are always eight, all of the new ones or all of the old ones. */
+static void *look_at_all(void *arg)
+{
+    struct race *race = arg;
+    struct script count = { .count = 0 }, keys = { .count = 0 }, draw = { .count = 0 };
+    struct numbers to;
+
+    say(&count, "DBSIZE");
+    say(&keys, "KEYS *");
+    say(&draw, "RANDOMKEY");
+    while (!race->stop) {
+        run(race, &count, &to);
+        race->violations += to.last != 8;
+        run(race, &keys, &to);
+        race->violations += to.bulks != 8 || (to.sum != 8 * 100 + 28 && to.sum != 8 * 200 + 28);
+        run(race, &draw, &to);
+        race->violations += to.bulks != 1 || to.sum >= 1000000;
+    }
+    return NULL;
+}
+
+static void all_of_a_database_is_seen_as_of_one_moment(void **state)
+{
+    struct race race;
+    store_hold *hold;
+    struct script s = { .count = 0 };
+    struct numbers to;
+    pthread_t threads[3];
+
+    (void)state;
+    for (int shards = 1; shards <= 64; shards *= 64) {
+        kv_store_options options = { .shards = (size_t)shards };
+
+        s.count = 0;
+        open_race(&race, KV_SHARING_SHARDED);
+        options.domain = race.domain;
+        kv_store_unref(race.stores[0]);
+        race.stores[0] = kv_store_new(&options);
+        assert_non_null(race.stores[0]);
+        hold = new_hold(&race);
+        say(&s, "MSET 100 a 101 a 102 a 103 a 104 a 105 a 106 a 107 a");
+        exec(&race, &s, hold, &to);
+        assert_int_equal(pthread_create(&threads[0], NULL, change_all, &race), 0);
+        for (int i = 1; i < 3; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, look_at_all, &race), 0);
+        for (int i = 0; i < 3; i++) {
+            race.stop = i >= 1;
+            pthread_join(threads[i], NULL);
+        }
+        store_hold_free(hold);
+        close_race(&race);
+    }
+}
+
 /* ---- WATCH ---- */
 
 /* Each adds one with WATCH, GET, EXEC SET, again and again until it succeeds: no increment is lost. The key goes
@@ -551,6 +631,7 @@ int main(void)
         cmocka_unit_test(the_sum_of_all_accounts_stays),
         cmocka_unit_test(the_sum_stays_while_all_is_emptied_and_refilled),
         cmocka_unit_test(a_reader_without_locks_sees_no_half),
+        cmocka_unit_test(all_of_a_database_is_seen_as_of_one_moment),
         cmocka_unit_test(no_increment_is_lost_by_watchers),
         cmocka_unit_test(an_absent_key_is_created_by_one),
     };
