@@ -321,7 +321,7 @@ static bool resolve_one(connection *c, const request *from, request *to)
     if (subcommands && from->argc > 1)
         row = kv_command_find_sub(row, from->argv[1]);
     if (!row || (c->owner->refuse_memory && (row->flags & KV_CMD_DENYOOM)) || !row->run ||
-        !kv_command_arity_ok(row, from->argc))
+        (row->flags & KV_CMD_PROTECTED) || !kv_command_arity_ok(row, from->argc))
         return false;
     *to = *from;
     to->row = row;

@@ -44,6 +44,7 @@ enum config_flag {
     CONFIG_PASSIVE = 4,   /* accepted without meaning */
     CONFIG_OURS = 8,      /* Redis has no such directive */
     CONFIG_HIDDEN = 16,   /* CONFIG GET shows it only to who names it */
+    CONFIG_SECRET = 32,   /* its value is a password: never in the log, in SLOWLOG or MONITOR */
 };
 
 typedef struct config_directive {

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "pattern.h"
+#include "protect.h"
 #include "session.h"
 
 /* ---- GET ---- */
@@ -92,14 +93,6 @@ typedef struct change {
     char *old; /* NULL: not stored yet */
 } change;
 
-/* CONFIG SET may change a protected directive, by enable-protected-configs. */
-static bool may_change_protected(const connection *c, const server *s)
-{
-    int64_t mode = config_number(s->config, CONFIG_ID_enable_protected_configs);
-
-    return mode == CONFIG_PROTECTED_YES || (mode == CONFIG_PROTECTED_LOCAL && (c->flags & CONNECTION_UNIX));
-}
-
 /* Why a directive must not be changed, or NULL. What is ours and keeps its value is no change, so that a client
  * may write back what it has read. */
 static const char *refusal(kv_call *call, const change *ch)
@@ -122,7 +115,8 @@ static const char *refusal(kv_call *call, const change *ch)
     }
     if (flags & CONFIG_IMMUTABLE)
         return "can't set immutable config";
-    if ((flags & CONFIG_PROTECTED) && !may_change_protected(session_connection(call), s))
+    if ((flags & CONFIG_PROTECTED) &&
+        !protect_allows(session_connection(call), CONFIG_ID_enable_protected_configs))
         return "can't set protected config";
     return NULL;
 }

@@ -30,6 +30,7 @@
 #include "blocking.h"
 #include "memory.h"
 #include "multi.h"
+#include "protect.h"
 #include "pubsub.h"
 #include "server.h"
 #include "session.h"
@@ -58,7 +59,7 @@ bool dispatch_is_direct(const kv_command *row)
 {
     size_t subcommands;
 
-    if (!row->run && !(row->flags & KV_CMD_SESSION))
+    if ((!row->run && !(row->flags & KV_CMD_SESSION)) || (row->flags & KV_CMD_PROTECTED))
         return false;
     if (row->arity >= 0)
         return true;
@@ -131,6 +132,14 @@ static const kv_command *reject_subscriber(connection *c, const kv_command *row)
     return reject(c, row, kv_str(text));
 }
 
+static const kv_command *reject_protected(connection *c, const kv_command *row)
+{
+    char text[256];
+
+    protect_refusal(row, text);
+    return reject(c, row, kv_str(text));
+}
+
 const kv_command *dispatch_resolve(connection *c, const request *r)
 {
     worker *w = c->owner;
@@ -146,6 +155,8 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
         count_rejected(w, r);
         return NULL;
     }
+    if (!protect_allows_row(c, row))
+        return reject_protected(c, row);
     if (!(c->flags & CONNECTION_AUTHENTICATED) && !(row->flags & KV_CMD_NO_AUTH))
         return reject(c, row, KV_STR("NOAUTH Authentication required."));
     if ((row->flags & KV_CMD_DENYOOM) && w->refuse_memory)

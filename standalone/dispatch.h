@@ -22,7 +22,7 @@ void dispatch_prefetch(kv_store *store, const request requests[], int count, uin
  * memory. */
 const kv_command *dispatch_resolve(connection *c, const request *r);
 
-/* Whether a request for the row runs it without a look at further arguments: it is no container. */
+/* Whether a request for the row runs it without a look at further arguments: it is no container, and nothing protects it. */
 bool dispatch_is_direct(const kv_command *row);
 
 /* Runs one request on the worker's thread, whatever the sharing; what dispatch_batch begins must have begun. */

@@ -71,6 +71,9 @@ session_fn session_client_caching, session_client_getredir, session_client_track
 /* memory_commands.c */
 session_fn session_memory_doctor, session_memory_help, session_memory_malloc_stats, session_memory_purge,
     session_memory_stats;
+/* module_commands.c */
+session_fn session_module_help, session_module_list, session_module_load, session_module_loadex,
+    session_module_unload;
 /* pubsub_commands.c */
 session_fn session_psubscribe, session_publish, session_pubsub_channels, session_pubsub_help,
     session_pubsub_numpat, session_pubsub_numsub, session_pubsub_shardchannels, session_pubsub_shardnumsub,

@@ -48,6 +48,8 @@ enum kv_command_flag {
     KV_CMD_DANGEROUS = 1 << 20,
     KV_CMD_SESSION = 1 << 21,    /* run by the host */
     KV_CMD_ALL_STORES = 1 << 22, /* touches other databases than the selected one */
+    KV_CMD_PROTECTED =
+        1 << 23, /* runs only where the configuration allows it: enable-debug-command and the like */
 };
 
 /* Where the keys stand in argv. */

@@ -4,6 +4,9 @@
  * strings, a key spec is a map. Everything is derived from the row; nothing here names a command.
  *
  * SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "category.h"
 #include "pattern.h"
 #include "read.h"
 
@@ -49,65 +52,7 @@ static const struct word arg_flags[] = {
     { KV_ARG_MULTIPLE_TOKEN, "multiple_token" },
 };
 
-/* The ACL categories, as flags of their own: they follow from a row's flags and group. */
-enum category {
-    CATEGORY_KEYSPACE = 1 << 0,
-    CATEGORY_READ = 1 << 1,
-    CATEGORY_WRITE = 1 << 2,
-    CATEGORY_STRING = 1 << 3,
-    CATEGORY_PUBSUB = 1 << 4,
-    CATEGORY_ADMIN = 1 << 5,
-    CATEGORY_FAST = 1 << 6,
-    CATEGORY_SLOW = 1 << 7,
-    CATEGORY_BLOCKING = 1 << 8,
-    CATEGORY_DANGEROUS = 1 << 9,
-    CATEGORY_CONNECTION = 1 << 10,
-    CATEGORY_SCRIPTING = 1 << 11,
-    CATEGORY_TRANSACTION = 1 << 12,
-};
-
-static const struct word categories[] = {
-    { CATEGORY_KEYSPACE, "@keyspace" },
-    { CATEGORY_READ, "@read" },
-    { CATEGORY_WRITE, "@write" },
-    { CATEGORY_STRING, "@string" },
-    { CATEGORY_PUBSUB, "@pubsub" },
-    { CATEGORY_ADMIN, "@admin" },
-    { CATEGORY_FAST, "@fast" },
-    { CATEGORY_SLOW, "@slow" },
-    { CATEGORY_BLOCKING, "@blocking" },
-    { CATEGORY_DANGEROUS, "@dangerous" },
-    { CATEGORY_CONNECTION, "@connection" },
-    { CATEGORY_TRANSACTION, "@transaction" },
-    { CATEGORY_SCRIPTING, "@scripting" },
-};
-
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
-/* A group may be a category, too; containers are in neither. */
-static unsigned group_category(const kv_command *row)
-{
-    if (row->run && strcmp(row->group, "string") == 0)
-        return CATEGORY_STRING;
-    if (row->run && strcmp(row->group, "scripting") == 0)
-        return CATEGORY_SCRIPTING;
-    if (strcmp(row->group, "transactions") == 0)
-        return CATEGORY_TRANSACTION;
-    return 0;
-}
-
-static unsigned row_categories(const kv_command *row)
-{
-    unsigned f = row->flags;
-
-    return (f & KV_CMD_KEYSPACE ? CATEGORY_KEYSPACE : 0u) | (f & KV_CMD_READONLY ? CATEGORY_READ : 0u) |
-           (f & KV_CMD_WRITE ? CATEGORY_WRITE : 0u) | group_category(row) |
-           (f & KV_CMD_PUBSUB ? CATEGORY_PUBSUB : 0u) | (f & KV_CMD_ADMIN ? CATEGORY_ADMIN : 0u) |
-           (f & KV_CMD_FAST ? CATEGORY_FAST : CATEGORY_SLOW) |
-           (f & KV_CMD_BLOCKING ? CATEGORY_BLOCKING : 0u) |
-           (f & (KV_CMD_DANGEROUS | KV_CMD_ADMIN) ? CATEGORY_DANGEROUS : 0u) |
-           (f & KV_CMD_CONNECTION ? CATEGORY_CONNECTION : 0u);
-}
 
 static void reply_words(kv_reply *r, unsigned flags, const struct word words[], size_t n)
 {
@@ -119,6 +64,19 @@ static void reply_words(kv_reply *r, unsigned flags, const struct word words[], 
     for (size_t i = 0; i < n; i++)
         if (flags & words[i].flag)
             r->ops->simple(r, kv_str(words[i].word));
+}
+
+static void reply_categories(kv_reply *r, const kv_command *row)
+{
+    unsigned of_row = kv_category_of(row);
+    char name[32];
+
+    r->ops->set(r, (size_t)__builtin_popcount(of_row));
+    for (int i = 0; i < KV_CATEGORY_COUNT; i++)
+        if (of_row & 1u << i) {
+            snprintf(name, sizeof name, "@%s", kv_category_name(i));
+            r->ops->simple(r, kv_str(name));
+        }
 }
 
 static void reply_text(kv_reply *r, const char *text)
@@ -245,7 +203,7 @@ static void reply_info_row(kv_reply *r, const kv_command *row)
     kv_reply_int(r, row->arity);
     reply_words(r, row->flags, command_flags, COUNT(command_flags));
     reply_legacy_range(r, row);
-    reply_words(r, row_categories(row), categories, COUNT(categories));
+    reply_categories(r, row);
     reply_tips(r, row->tips);
     r->ops->set(r, (row->keys.first != 0) + (row->keys2.first != 0));
     if (row->keys.first)
@@ -454,20 +412,11 @@ static bool list_wants(const kv_command *row, list_filter filter, unsigned categ
     case LIST_NONE:
         return false;
     case LIST_CATEGORY:
-        return (row_categories(row) & category) != 0;
+        return (kv_category_of(row) & category) != 0;
     case LIST_PATTERN:
         return pattern_match(pattern, kv_command_name(row, name), true);
     }
     return false;
-}
-
-/* The flag of a category's name without the '@'; 0: there is none. */
-static unsigned category_of(kv_slice name)
-{
-    for (size_t i = 0; i < COUNT(categories); i++)
-        if (kv_word_is(name, categories[i].word + 1))
-            return categories[i].flag;
-    return 0;
 }
 
 static void reply_list(kv_call *call, list_filter filter, unsigned category, kv_slice pattern)
@@ -494,7 +443,7 @@ void kv_cmd_command_list(kv_call *call)
     } else if (kv_word_is(call->argv[3], "module")) {
         reply_list(call, LIST_NONE, 0, none); /* there are no modules */
     } else if (kv_word_is(call->argv[3], "aclcat")) {
-        reply_list(call, LIST_CATEGORY, category_of(call->argv[4]), none);
+        reply_list(call, LIST_CATEGORY, kv_category_find(call->argv[4]), none);
     } else if (kv_word_is(call->argv[3], "pattern")) {
         if (call->argv[4].len > PATTERN_MAX)
             kv_reply_errorf(call->reply, "ERR pattern is too long");

@@ -268,6 +268,45 @@ static void config_counts_its_arguments(void **state)
     expect_like(s, "[*]* +*CONFIG <subcommand>*", "CONFIG", "HELP");
 }
 
+static void modules_are_none_and_loading_them_is_protected(void **state)
+{
+    session *s = *state;
+    const char *refusal =
+        "-ERR MODULE command not allowed. If the enable-module-command option is set to \"local\", you can "
+        "run it from a local connection, otherwise you need to set this option in the configuration "
+        "file, and then restart the server.";
+
+    expect(s, "*0", "MODULE", "LIST");
+    expect(s, refusal, "MODULE", "LOAD", "/no/such/file");
+    expect(s, refusal, "MODULE", "LOADEX", "/no/such/file");
+    expect(s, refusal, "MODULE", "UNLOAD", "x");
+    expect(s, "-ERR wrong number of arguments for 'module|load' command", "MODULE", "LOAD");
+    expect(s, "-ERR unknown subcommand 'x'. Try MODULE HELP.", "MODULE", "x");
+}
+
+static void protected_directives_are_refused(void **state)
+{
+    session *s = *state;
+
+    expect(s, "-ERR CONFIG SET failed (possibly related to argument 'dir') - can't set protected config",
+           "CONFIG", "SET", "dir", "/");
+    expect(s,
+           "-ERR CONFIG SET failed (possibly related to argument 'dbfilename') - can't set protected config",
+           "CONFIG", "SET", "dbfilename", "x.rdb");
+    expect(s,
+           "-ERR CONFIG SET failed (possibly related to argument 'enable-debug-command') - can't set "
+           "immutable config",
+           "CONFIG", "SET", "enable-debug-command", "yes");
+    expect(s,
+           "-ERR CONFIG SET failed (possibly related to argument 'enable-module-command') - can't set "
+           "immutable config",
+           "CONFIG", "SET", "enable-module-command", "yes");
+    expect(s,
+           "-ERR CONFIG SET failed (possibly related to argument 'enable-protected-configs') - can't set "
+           "immutable config",
+           "CONFIG", "SET", "enable-protected-configs", "yes");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +326,8 @@ int main(int argc, char **argv)
         conversation(rewrite_needs_a_file),
         conversation(resetstat_counts_from_zero),
         conversation(config_counts_its_arguments),
+        conversation(modules_are_none_and_loading_them_is_protected),
+        conversation(protected_directives_are_refused),
     };
 
     return run_conversations(argc, argv, tests);
