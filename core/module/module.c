@@ -49,18 +49,18 @@ static rm_command_fn *const row_functions[KV_COMMAND_COUNT] = {
 #include "commands.def"
 };
 
-/* Rows that speak of the database rather than of a key: KV.KEYS, KV.LEN and DEL of the whole key take their place. */
+/* Fields hold strings and belong to one database, the key. So what fits are the commands on strings and those on keys of
+ * any type, if they name some of the fields, or go through all of them as SCAN and RANDOMKEY do; not what is dangerous,
+ * waits, or speaks of a server. KV.KEYS, KV.LEN and DEL of the whole key take the place of KEYS, DBSIZE and FLUSHDB. */
 static bool row_fits(const kv_command *row)
 {
-    switch (row->id) {
-    case KV_COMMAND_dbsize:
-    case KV_COMMAND_flushdb:
-    case KV_COMMAND_keys:
-    case KV_COMMAND_command:
-        return false;
-    default:
-        return row_functions[row->id] && !(row->flags & (KV_CMD_SESSION | KV_CMD_ALL_STORES));
-    }
+    const unsigned misfits = KV_CMD_SESSION | KV_CMD_ALL_STORES | KV_CMD_ADMIN | KV_CMD_DANGEROUS |
+                             KV_CMD_BLOCKING | KV_CMD_PUBSUB | KV_CMD_LOADING;
+    bool of_fields = strcmp(row->group, "string") == 0 || strcmp(row->group, "generic") == 0;
+    bool reaches_fields = row->keys.first > 0 || row->keys.numkeys > 0 || row->id == KV_COMMAND_scan ||
+                          row->id == KV_COMMAND_randomkey;
+
+    return row_functions[row->id] && of_fields && reaches_fields && !(row->flags & misfits);
 }
 
 /* ---- registering ---- */

@@ -71,9 +71,21 @@ typedef struct rm_event {
     uint64_t data_version; /* 1 */
 } rm_event;
 
-enum rm_event_id { RM_EVENT_FLUSH = 2, RM_EVENT_SHUTDOWN = 5, RM_EVENT_SWAPDB = 11 };
+enum rm_event_id {
+    RM_EVENT_ROLE = 1,
+    RM_EVENT_FLUSH = 2,
+    RM_EVENT_SHUTDOWN = 5,
+    RM_EVENT_SWAPDB = 11,
+    RM_EVENT_ASYNC_REPLICA_LOAD = 14,
+};
+enum { RM_FLUSH_START = 0, RM_FLUSH_END = 1 }; /* what follows RM_EVENT_FLUSH */
 
 typedef void rm_event_fn(rm_ctx *ctx, rm_event event, uint64_t subevent, void *data);
+
+typedef struct rm_flush_data {
+    uint64_t version;
+    int32_t sync, db; /* db -1: all */
+} rm_flush_data;
 
 typedef struct rm_swapdb_data {
     uint64_t version;
