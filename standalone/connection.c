@@ -389,7 +389,7 @@ static void fail_protocol(connection *c, const char *reason)
 /* Whether c has had its share of this turn. */
 static bool turn_is_over(connection *c)
 {
-    return output_unsent(connection_output(c)) >= OUTPUT_ENOUGH || clock_ms() - c->owner->now_ms >= TURN_MS;
+    return output_unsent(connection_output(c)) >= OUTPUT_ENOUGH || clock_ms() - c->owner->turn_ms >= TURN_MS;
 }
 
 /* Runs the whole requests in data. Returns how many bytes are done with. What is left begins with a

@@ -338,11 +338,8 @@ __attribute__((always_inline)) static inline void begin_batch(connection *c, siz
     server *s = w->server;
     kv_call *call = &w->call;
 
-    /* Pairs with the store in worker_begin. */
-    int64_t latest_ms = atomic_load_explicit(&s->latest_ms, memory_order_acquire);
-
-    if (__builtin_expect(latest_ms > w->now_ms, 0) && latest_ms - w->now_ms < WORKER_CLOCKS_MS)
-        call->now_ms = w->now_ms = latest_ms;
+    worker_read_clock(w);
+    call->now_ms = w->now_ms;
     call->host = c;
     w->notices.client_id = c->id;
     call->db = c->db;

@@ -5,7 +5,9 @@
  * read (it goes offline, and online again when the next turn has something to do). So an idle worker holds up
  * no reclamation, and a busy one is quiescent once per turn without any cost per request.
  *
- * The clock is read once a turn, by the first callback.
+ * The clock is read by the first callback of a turn, and again for each batch of requests after it was received: so no request
+ * is run by a time before it was sent, which a key's deadline would show. Workers go by the newest time that any of them has
+ * read: a key that one has found expired is not there for another whose clock was read before.
  *
  * libevent is used without its locking: a base is touched by its own thread only. What others want comes
  * through the mailbox and an eventfd.
@@ -197,29 +199,40 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the turn ---- */
 
-/* Tells the other workers what time it is, and takes theirs when it is later. The clock of the machine may have been set back: then
- * it is right. */
-static int64_t agreed_time(server *s, int64_t now_ms)
+/* Tells the other workers what time it is, and takes theirs when it is later. The clock of the machine may have been set
+ * back: then it is right; but not because this thread was stopped for long between reading it and saying so. */
+static int64_t agreed_time(server *s)
 {
-    int64_t latest_ms = atomic_load_explicit(&s->latest_ms, memory_order_relaxed);
+    int64_t now_ms = clock_ms();
+    int64_t latest_ms = atomic_load_explicit(&s->latest_ms, memory_order_acquire);
+    bool set_back = false;
 
     while (latest_ms < now_ms || latest_ms - now_ms >= WORKER_CLOCKS_MS) {
-        /* Pairs with the load in begin_batch. */
-        if (atomic_compare_exchange_weak_explicit(&s->latest_ms, &latest_ms, now_ms, memory_order_release,
-                                                  memory_order_relaxed))
+        if (latest_ms > now_ms && !set_back) {
+            set_back = true;
+            now_ms = clock_ms();
+            continue;
+        }
+        /* Pairs with the load above, of other threads. */
+        if (atomic_compare_exchange_weak_explicit(&s->latest_ms, &latest_ms, now_ms, memory_order_acq_rel,
+                                                  memory_order_acquire))
             return now_ms;
     }
     return latest_ms;
 }
 
-/* The clock is read once per turn. A key that one worker has found expired must not be there for another that read its clock
- * before, in a turn that goes on: so each batch goes by the newest clock of all. */
+void worker_read_clock(worker *w)
+{
+    w->now_ms = agreed_time(w->server);
+}
+
 void worker_begin(worker *w)
 {
     if (w->in_turn)
         return;
     w->in_turn = true;
-    w->now_ms = agreed_time(w->server, clock_ms());
+    worker_read_clock(w);
+    w->turn_ms = w->now_ms;
     dispatch_begin_turn(w);
     kv_thread_online(w->server->domain);
 }

@@ -40,11 +40,12 @@ struct worker {
     int index;
     pthread_t thread;
     struct event_base *base;
-    bool in_turn;  /* online in the domain's epochs, and now_ms is of this turn */
+    bool in_turn;  /* online in the domain's epochs, and turn_ms is of this turn */
     bool draining; /* the server stops: no new requests are read */
     bool drained;  /* draining, and without connections */
     int64_t drain_until_ms;
-    int64_t now_ms;
+    int64_t turn_ms; /* when the turn began */
+    int64_t now_ms;  /* as of the batch that runs, or since the turn began */
 
     pthread_mutex_t mailbox_lock; /* guards the next two */
     worker_message *mailbox, **mailbox_tail;
@@ -107,6 +108,8 @@ void worker_done(worker *w);
 void worker_run(worker *w) KV_EXCLUDES(kv_shard_held);
 /* Starts a callback: reads the clock and goes online if that was not yet done in this turn. */
 void worker_begin(worker *w);
+/* Brings now_ms up to date, see worker.c. Within a turn. */
+void worker_read_clock(worker *w);
 /* Ticks as often as hz says. */
 void worker_set_tick(worker *w);
 /* Stops reading requests, closes connections as their replies are sent, all of them after until_ms. */

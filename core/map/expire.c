@@ -14,6 +14,25 @@
  * What is removed is retired after the lock was released. SPDX-License-Identifier: MIT */
 #include "shard.h"
 
+bool shard_is_past_deadline(map_shard *s, int64_t deadline_ms, int64_t now_ms)
+{
+    int64_t past_ms = atomic_load_explicit(&s->past_ms, memory_order_relaxed);
+    bool newer = past_ms <= now_ms || now_ms < past_ms - MAP_CLOCKS_MS;
+
+    if (now_ms == INT64_MIN || deadline_ms > (newer ? now_ms : past_ms))
+        return false;
+    if (newer) /* pairs with the load in map_past */
+        atomic_store_explicit(&s->past_ms, now_ms, memory_order_release);
+    return true;
+}
+
+int64_t map_past(const map *m, uint64_t hash)
+{
+    map_shard *s = root_word_shard(map_root_word(m), hash);
+
+    return atomic_load_explicit(&s->past_ms, memory_order_acquire);
+}
+
 #define LOOKS_PER_LOCK 64
 #define BATCH_MAX      (SEGMENT_BUCKETS * BUCKET_SLOTS)
 

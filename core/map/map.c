@@ -143,6 +143,7 @@ static root *root_new(kv_domain *domain, unsigned bits, const map_options *optio
         s->root = r;
         s->lock = r->one ? &r->one_lock : &s->own;
         s->version = options->version_start;
+        atomic_init(&s->past_ms, 0);
         atomic_init(&r->extra[i].earliest, KV_FOREVER);
         r->extra[i].next_earliest = KV_FOREVER;
     }
@@ -299,6 +300,8 @@ __attribute__((noinline)) static void promote(map_shard *old)
     if (!r)
         return;
     r->map = m;
+    for (size_t i = 0; i < root_shards(r); i++)
+        atomic_init(&root_shard(r, i)->past_ms, atomic_load_explicit(&old->past_ms, memory_order_relaxed));
     if (refill(r, old)) {
         root_free(r);
         return;

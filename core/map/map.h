@@ -231,6 +231,16 @@ unsigned map_swaps(const map *m);
 
 /* ---- deadlines ---- */
 
+/* Whether e, an entry of the shard, is past its deadline at now_ms, or at the newest time by which any entry of the shard was
+ * said to be: what one thread has found gone is gone for all, although the clock of another may be older. With INT64_MIN
+ * nothing is. A clock that is behind by more than MAP_CLOCKS_MS was set back, and is believed. */
+#define MAP_CLOCKS_MS 1000
+
+static inline bool shard_is_past(map_shard *shard, const entry *e, int64_t now_ms) KV_REQUIRES(kv_shard_held);
+bool shard_is_past_deadline(map_shard *shard, int64_t deadline_ms, int64_t now_ms) KV_REQUIRES(kv_shard_held);
+/* That time, of the shard that hash belongs to; what is read after it is not older. */
+int64_t map_past(const map *m, uint64_t hash) KV_REQUIRES(kv_epoch_held);
+
 /* What to do with an entry whose deadline has passed; runs under its shard's lock. It has been unlinked
  * already and is retired by the map after the lock is released. */
 typedef void map_due_fn(void *arg, map_shard *shard, const entry *e);
@@ -280,5 +290,14 @@ size_t map_count(const map *m);
  * no writer runs. Compiled in always; with KV_CHECKS the map also checks the touched segment after every
  * change. */
 void map_check(const map *m);
+
+/* ---- the inline half ---- */
+
+static inline bool shard_is_past(map_shard *shard, const entry *e, int64_t now_ms)
+{
+    int64_t deadline_ms = entry_deadline(e);
+
+    return deadline_ms != KV_FOREVER && shard_is_past_deadline(shard, deadline_ms, now_ms);
+}
 
 #endif

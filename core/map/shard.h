@@ -39,7 +39,8 @@ struct KV_CAPABILITY("shard") map_shard {
     uint64_t version;          /* the last one given out */
     _Atomic size_t entries, with_deadline, entry_bytes;
     _Atomic int64_t deadline_sum_ms;
-    garbage *garbage; /* to be retired after the unlock */
+    _Atomic int64_t past_ms; /* the newest time by which an entry was found past its deadline */
+    garbage *garbage;        /* to be retired after the unlock */
 } __attribute__((aligned(128)));
 
 _Static_assert(sizeof(struct map_shard) == 128, "two lines");

@@ -80,7 +80,7 @@ KV_UNDER_LOCK static int put_many_check(const struct put_many *m, store_put_if c
         return 0;
     for (size_t i = 0; i < m->n; i++) {
         map_place place = put_find(m, i);
-        bool exists = place_live(&place, m->now_ms) != NULL;
+        bool exists = place_live(m->keys[i].shard, &place, m->now_ms) != NULL;
 
         if (exists != (condition == STORE_PUT_IF_ALL))
             return KV_ECOND;
@@ -93,7 +93,7 @@ KV_UNDER_LOCK static int put_many_keep_deadlines(const struct put_many *m)
 {
     for (size_t i = 0; m->keep_deadline && i < m->n; i++) {
         map_place place = put_find(m, i);
-        const entry *live = place_live(&place, m->now_ms);
+        const entry *live = place_live(m->keys[i].shard, &place, m->now_ms);
 
         if (!live || entry_deadline(live) == KV_FOREVER)
             continue;
@@ -144,7 +144,7 @@ KV_UNDER_LOCK static void put_many_replace(struct put_many *m)
             map_place place = put_find(m, i);
 
             put->garbage = place.entry;
-            created = entry_expired(place.entry, m->now_ms);
+            created = shard_is_past(m->keys[i].shard, place.entry, m->now_ms);
             if (created)
                 store_tell_expired(m->store, place.entry);
             else if (store_counts_uses(m->store))
@@ -209,7 +209,7 @@ KV_UNDER_LOCK static size_t delete_under_locks(kv_store *store, size_t n, const 
         if (!place.entry)
             continue;
         shard_remove(keys[i].shard, &place);
-        if (entry_expired(garbage[i], now_ms)) {
+        if (shard_is_past(keys[i].shard, garbage[i], now_ms)) {
             store_tell_expired(store, garbage[i]);
         } else {
             store_tell_gone(store, KV_CHANGE_DELETE, names[i]);
@@ -277,12 +277,12 @@ KV_UNDER_LOCK static int transfer_under_locks(struct transfer *t)
 {
     map_place source = shard_find(t->keys[0].shard, t->from_key.name, t->from_key.hash);
     map_place target = shard_find(t->keys[1].shard, t->to_key.name, t->to_key.hash);
-    const entry *live = place_live(&source, t->now_ms);
+    const entry *live = place_live(t->keys[0].shard, &source, t->now_ms);
     entry *fresh;
 
     if (!live)
         return KV_ENOKEY;
-    if (place_live(&target, t->now_ms) && !t->replace)
+    if (place_live(t->keys[1].shard, &target, t->now_ms) && !t->replace)
         return KV_ECOND;
     fresh = entry_remake(t->to, live, t->to_key.name, entry_deadline(live), t->now_ms);
     if (!fresh)

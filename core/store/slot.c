@@ -214,7 +214,7 @@ void kv_slot_remove(kv_slot *slot)
 KV_UNDER_LOCK static void slot_load(kv_slot *slot)
 {
     slot->place = shard_look_up(slot->shard, slot->key);
-    slot->live = place_live(&slot->place, slot->now_ms);
+    slot->live = place_live(slot->shard, &slot->place, slot->now_ms);
     slot->deadline_ms = kv_slot_deadline(slot);
 }
 

@@ -5,6 +5,11 @@
  * next write of its key (slot.c), the expire cycle, which visits only segments in which something is due
  * (map_expire), and whatever clears the store. Readers never remove anything, because they write nothing.
  *
+ * Two threads may go by clocks that differ a little, or one may have read its clock a while ago. So a reader that finds an
+ * entry past its deadline tells its shard that this time has come (once: others that come later see it), and under
+ * the lock no writer goes by an older one: what was found gone cannot be given a longer life any more. Walks of the
+ * whole store (SCAN, KEYS, RANDOMKEY) only pass such entries by.
+ *
  * The three ways of sharing differ in two places only. KV_SHARING_MUTEX makes all shards of the map use one
  * lock, and store_find takes it. KV_SHARING_ACTOR leaves everything here as it is and lets one thread
  * do all the calling (public.c sends it messages), so that the locks are never contended.
@@ -178,6 +183,23 @@ __attribute__((noinline)) static const entry *find_locked(kv_store *store, store
     return place.entry;
 }
 
+/* For e, which was found for key, but past its deadline. NULL: so it is, and will be for every writer. Otherwise the entry that
+ * had taken its place before its shard was told. */
+__attribute__((noinline)) static const entry *find_past(kv_store *store, kv_slice name, uint64_t hash,
+                                                        const entry *e, int64_t now_ms)
+    KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held)
+{
+    /* Still there after the shard has known: no writer can have thought otherwise. */
+    if (map_past(store->map, hash) >= entry_deadline(e) && map_find(store->map, name, hash) == e)
+        return NULL;
+    map_shard *shard = map_lock(store->map, hash);
+    map_place place = shard_find(shard, name, hash);
+
+    e = place_live(shard, &place, now_ms);
+    map_unlock(shard);
+    return e;
+}
+
 const entry *store_find(kv_store *store, store_key key, int64_t now_ms)
 {
     const entry *e;
@@ -188,7 +210,9 @@ const entry *store_find(kv_store *store, store_key key, int64_t now_ms)
         e = map_find_hinted(store->map, key.name, key.hash, key.hint);
     else
         e = map_find(store->map, key.name, key.hash);
-    return e && !entry_expired(e, now_ms) ? e : NULL;
+    if (__builtin_expect(!e || !entry_expired(e, now_ms), 1))
+        return e;
+    return find_past(store, key.name, key.hash, e, now_ms);
 }
 
 void store_find_run(kv_store *store, size_t n, const kv_slice names[], size_t stride, const uint64_t hashes[],
@@ -202,17 +226,24 @@ void store_find_run(kv_store *store, size_t n, const kv_slice names[], size_t st
     map_find_run(store->map, n, names, stride, hashes, hints, ret);
     for (size_t i = 0; i < n; i++)
         if (ret[i] && entry_expired(ret[i], now_ms))
-            ret[i] = NULL;
+            ret[i] = find_past(store, names[i * stride], hashes[i], ret[i], now_ms);
 }
 
 void store_find_many(kv_store *store, size_t n, const kv_slice names[], const uint64_t hashes[],
                      const entry *ret[], int64_t now_ms)
 {
-    map_find_many(store->map, n, names, hashes, ret);
-    for (size_t i = 0; i < n; i++) {
-        if (ret[i] && entry_expired(ret[i], now_ms))
-            ret[i] = NULL;
-    }
+    bool again;
+
+    do { /* until all that were found gone were so at the moment at which the others were found */
+        again = false;
+        map_find_many(store->map, n, names, hashes, ret);
+        for (size_t i = 0; i < n && !again; i++) {
+            if (!ret[i] || !entry_expired(ret[i], now_ms))
+                continue;
+            ret[i] = find_past(store, names[i], hashes[i], ret[i], now_ms);
+            again = ret[i] != NULL;
+        }
+    } while (again);
 }
 
 void store_prefetch(const kv_store *store, size_t n, const uint64_t hashes[], map_hint ret_hints[])

@@ -48,10 +48,10 @@ KV_UNDER_LOCK static inline map_place shard_look_up(map_shard *shard, store_key 
                     : shard_find(shard, key.name, key.hash);
 }
 
-/* The live entry of a place, or NULL. */
-static inline entry *place_live(const map_place *place, int64_t now_ms)
+/* The live entry of a place in the shard, or NULL. */
+KV_UNDER_LOCK static inline entry *place_live(map_shard *shard, const map_place *place, int64_t now_ms)
 {
-    return place->entry && !entry_expired(place->entry, now_ms) ? place->entry : NULL;
+    return place->entry && !shard_is_past(shard, place->entry, now_ms) ? place->entry : NULL;
 }
 
 /* A copy of e's value and encoding under another key or deadline, not yet published; NULL: memory is out.

@@ -15,7 +15,7 @@ KV_UNDER_LOCK static int watch_under_lock(store_watch *watch, map_shard *shard, 
 {
     map_place place = shard_look_up(shard, watch->key);
 
-    if (place.entry && entry_expired(place.entry, now_ms)) {
+    if (place.entry && shard_is_past(shard, place.entry, now_ms)) {
         store_tell_expired(watch->store, place.entry);
         shard_remove(shard, &place);
         *ret_garbage = place.entry;
@@ -58,7 +58,7 @@ bool store_watch_changed(store_watch *watch, int64_t now_ms)
 {
     map_shard *shard = map_lock(watch->store->map, watch->key.hash);
     map_place place = shard_look_up(shard, watch->key);
-    const entry *live = place_live(&place, now_ms);
+    const entry *live = place_live(shard, &place, now_ms);
     unsigned swaps = (map_swaps(watch->store->map) - watch->swaps) & 0xffff;
     bool changed;
 

@@ -11,7 +11,8 @@
  *            read only during the call. Everything that ends a life takes NULL.
  * Errors     0, or a negative KV_E...; outputs (ret_...) are written only on 0, unless said.
  * Time       Milliseconds since the Unix epoch, passed by the caller; KV_FOREVER is no
- *            deadline. The store never reads a clock.
+ *            deadline. The store never reads a clock. Threads may go by clocks that differ by less
+ *            than a second: a key that one has found gone is gone for all.
  *
  * Sections: bytes, errors, the store, one key, many keys, updates under the lock, commands,
  * changes, threads.
