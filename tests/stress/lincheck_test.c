@@ -489,6 +489,34 @@ static void a_lost_update_is_shown_by_the_two_that_saw_the_same(void **state)
     checker_free(c);
 }
 
+/* The write whose value was met again is shown, although it makes no difference when it happened. */
+static void a_sum_of_what_had_ended_is_shown_with_its_write(void **state)
+{
+    static const char expired[] = "history k key\n"
+                                  "0 0 10 SET \"1010\" PX 50 => OK\n"
+                                  "1 20 30 SET \"7\" XX PX 1 => OK\n"
+                                  "0 40 50 SET \"1010\" PX 50 => OK\n"
+                                  "1 90000000 90000100 INCRBY 54 => 1064\n"
+                                  "end\n";
+    checker *c = checker_new();
+    history_reader reader = { .in = fmemopen((void *)(uintptr_t)expired, sizeof expired - 1, "r") };
+    history h, small;
+    char *text;
+
+    (void)state;
+    assert_int_equal(history_read(&reader, &h), 1);
+    fclose(reader.in);
+    assert_int_equal(checker_run(c, &h, CHECKER_BUDGET), VERDICT_VIOLATION);
+    assert_int_equal(shrink(c, &h, &small, NULL), 0);
+    text = written(&small);
+    assert_non_null(strstr(text, "SET \"1010\" PX 50 => OK\n1 90000000 90000100 INCRBY 54 => 1064\nend\n"));
+    assert_null(strstr(text, "XX"));
+    free(text);
+    history_done(&small);
+    history_done(&h);
+    checker_free(c);
+}
+
 /* ---- as text ---------------------------------------------------------------------------- */
 
 static void what_is_written_is_read_again(void **state)
@@ -620,6 +648,7 @@ int main(void)
         cmocka_unit_test(a_spent_budget_is_no_verdict),
         cmocka_unit_test(a_bank_is_shown_by_few_transfers_of_few_accounts),
         cmocka_unit_test(a_lost_update_is_shown_by_the_two_that_saw_the_same),
+        cmocka_unit_test(a_sum_of_what_had_ended_is_shown_with_its_write),
         cmocka_unit_test(what_is_written_is_read_again),
         cmocka_unit_test(a_bad_file_is_told_by_line_and_word),
         cmocka_unit_test(joined_values_are_the_values_of_joined_texts),

@@ -23,7 +23,8 @@
 #define TICK_NS    NS_PER_MS
 #define PUBLISH_NS (100 * NS_PER_MS)
 #define SLOW_NS    (5 * NS_PER_MS) /* the mean latency */
-#define GONE_NS    (4 * NS_PER_S)  /* without any connection */
+#define ABSENT_NS  NS_PER_S
+#define GONE_NS    (4 * NS_PER_S) /* without any connection */
 
 const part *const WORKER_PARTS[PARTS] = {
     [PART_VISIBILITY] = &PART_OF_VISIBILITY, [PART_LINEAR] = &PART_OF_LINEAR,
@@ -165,7 +166,7 @@ static void watch_lane(worker *w, lane *l)
         const call *oldest = &l->ring[l->head & (l->ring_size - 1)];
 
         w->idle_since = w->now;
-        if (lane_open_calls(l) && w->now - oldest->sent > patience) {
+        if (lane_open_calls(l) && w->now - oldest->sent > patience && w->now - w->present_since > patience) {
             fault_set(&f,
                       "%s: it has not answered a request for %llu seconds, of %u that are under way on a "
                       "connection",
@@ -242,6 +243,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     w->now = clock_ns();
+    if (w->now - w->ticked_at > ABSENT_NS) /* waiting for the jury: replies may lie there unread */
+        w->present_since = w->now;
+    w->ticked_at = w->now;
     for (unsigned i = 0; i < w->lane_count; i++)
         watch_lane(w, &w->lanes[i]);
     if (now == PHASE_WORK)
@@ -298,7 +302,7 @@ int worker_init(worker *w, run *r, unsigned index, unsigned lanes, fault *f)
     w->index = index;
     w->pace = 1;
     w->random = (r->seed + index + 1) * UINT64_C(0x9e3779b97f4a7c15) | 1;
-    w->now = w->published_at = w->recycled_at = w->idle_since = clock_ns();
+    w->now = w->published_at = w->recycled_at = w->idle_since = w->ticked_at = w->present_since = clock_ns();
     pthread_mutex_init(&w->lock, NULL);
     share(w);
     subscribers = w->shares[PART_PUBSUB] ? PUBSUB_SUBSCRIBERS : 0;

@@ -46,7 +46,9 @@ struct worker {
     double pace;               /* part of the pipelines' depth that is used: less when the server is slow */
     int64_t waited_ns, waited; /* sum and number of latencies since the pace was set */
     int64_t published_at, recycled_at, idle_since, drained_at;
-    tally tally; /* this worker's own, published now and then */
+    int64_t ticked_at,
+        present_since; /* of late it has looked after its connections all the time since then */
+    tally tally;       /* this worker's own, published now and then */
     histogram latency;
 
     pthread_mutex_t lock; /* guards what is shown: */

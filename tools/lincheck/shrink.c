@@ -219,8 +219,11 @@ static unsigned find_accounts(checker *c, const history *from, history *to)
 
 /* ---- each operation --------------------------------------------------------------------- */
 
+/* Whether o's reply, or its condition, tells that it found v. */
 static bool sees(const op *o, value v)
 {
+    if (o->kind == OP_ADD && o->reply == REPLY_NUMBER)
+        return v.is_number && v.number == o->reply_number - o->number;
     return (o->reply == REPLY_VALUE && value_equal(o->seen.value, v)) ||
            (o->cond == COND_IFEQ && value_equal(o->expect.value, v));
 }
