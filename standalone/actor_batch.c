@@ -290,13 +290,12 @@ static void post(connection *c, const request requests[], int count)
 /* The number of requests from r on that are data commands and may run, their rows resolved. */
 static int data_run(connection *c, const request *r, int count, request run[])
 {
-    bool memory_ok = !c->owner->refuse_memory;
     int n = 0;
 
     if ((c->flags & SPECIAL) != CONNECTION_AUTHENTICATED)
         return 0;
     for (; n < count; n++, r++) {
-        if (!r->direct || !r->row->run || (!memory_ok && (r->row->flags & KV_CMD_DENYOOM)))
+        if (!r->direct || !r->row->run || dispatch_refuses(c->owner, r->row))
             break;
         run[n] = *r;
         if (c->flags & CONNECTION_TRACKING) {
@@ -320,8 +319,8 @@ static bool resolve_one(connection *c, const request *from, request *to)
     kv_command_subcommands(row, &subcommands);
     if (subcommands && from->argc > 1)
         row = kv_command_find_sub(row, from->argv[1]);
-    if (!row || (c->owner->refuse_memory && (row->flags & KV_CMD_DENYOOM)) || !row->run ||
-        (row->flags & KV_CMD_PROTECTED) || !kv_command_arity_ok(row, from->argc))
+    if (!row || dispatch_refuses(c->owner, row) || !row->run || (row->flags & KV_CMD_PROTECTED) ||
+        !kv_command_arity_ok(row, from->argc))
         return false;
     *to = *from;
     to->row = row;

@@ -24,6 +24,7 @@
  * SPDX-License-Identifier: MIT */
 #include "dispatch.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 #include "actor_batch.h"
@@ -161,8 +162,14 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
         return reject(c, row, KV_STR("NOAUTH Authentication required."));
     if ((row->flags & KV_CMD_DENYOOM) && w->refuse_memory)
         return reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
+    if ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_READ_ONLY))
+        return reject(c, row, KV_STR(DISPATCH_READONLY));
     if ((c->flags & CONNECTION_RESTRICTED) && !runs_for_subscribers(row))
         return reject_subscriber(c, row);
+    if (!(row->flags & KV_CMD_STALE) && (w->restrictions & SERVER_STALE))
+        return reject(
+            c, row,
+            KV_STR("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."));
     return row;
 }
 
@@ -203,7 +210,7 @@ __attribute__((always_inline)) static inline void run_request(connection *c, con
     kv_call *call = &w->call;
     const kv_command *row = r->row;
 
-    if (!r->direct || !plain || w->refuse_memory) {
+    if (!r->direct || !plain || (row->flags & w->examined)) {
         row = dispatch_resolve(c, r);
         if (!row)
             return;
@@ -232,7 +239,7 @@ static bool replies_by_push(const kv_command *row)
 /* A request after MULTI. */
 static void queue_request(connection *c, const request *r, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
 {
-    bool known = r->direct &&
+    bool known = r->direct && !dispatch_refuses(c->owner, r->row) &&
                  (c->flags & (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED)) == CONNECTION_AUTHENTICATED;
     const kv_command *row = known ? r->row : dispatch_resolve(c, r);
 
@@ -345,8 +352,13 @@ __attribute__((always_inline)) static inline void begin_batch(connection *c, siz
     call->db = c->db;
     call->store = s->databases.stores[c->db];
     call->access = c->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH : w->access;
+    w->restrictions = atomic_load_explicit(&s->restrictions, memory_order_acquire);
     w->refuse_memory = atomic_load_explicit(&s->memory_limited, memory_order_relaxed) &&
+                       !(w->restrictions & SERVER_IGNORES_MEMORY) &&
                        memory_short(w, input_bytes, (size_t)count);
+    w->examined = w->refuse_memory || (w->restrictions & SERVER_STALE) ? UINT_MAX
+                  : w->restrictions & SERVER_READ_ONLY                 ? KV_CMD_WRITE
+                                                                       : 0;
     w->reply.out = connection_output(c);
     w->reply.out->limit = w->output_limit;
     if (w->reply.base.protocol != c->protocol)
@@ -402,7 +414,7 @@ int dispatch_batch(connection *c, const batch *b)
             bool plain = (c->flags & SPECIAL) == CONNECTION_AUTHENTICATED;
             int many = 1;
 
-            if (hint && plain && r->direct && r->row->run_many && !w->refuse_memory)
+            if (hint && plain && r->direct && r->row->run_many && !(r->row->flags & w->examined))
                 many = alike(r, b->requests + b->count);
             if (many > 1)
                 ran += run_many(c, r, many, &hashes[ran], hint);

@@ -5,6 +5,10 @@
 #define KV_STANDALONE_DISPATCH_H
 
 #include "connection.h"
+#include "server.h"
+
+/* What a replica says to commands that write. */
+#define DISPATCH_READONLY "READONLY You can't write against a read only replica."
 
 /* Runs the requests of b, which are c's, in order, replying into connection_output(c). Returns how many it ran:
  * fewer than all when c was parked, closed or told to close, or when it has written enough for now. */
@@ -21,6 +25,14 @@ void dispatch_prefetch(kv_store *store, const request requests[], int count, uin
 /* The row that a request runs, or NULL after replying why not: unknown, wrong arguments, not authenticated, out of
  * memory. */
 const kv_command *dispatch_resolve(connection *c, const request *r);
+
+/* Whether rows of this kind are refused in this batch: for want of memory, because this is a replica. */
+static inline bool dispatch_refuses(const worker *w, const kv_command *row)
+{
+    return ((row->flags & KV_CMD_DENYOOM) && w->refuse_memory) ||
+           ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_READ_ONLY)) ||
+           (!(row->flags & KV_CMD_STALE) && (w->restrictions & SERVER_STALE));
+}
 
 /* Whether a request for the row runs it without a look at further arguments: it is no container, and nothing protects it. */
 bool dispatch_is_direct(const kv_command *row);

@@ -14,6 +14,7 @@
 
 #include "lockstat.h"
 #include "memory.h"
+#include "replication_commands.h"
 #include "session.h"
 #include "tracking.h"
 #include "wait_table.h"
@@ -216,12 +217,7 @@ static void stats_section(info *i)
 
 static void replication_section(info *i)
 {
-    fprintf(i->out,
-            "role:master\r\nconnected_slaves:0\r\nmaster_failover_state:no-failover\r\nmaster_replid:%s\r\n"
-            "master_replid2:0000000000000000000000000000000000000000\r\nmaster_repl_offset:0\r\n"
-            "second_repl_offset:-1\r\nrepl_backlog_active:0\r\nrepl_backlog_size:0\r\n"
-            "repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n",
-            i->server->run_id);
+    replication_write_info(i->server, i->out);
 }
 
 static void cpu_section(info *i)

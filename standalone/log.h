@@ -20,10 +20,10 @@
 typedef struct log {
     _Atomic int level; /* lines below it are dropped */
     int fd;
-    char role; /* 'C' while starting, 'M' then */
+    _Atomic char role; /* 'C' while starting, then 'M', or 'S' with a primary */
     bool to_syslog;
     char path[4096];                  /* "": standard output */
-    _Atomic int64_t muted_until_s[4]; /* for log_limited, by its slots */
+    _Atomic int64_t muted_until_s[8]; /* for log_limited, by its slots */
 } log;
 
 /* Standard output, notices and above. */
@@ -38,7 +38,7 @@ void log_write(log *l, int level, const char *format, ...) KV_EXCLUDES(kv_shard_
     __attribute__((format(printf, 3, 4)));
 
 /* As log_write, but at most one line a second of each slot: for what a stranger can provoke. */
-enum log_slot { LOG_ACCEPT, LOG_CLIENT_LIMIT, LOG_HTTP, LOG_PROTOCOL };
+enum log_slot { LOG_ACCEPT, LOG_CLIENT_LIMIT, LOG_HTTP, LOG_PROTOCOL, LOG_REPLICATION, LOG_SLOTS };
 void log_limited(log *l, enum log_slot slot, int level, const char *format, ...) KV_EXCLUDES(kv_shard_held)
     __attribute__((format(printf, 4, 5)));
 

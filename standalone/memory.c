@@ -243,6 +243,8 @@ bool memory_short(worker *w, size_t input_bytes, size_t count)
 
 void memory_tick(worker *w)
 {
+    if (atomic_load_explicit(&w->server->restrictions, memory_order_relaxed) & SERVER_IGNORES_MEMORY)
+        return;
     if (atomic_load_explicit(&w->server->over_memory, memory_order_relaxed) && policy_of(w->server)->evicts)
         look(w, TICK_BUDGET_US);
 }

@@ -26,6 +26,7 @@
 #include "dispatch.h"
 #include "lockstat.h"
 #include "memory.h"
+#include "replication.h"
 #include "tracking.h"
 
 #define DESCRIPTORS_RESERVED 32 /* ours: log, listening sockets, loops, files */
@@ -109,6 +110,8 @@ static void sum_stats(server *s, stats_sums *sums)
     for (int i = 0; i < s->worker_count; i++)
         stats_sum(&s->workers[i].stats, sums);
     stats_sum(&s->actor_stats, sums);
+    if (s->replication)
+        replication_sum_stats(s, sums);
 }
 
 void server_stats(server *s, stats_sums *ret_sums)
@@ -308,6 +311,11 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
     case CONFIG_ID_maxmemory_clients:
         memory_ask_to_shed(&s->workers[0]);
         return 0;
+    case CONFIG_ID_replica_read_only:
+    case CONFIG_ID_replica_serve_stale_data:
+    case CONFIG_ID_replica_ignore_maxmemory:
+        replication_apply(s);
+        return 0;
     case CONFIG_ID_dir:
         return apply_directory(s, ret_error);
     case CONFIG_ID_hz:
@@ -491,6 +499,9 @@ int server_init(server *s, config *c)
         return fail(s, "Can't make the event loops: out of memory or of descriptors");
     notify_open(s);
     memory_apply(s);
+    s->replication = replication_new(s);
+    if (!s->replication)
+        return fail(s, "Out of memory, or of descriptors, for replication");
     s->startup_memory = server_memory(s);
     return 0;
 }
@@ -540,6 +551,8 @@ int server_run(server *s)
     listener_watch(s);
     if (watch_signals(s) != 0 || start_threads(s) != 0)
         return fail(s, "Can't watch signals, exiting.");
+    if (replication_start(s) != 0)
+        return fail(s, "Can't follow the primary of the configuration, exiting.");
     log_write(&s->log, CONFIG_LOG_NOTICE, "Ready to accept connections");
     if (s->on_ready)
         s->on_ready(s);
@@ -552,6 +565,7 @@ int server_run(server *s)
 void server_done(server *s)
 {
     listener_stop(s);
+    replication_free(s->replication);
     for (int i = 0; i < SERVER_SIGNALS; i++)
         if (s->signals[i])
             event_free(s->signals[i]);

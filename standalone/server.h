@@ -29,6 +29,14 @@
 /* What reads leave on keys: a time, as coarse as OBJECT IDLETIME needs or as fine as LRU can use, or a count of uses. */
 enum access_mode { ACCESS_COARSE, ACCESS_FINE, ACCESS_USES };
 
+/* What is not as usual for requests: dispatch.c looks once a batch. */
+enum server_restriction {
+    SERVER_REPLICA = 1,        /* there is a primary: it expires keys, we do not */
+    SERVER_READ_ONLY = 2,      /* for clients */
+    SERVER_STALE = 4,          /* the link to the primary is down, and stale data are not to be served */
+    SERVER_IGNORES_MEMORY = 8, /* maxmemory is the primary's business */
+};
+
 typedef struct server_rate {
     uint64_t last;
     uint64_t samples[SERVER_SAMPLES];
@@ -50,6 +58,9 @@ typedef struct server {
     stats actor_stats;
     notices actor_notices;
     struct store_hold *actor_hold;
+
+    struct replication *replication;
+    _Atomic unsigned restrictions; /* SERVER_...; see replication_apply */
 
     struct wait_table *waits;   /* for keys */
     pthread_mutex_t pause_lock; /* guards writing of the next two */

@@ -55,9 +55,13 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_pubsub_shardnumsub] = session_pubsub_shardnumsub,
     [KV_COMMAND_punsubscribe] = session_punsubscribe,
     [KV_COMMAND_quit] = session_quit,
+    [KV_COMMAND_replconf] = session_replconf,
+    [KV_COMMAND_replicaof] = session_replicaof,
     [KV_COMMAND_reset] = session_reset,
+    [KV_COMMAND_role] = session_role,
     [KV_COMMAND_select] = session_select_command,
     [KV_COMMAND_shutdown] = session_shutdown,
+    [KV_COMMAND_slaveof] = session_replicaof,
     [KV_COMMAND_spublish] = session_spublish,
     [KV_COMMAND_ssubscribe] = session_ssubscribe,
     [KV_COMMAND_subscribe] = session_subscribe,
@@ -85,6 +89,8 @@ bool session_parks(int id)
     case KV_COMMAND_client_unblock:
     case KV_COMMAND_client_unpause:
     case KV_COMMAND_publish:
+    case KV_COMMAND_replicaof:
+    case KV_COMMAND_slaveof:
     case KV_COMMAND_spublish:
         return true;
     default:

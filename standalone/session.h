@@ -81,6 +81,8 @@ session_fn session_psubscribe, session_publish, session_pubsub_channels, session
     session_unsubscribe;
 /* lockstat.c */
 session_fn session_lockstat;
+/* replication_commands.c */
+session_fn session_replconf, session_replicaof, session_role;
 /* server_commands.c */
 session_fn session_lolwut, session_shutdown, session_time;
 

@@ -91,6 +91,8 @@ struct worker {
     int64_t memory_allowance; /* bytes of requests until memory is looked at again */
     size_t *candidates;       /* for eviction, by database */
     bool refuse_memory;       /* this batch: over_memory of the server */
+    unsigned restrictions;    /* this batch: those of the server */
+    unsigned examined;        /* this batch: rows with one of these flags may be refused */
     stats stats;
     notices notices;
 

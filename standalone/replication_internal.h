@@ -1,0 +1,66 @@
+/* replication_internal.h - what replication.c, replication_sync.c and replication_load.c share.
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_REPLICATION_INTERNAL_H
+#define KV_STANDALONE_REPLICATION_INTERNAL_H
+
+#include <pthread.h>
+
+#include "peer.h"
+#include "replication.h"
+#include "server.h"
+
+struct replication {
+    struct server *server;
+    pthread_t thread;
+    bool started;
+    int poke_fd; /* readable: the goal has changed */
+
+    /* Guards the goal. Held while a piece of the stream is applied and while a data set is put in place, so that nothing is
+     * applied for a goal that is no longer. Taken by workers, for that long; before any shard. */
+    pthread_mutex_t goal_lock;
+    char host[REPLICATION_HOST_MAX]; /* "": none */
+    int port;
+    uint64_t goal; /* grows with each change */
+    bool begun;    /* replication_begin was called for it */
+    bool ending;
+
+    /* The task's own. */
+    peer link;
+    replication_stream *stream;
+    uint64_t serving; /* the goal it works for */
+    char to_host[REPLICATION_HOST_MAX];
+    int to_port;
+    bool has_history;                /* the databases are id's at the stream's offset */
+    bool silent;                     /* a primary without PSYNC: it takes no REPLCONF ACK */
+    char id[REPLICATION_ID_LEN + 1]; /* of the primary's history */
+    int64_t retry_ms;                /* how long to wait before the next attempt */
+    char said[256];                  /* the failure that was logged last */
+
+    pthread_mutex_t figures_lock; /* guards the next; a leaf */
+    replication_figures figures;
+};
+
+/* The result of a step: 0, or -1 after replication_fail. */
+
+/* Notes why the attempt has failed, and logs it unless that was the last thing logged. -1. */
+int replication_fail(replication *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same with what the link says; silently when the goal has changed. */
+int replication_fail_link(replication *r, const char *doing);
+/* Of the link that the task serves; nothing when the goal has changed. */
+void replication_set_state(replication *r, replication_state state);
+/* When what begins now has taken too long, by repl-timeout. */
+int64_t replication_deadline(const replication *r);
+/* The goal has changed: everything is to end. */
+bool replication_is_stale(replication *r);
+/* Something has come from the primary. */
+void replication_note_heard(replication *r);
+
+/* replication_sync.c: from a connected link to databases that are the primary's at the stream's offset. */
+int replication_synchronize(replication *r) KV_EXCLUDES(kv_shard_held);
+
+/* replication_load.c: reads a data set from the link, of so many bytes or (-1) up to its own end, behind which mark stands,
+ * and puts it in place of what is in the databases. */
+int replication_load(replication *r, int64_t bytes, const char mark[REPLICATION_ID_LEN], int64_t offset)
+    KV_EXCLUDES(kv_shard_held);
+
+#endif

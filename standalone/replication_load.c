@@ -1,0 +1,361 @@
+/* replication_load.c - the data set of a primary, from the link into the databases.
+ *
+ *     link --rdb_reader--> databases of our own, which nobody sees      at its end, if it was whole:
+ *                                                                       one act: ours emptied, contents exchanged
+ *
+ * Redis writes what comes to a file, empties its databases, then loads the file, and serves nothing meanwhile (or, with
+ * repl-diskless-load, empties first and hopes). Here a data set is read as it arrives, and clients read the old one
+ * until the new one is complete: a link that is cut, a damaged data set, or one that we cannot take loses nothing. The price
+ * is memory for both, for as long as the transfer takes; who has not that much empties the replica before (it is
+ * refused writes only once it is a replica).
+ *
+ * The exchange holds all shards of all databases: no reader sees some keys of before and others of after. Versions of the
+ * new keys are newer than any that was given out before, so that WATCH and compare-and-set notice.
+ *
+ * Keys that have expired are taken as well: it is the primary that deletes them.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "actor.h"
+#include "args.h"
+#include "rdb.h"
+#include "replication_internal.h"
+
+#define NEWLINE_INTERVAL_MS 1000
+#define VERSIONS_APART      ((uint64_t)1 << 32)
+
+typedef struct loading {
+    replication *r;
+    int64_t left;       /* bytes of the data set that are not yet received; -1: nobody knows */
+    int64_t newline_ms; /* when the primary is to hear next that we are still there */
+    bool link_failed;
+    kv_store **stores; /* as many as the server has databases */
+    int count;
+    uint64_t keys;
+    int stream_db;
+    uint64_t left_out;
+    char types[128];
+} loading;
+
+/* ---- the link as a source ---- */
+
+/* A primary waits so long for a replica that reads; and one that loads says now and then that it does. */
+static bool keep_alive(loading *l)
+{
+    int64_t now_ms = peer_clock_ms();
+
+    if (now_ms < l->newline_ms)
+        return true;
+    l->newline_ms = now_ms + NEWLINE_INTERVAL_MS;
+    return !replication_is_stale(l->r) &&
+           peer_send(&l->r->link, KV_STR("\n"), replication_deadline(l->r)) == PEER_OK;
+}
+
+static void count_bytes(replication *r, size_t n)
+{
+    pthread_mutex_lock(&r->figures_lock);
+    r->figures.sync_bytes += (int64_t)n;
+    r->figures.last_heard_ms = peer_clock_ms();
+    pthread_mutex_unlock(&r->figures_lock);
+}
+
+static ssize_t read_link(void *arg, void *into, size_t max)
+{
+    loading *l = arg;
+    peer *link = &l->r->link;
+    size_t n;
+
+    if (l->left == 0)
+        return 0;
+    if (!keep_alive(l) ||
+        (link->len == 0 && peer_receive(link, SIZE_MAX, replication_deadline(l->r)) != PEER_OK)) {
+        l->link_failed = true;
+        return -ECONNRESET;
+    }
+    n = link->len < max ? link->len : max;
+    if (l->left > 0 && (int64_t)n > l->left)
+        n = (size_t)l->left;
+    memcpy(into, link->data + link->start, n);
+    peer_take(link, n);
+    if (l->left > 0)
+        l->left -= (int64_t)n;
+    count_bytes(l->r, n);
+    return (ssize_t)n;
+}
+
+/* ---- records ---- */
+
+static uint32_t access_of(kv_store *store, const rdb_record *record, int64_t now_ms)
+{
+    if (record->idle_s >= 0 && record->idle_s < now_ms / 1000 && !store_counts_uses(store))
+        return store_access_clock(now_ms - record->idle_s * 1000);
+    return store_access_new(store, now_ms);
+}
+
+static int put_record(loading *l, const rdb_record *record)
+{
+    server *s = l->r->server;
+    kv_store *store = l->stores[record->db];
+    entry_parts parts = {
+        .key = record->key,
+        .value = record->value,
+        .deadline_ms = record->deadline_ms,
+        .access = access_of(s->databases.stores[record->db], record, clock_ms()),
+    };
+    int err = epoch_enter(s->domain);
+
+    if (!err)
+        err = store_put(store, store_key_of(store, record->key), &parts, 1);
+    epoch_leave(s->domain);
+    return err;
+}
+
+/* Keys of a type that we do not have, if they are to be left out. */
+static void leave_out(loading *l, const char *type)
+{
+    size_t len = strlen(l->types), n = strlen(type);
+
+    l->left_out++;
+    for (const char *at = l->types; (at = strstr(at, type)); at += n)
+        if ((at == l->types || at[-1] == ',') && (at[n] == ',' || !at[n]))
+            return;
+    if (len + n + 2 < sizeof l->types)
+        snprintf(l->types + len, sizeof l->types - len, "%s%s", len ? "," : "", type);
+}
+
+static int take_item(loading *l, const rdb_item *item)
+{
+    const rdb_record *record = &item->record;
+    int64_t number;
+
+    switch (item->kind) {
+    case RDB_DB:
+    case RDB_STRING:
+        if (record->db >= (unsigned)l->count)
+            return replication_fail(l->r, "it has keys in database %u: set 'databases' to more than %d",
+                                    record->db, l->count);
+        if (item->kind == RDB_STRING && put_record(l, record) != 0)
+            return replication_fail(l->r, "out of memory for its data set");
+        l->keys += item->kind == RDB_STRING;
+        return 0;
+    case RDB_AUX:
+        if (kv_slice_equal(record->key, KV_STR("repl-stream-db")) && kv_parse_int(record->value, &number) &&
+            number >= 0 && number < l->count)
+            l->stream_db = (int)number;
+        return 0;
+    case RDB_PASSED:
+        leave_out(l, item->type);
+        return 0;
+    }
+    return 0;
+}
+
+static int fail_reading(loading *l, rdb_reader *reader)
+{
+    if (l->link_failed)
+        return replication_fail_link(l->r, "the data set did not come to its end");
+    return replication_fail(l->r, "its data set cannot be taken: byte %llu: %s",
+                            (unsigned long long)rdb_reader_offset(reader), rdb_reader_reason(reader));
+}
+
+/* Behind a data set of unknown length stands the mark, and behind that the stream. */
+static int check_mark(loading *l, rdb_reader *reader, const char mark[REPLICATION_ID_LEN])
+{
+    replication *r = l->r;
+    peer *link = &r->link;
+
+    if (peer_put_back(link, rdb_reader_rest(reader)) != PEER_OK)
+        return replication_fail_link(r, "the end of the data set");
+    while (link->len < REPLICATION_ID_LEN)
+        if (peer_receive(link, SIZE_MAX, replication_deadline(r)) != PEER_OK)
+            return replication_fail_link(r, "the end of the data set");
+    if (memcmp(link->data + link->start, mark, REPLICATION_ID_LEN) != 0)
+        return replication_fail(r, "its data set has no end mark");
+    peer_take(link, REPLICATION_ID_LEN);
+    return 0;
+}
+
+static int read_data_set(loading *l, const char mark[REPLICATION_ID_LEN])
+{
+    server *s = l->r->server;
+    rdb_read_options options = { .pass_unsupported =
+                                     config_number(s->config, CONFIG_ID_rdb_skip_unsupported) != 0 };
+    rdb_reader *reader = rdb_reader_new(&options, read_link, l);
+    bool known = l->left >= 0;
+    rdb_item item;
+    int result = 0, more = 0;
+
+    if (!reader)
+        return replication_fail(l->r, "out of memory");
+    while (result == 0 && (more = rdb_read(reader, &item)) > 0)
+        result = take_item(l, &item);
+    if (result == 0 && more < 0)
+        result = fail_reading(l, reader);
+    else if (result == 0 && known && (l->left > 0 || rdb_reader_rest(reader).len))
+        result = replication_fail(l->r, "its data set ends before its last byte");
+    else if (result == 0 && !known)
+        result = check_mark(l, reader, mark);
+    rdb_reader_free(reader);
+    return result;
+}
+
+/* ---- databases of our own ---- */
+
+static int open_stores(loading *l)
+{
+    server *s = l->r->server;
+    uint64_t count = (uint64_t)s->databases.count, newest = (uint64_t)clock_ms() << 8;
+    kv_sharing sharing = (kv_sharing)config_number(s->config, CONFIG_ID_sharing);
+
+    for (int i = 0; i < s->databases.count; i++)
+        if (store_version(s->databases.stores[i]) > newest)
+            newest = store_version(s->databases.stores[i]);
+    newest = (newest + VERSIONS_APART) / count * count;
+    l->stores = calloc(count, sizeof *l->stores);
+    for (; l->stores && l->count < s->databases.count; l->count++) {
+        kv_store_options options = { .domain = s->domain,
+                                     .sharing = sharing == KV_SHARING_ACTOR ? KV_SHARING_SHARDED : sharing,
+                                     .version_start = newest + (uint64_t)l->count,
+                                     .version_step = count };
+
+        l->stores[l->count] = kv_store_new(&options);
+        if (!l->stores[l->count])
+            break;
+    }
+    return l->stores && l->count == s->databases.count ? 0 : replication_fail(l->r, "out of memory");
+}
+
+static void close_stores(loading *l)
+{
+    for (int i = 0; i < l->count; i++)
+        kv_store_unref(l->stores[i]);
+    free(l->stores);
+}
+
+/* ---- the exchange ---- */
+
+typedef struct exchange {
+    actor_message message;
+    loading *loading;
+    notices notices;
+    int err;
+} exchange;
+
+/* Everything of both is locked. */
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void exchange_held(exchange *x)
+{
+    loading *l = x->loading;
+    kv_store **ours = l->r->server->databases.stores;
+
+    x->err = store_clear_all(ours, (size_t)l->count, true);
+    for (int i = 0; !x->err && i < l->count; i++) {
+        store_raise_version(ours[i], store_version(l->stores[i]));
+        store_swap(l->stores[i], ours[i]);
+    }
+}
+
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exchange_all(exchange *x)
+{
+    loading *l = x->loading;
+    store_hold *hold = store_hold_new(l->r->server->domain, 2 * (size_t)l->count);
+
+    if (!hold) {
+        x->err = KV_ENOMEM;
+        return;
+    }
+    do {
+        store_hold_begin(hold);
+        for (int i = 0; i < l->count; i++) {
+            store_hold_store(hold, l->r->server->databases.stores[i]);
+            store_hold_store(hold, l->stores[i]);
+        }
+    } while (!store_hold_lock(hold));
+    exchange_held(x);
+    store_hold_release(hold);
+    store_hold_free(hold);
+}
+
+static void run_exchange(actor_message *message)
+{
+    exchange *x = (exchange *)message;
+    server *s = x->loading->r->server;
+
+    notify_thread(&x->notices);
+    x->err = epoch_enter(s->domain);
+    if (!x->err)
+        exchange_all(x);
+    epoch_leave(s->domain);
+    if (x->notices.some)
+        notify_flush(s, NULL, &x->notices);
+    notify_thread(s->actor ? &s->actor_notices : NULL);
+}
+
+/* Puts what was loaded in place of what is there, unless the goal has changed. */
+static int put_in_place(loading *l, int64_t offset)
+{
+    replication *r = l->r;
+    exchange x = { .message.run = run_exchange, .loading = l, .notices = { .server = r->server } };
+
+    pthread_mutex_lock(&r->goal_lock);
+    if (r->goal != r->serving)
+        x.err = KV_ECOND;
+    else if (r->server->actor)
+        actor_call(r->server->actor, &x.message);
+    else
+        run_exchange(&x.message);
+    if (!x.err) {
+        stream_reset(r->stream, l->stream_db, offset);
+        r->has_history = true;
+    }
+    pthread_mutex_unlock(&r->goal_lock);
+    if (x.err == KV_ENOMEM)
+        return replication_fail(r, "out of memory");
+    return x.err ? -1 : 0;
+}
+
+/* ---- all of it ---- */
+
+static void show_beginning(replication *r, int64_t bytes)
+{
+    pthread_mutex_lock(&r->figures_lock);
+    r->figures.sync_total = bytes;
+    r->figures.sync_bytes = 0;
+    pthread_mutex_unlock(&r->figures_lock);
+}
+
+static void show_end(const loading *l)
+{
+    replication *r = l->r;
+
+    pthread_mutex_lock(&r->figures_lock);
+    r->figures.keys_left_out = l->left_out;
+    memcpy(r->figures.types_left_out, l->types, sizeof l->types);
+    pthread_mutex_unlock(&r->figures_lock);
+    log_write(&r->server->log, CONFIG_LOG_NOTICE, "The data set of %s:%d is in place: %llu keys", r->to_host,
+              r->to_port, (unsigned long long)l->keys);
+    if (l->left_out)
+        log_write(&r->server->log, CONFIG_LOG_WARNING,
+                  "Not replicated: %llu keys or functions of types that this server does not have: %s",
+                  (unsigned long long)l->left_out, l->types);
+}
+
+int replication_load(replication *r, int64_t bytes, const char mark[REPLICATION_ID_LEN], int64_t offset)
+{
+    loading l = { .r = r, .left = bytes };
+    int result;
+
+    show_beginning(r, bytes);
+    result = open_stores(&l);
+    if (result == 0)
+        result = read_data_set(&l, mark);
+    if (result == 0)
+        result = put_in_place(&l, offset);
+    if (result == 0)
+        show_end(&l);
+    close_stores(&l);
+    return result;
+}

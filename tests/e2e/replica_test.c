@@ -1,0 +1,388 @@
+/* replica_test.c - REPLICAOF a redis-server: the same content under load, read-only meanwhile, a primary afterwards.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "replica.h"
+
+enum { databases = 4, keys = 500, rounds = 60, at_once = 50 };
+
+/* ---- load ---- */
+
+static const char *const shapes[] = {
+    "SET key:%d value-%d",    "SET key:%d value-%d PX 90000000",
+    "INCRBY number:%d %d",    "APPEND text:%d more-%d,",
+    "SETRANGE text:%d 3 %d",  "MSET key:%d %d other:%d x",
+    "DEL key:%d other:%d",    "PEXPIRE number:%d 8000%d",
+    "PERSIST number:%d",      "GETDEL text:%d",
+    "RENAME key:%d other:%d", "COPY key:%d other:%d REPLACE",
+    "MOVE key:%d 1",          "INCRBYFLOAT float:%d 0.%d",
+    "SETEX key:%d 100000 %d", "GETEX key:%d EX 70000%d",
+    "SET absent:%d %d NX",
+};
+
+static void send_line(conn *c, const char *line)
+{
+    assert_true(conn_send(c, kv_str(line)));
+    assert_true(conn_send(c, KV_STR("\r\n")));
+}
+
+/* A batch of commands of all shapes, a database chosen before, some of them as a transaction. */
+static void write_batch(conn *c, unsigned *seed)
+{
+    char line[256];
+    int replies = 0;
+
+    snprintf(line, sizeof line, "SELECT %d", rand_r(seed) % databases);
+    send_line(c, line);
+    replies++;
+    for (int i = 0; i < at_once; i++, replies++) {
+        const char *shape = shapes[(size_t)rand_r(seed) % (sizeof shapes / sizeof *shapes)];
+
+        if (i == 10)
+            send_line(c, "MULTI");
+        snprintf(line, sizeof line, shape, rand_r(seed) % keys, rand_r(seed) % keys, rand_r(seed) % keys);
+        send_line(c, line);
+        if (i == 20)
+            send_line(c, "EXEC");
+        replies += (i == 10) + (i == 20);
+    }
+    while (replies--) {
+        reply *r = conn_read(c);
+
+        assert_non_null(r);
+        reply_free(r);
+    }
+}
+
+typedef struct load {
+    server *primary;
+    _Atomic int batches;
+    _Atomic bool stop;
+} load;
+
+static void *write_much(void *arg)
+{
+    load *l = arg;
+    conn *c = conn_open_unix(server_socket(l->primary));
+    unsigned seed = 42;
+
+    assert_non_null(c);
+    while (!atomic_load(&l->stop) || atomic_load(&l->batches) < rounds) {
+        write_batch(c, &seed);
+        atomic_fetch_add(&l->batches, 1);
+    }
+    conn_close(c);
+    return NULL;
+}
+
+/* Follows a primary that is written to, as options say; the primary's in front of a NULL. */
+static void follow_under_load(const char *const primary_options[], const char *const replica_options[])
+{
+    server *primary = replica_begin_redis(primary_options), *replica = e2e_begin(false, replica_options);
+    conn *p = connect_to(primary), *r = connect_to(replica);
+    load l = { .primary = primary };
+    pthread_t writer;
+
+    says(r, "+OK", "SET", "of-before", "1");
+    assert_int_equal(pthread_create(&writer, NULL, write_much, &l), 0);
+    while (atomic_load(&l.batches) < rounds / 3)
+        says(p, "+PONG", "PING");
+    follow_port(r, server_port(primary));
+    wait_for_field(r, "master_link_status", "up");
+    says(r, "-READONLY You can't write against a read only replica.", "SET", "a", "b");
+    atomic_store(&l.stop, true);
+    pthread_join(writer, NULL);
+    says(p, ":1", "WAIT", "1", "20000"); /* it has said so itself */
+    wait_for_offset(p, r);
+    assert_same_content(p, r, databases);
+    says(r, "_", "GET", "of-before");
+    assert_int_equal(info_number(r, "not_replicated_commands"), 0);
+    says(r, "+OK", "REPLICAOF", "NO", "ONE");
+    says(r, "+OK", "SET", "a", "b");
+    says(p, "_", "GET", "a");
+    says(r, "*3 $master", "ROLE");
+    conn_close(p);
+    conn_close(r);
+    end(replica);
+    assert_true(server_stop(primary));
+}
+
+#define OPTIONS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+static void a_data_set_without_a_file_and_the_writes_after_it(void **state)
+{
+    (void)state;
+    follow_under_load(OPTIONS("--save", "", "--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"),
+                      OPTIONS("--threads", "2"));
+}
+
+static void a_data_set_of_known_length_and_the_writes_after_it(void **state)
+{
+    (void)state;
+    follow_under_load(OPTIONS("--save", "", "--repl-diskless-sync", "no"), OPTIONS("--threads", "1"));
+}
+
+static void the_state_thread_applies_what_comes(void **state)
+{
+    (void)state;
+    follow_under_load(OPTIONS("--save", "", "--repl-diskless-sync-delay", "0"),
+                      OPTIONS("--sharing", "actor", "--threads", "2"));
+}
+
+/* ---- the link ---- */
+
+typedef struct pair {
+    server *primary, *replica;
+    conn *p, *r;
+} pair;
+
+static int begin_pair(void **state)
+{
+    pair *both = calloc(1, sizeof *both);
+
+    both->primary =
+        begin_redis("--save", "", "--repl-diskless-sync-delay", "0", "--enable-debug-command", "yes");
+    both->replica = begin("--threads", "2");
+    both->p = connect_to(both->primary);
+    both->r = connect_to(both->replica);
+    *state = both;
+    return 0;
+}
+
+static int end_pair(void **state)
+{
+    pair *both = *state;
+
+    conn_close(both->p);
+    conn_close(both->r);
+    assert_true(server_stop(both->replica));
+    assert_true(server_stop(both->primary));
+    free(both);
+    return 0;
+}
+
+static void a_lost_link_goes_on_where_it_was(void **state)
+{
+    pair *both = *state;
+
+    says(both->p, "+OK", "SELECT", "3");
+    says(both->p, "+OK", "SET", "before", "1");
+    follow_port(both->r, server_port(both->primary));
+    wait_for_offset(both->p, both->r);
+    for (int i = 0; i < 5; i++) {
+        says(both->p, ":", "INCR", "counter");
+        says(both->p, ":1", "CLIENT", "KILL", "TYPE", "replica");
+        says(both->p, ":", "INCR", "counter");
+        wait_for_offset(both->p, both->r);
+    }
+    says(both->r, "+OK", "SELECT", "3");
+    says(both->r, "$10", "GET", "counter");
+    assert_int_equal(info_number(both->p, "sync_full"), 1);
+    assert_int_equal(info_number(both->p, "sync_partial_ok"), 5);
+}
+
+static void a_primary_that_was_away_is_followed_again(void **state)
+{
+    pair *both = *state;
+    int port = server_port(both->primary);
+    char text[16];
+
+    snprintf(text, sizeof text, "%d", port);
+    says(both->p, "+OK", "SET", "before", "1");
+    follow_port(both->r, port);
+    wait_for_offset(both->p, both->r);
+    conn_close(both->p);
+    assert_true(server_stop(both->primary));
+    wait_for_field(both->r, "master_link_status", "down");
+    says(both->r, "$1", "GET", "before");
+    says(both->r, "-READONLY", "SET", "before", "2");
+    both->primary = begin_redis("--save", "", "--port", text, "--repl-diskless-sync-delay", "0");
+    both->p = connect_to(both->primary);
+    says(both->p, "+OK", "SET", "after", "2");
+    wait_for_offset(both->p, both->r);
+    says(both->r, "_", "GET", "before");
+    says(both->r, "$2", "GET", "after");
+}
+
+/* Two keys are always written as one act. */
+static void nobody_sees_half_of_a_transaction(void **state)
+{
+    pair *both = *state;
+    char number[16];
+
+    says(both->p, "+OK", "MSET", "x", "0", "y", "0");
+    follow_port(both->r, server_port(both->primary));
+    wait_for_offset(both->p, both->r);
+    for (int i = 1; i <= 300; i++) {
+        char *seen;
+        int x, y;
+
+        snprintf(number, sizeof number, "%d", i);
+        says(both->p, "+OK", "MULTI");
+        says(both->p, "+QUEUED", "SET", "x", number);
+        says(both->p, "+QUEUED", "SET", "y", number);
+        says(both->p, "*2", "EXEC");
+        seen = ask(both->r, "MGET", "x", "y");
+        assert_non_null(seen);
+        assert_int_equal(sscanf(seen, "*2 $%d $%d", &x, &y), 2);
+        assert_int_equal(x, y);
+        free(seen);
+    }
+}
+
+static void clients_may_not_write_but_the_primary_does(void **state)
+{
+    pair *both = *state;
+    conn *c = connect_to(both->replica);
+    char port[16];
+
+    snprintf(port, sizeof port, "%d", server_port(both->primary));
+    says(both->p, "+OK", "SET", "k", "1");
+    says(c, "+OK", "MULTI");
+    says(c, "+QUEUED", "SET", "late", "1");
+    follow_port(both->r, server_port(both->primary));
+    wait_for_offset(both->p, both->r);
+    says(c,
+         "-EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.",
+         "EXEC");
+    says(c, "-READONLY", "DEL", "k");
+    says(c, "-READONLY", "FLUSHALL");
+    says(c, "+OK", "MULTI");
+    says(c, "-READONLY", "INCR", "k");
+    says(c, "-EXECABORT", "EXEC");
+    says(c, "$1", "GET", "k");
+    says(c, "*5 $slave $127.0.0.1", "ROLE");
+    says(c, "*2 $replicaof $\"127.0.0.1 ", "CONFIG", "GET", "replicaof");
+    says(c, "+OK", "CONFIG", "SET", "replica-read-only", "no");
+    says(c, "+OK", "SET", "own", "1");
+    says(c, "+OK", "CONFIG", "SET", "replica-read-only", "yes");
+    says(both->p, "+OK", "FLUSHALL");
+    wait_for_offset(both->p, both->r);
+    says(c, ":0", "DBSIZE");
+    says(c, "+OK Already connected to specified master", "REPLICAOF", "127.0.0.1", port);
+    says(c, "-ERR Invalid master port", "REPLICAOF", "127.0.0.1", "70000");
+    conn_close(c);
+}
+
+static void stale_data_are_not_served_if_so_configured(void **state)
+{
+    pair *both = *state;
+
+    says(both->p, "+OK", "SET", "k", "1");
+    says(both->r, "+OK", "CONFIG", "SET", "replica-serve-stale-data", "no");
+    follow_port(both->r, server_port(both->primary));
+    wait_for_offset(both->p, both->r);
+    says(both->r, "$1", "GET", "k");
+    conn_close(both->p);
+    assert_true(server_stop(both->primary));
+    wait_for_field(both->r, "master_link_status", "down");
+    says(both->r, "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", "GET",
+         "k");
+    says(both->r, "*5 $slave", "ROLE");
+    says(both->r, "+OK", "REPLICAOF", "NO", "ONE");
+    says(both->r, "$1", "GET", "k");
+    both->primary = begin_redis("--save", "");
+    both->p = connect_to(both->primary);
+}
+
+/* ---- what is not replicated ---- */
+
+static void what_is_not_replicated_is_named(void **state)
+{
+    pair *both = *state;
+
+    says(both->p, "+OK", "SET", "text", "1");
+    says(both->p, ":1", "RPUSH", "list", "1");
+    says(both->p, ":1", "HSET", "hash", "f", "1");
+    follow_port(both->r, server_port(both->primary));
+    wait_for_field(both->r, "master_link_error", "its data set cannot be taken");
+    says(both->r, "_", "GET", "text");
+    says(both->r, "+OK", "CONFIG", "SET", "rdb-skip-unsupported", "yes");
+    wait_for_offset(both->p, both->r);
+    says(both->r, "$1", "GET", "text");
+    says(both->r, ":1", "DBSIZE");
+    assert_int_equal(info_number(both->r, "not_replicated_keys"), 2);
+    /* A key that becomes something else on the primary is not served here as what it was. */
+    says(both->p, "+OK", "MSET", "a", "1", "b", "2", "c", "3");
+    says(both->p, "+OK", "RENAME", "list", "a");
+    says(both->p, ":1", "SADD", "set", "1");
+    says(both->p, ":1", "SUNIONSTORE", "b", "set");
+    wait_for_offset(both->p, both->r);
+    says(both->r, "*3 _ _ $3", "MGET", "a", "b", "c");
+    wait_for_field(both->r, "not_replicated_names", "sadd,sunionstore");
+}
+
+static void messages_are_passed_on(void **state)
+{
+    pair *both = *state;
+    conn *listener;
+
+    follow_port(both->r, server_port(both->primary));
+    wait_for_offset(both->p, both->r);
+    listener = connect_to(both->replica);
+    says(listener, "*3 $subscribe", "SUBSCRIBE", "news");
+    says(both->p, ":0", "PUBLISH", "news", "hello");
+    next_is(listener, "*3 $message $news $hello");
+    conn_close(listener);
+}
+
+static void a_password_is_sent(void **state)
+{
+    pair *both = *state;
+
+    says(both->p, "+OK", "CONFIG", "SET", "requirepass", "secret");
+    says(both->p, "+OK", "AUTH", "secret");
+    follow_port(both->r, server_port(both->primary));
+    wait_for_field(both->r, "master_link_error", "PSYNC: it says '-NOAUTH");
+    says(both->r, "+OK", "CONFIG", "SET", "masterauth", "wrong");
+    wait_for_field(both->r, "master_link_error", "it does not take masterauth");
+    says(both->r, "+OK", "CONFIG", "SET", "masterauth", "secret");
+    wait_for_offset(both->p, both->r);
+    says(both->r, "+OK", "CONFIG", "SET", "masteruser", "default");
+    says(both->p, ":1", "CLIENT", "KILL", "TYPE", "replica");
+    says(both->p, "+OK", "SET", "k", "1");
+    wait_for_offset(both->p, both->r);
+    says(both->r, "$1", "GET", "k");
+}
+
+static void the_configuration_says_whom_to_follow(void **state)
+{
+    pair *both = *state;
+    char address[64];
+    server *replica;
+    conn *r;
+
+    snprintf(address, sizeof address, "127.0.0.1 %d", server_port(both->primary));
+    says(both->p, "+OK", "SET", "k", "1");
+    replica = begin("--replicaof", address);
+    r = connect_to(replica);
+    wait_for_offset(both->p, r);
+    says(r, "$1", "GET", "k");
+    conn_close(r);
+    end(replica);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_data_set_without_a_file_and_the_writes_after_it),
+        cmocka_unit_test(a_data_set_of_known_length_and_the_writes_after_it),
+        cmocka_unit_test(the_state_thread_applies_what_comes),
+        cmocka_unit_test_setup_teardown(a_lost_link_goes_on_where_it_was, begin_pair, end_pair),
+        cmocka_unit_test_setup_teardown(a_primary_that_was_away_is_followed_again, begin_pair, end_pair),
+        cmocka_unit_test_setup_teardown(nobody_sees_half_of_a_transaction, begin_pair, end_pair),
+        cmocka_unit_test_setup_teardown(clients_may_not_write_but_the_primary_does, begin_pair, end_pair),
+        cmocka_unit_test_setup_teardown(stale_data_are_not_served_if_so_configured, begin_pair, end_pair),
+        cmocka_unit_test_setup_teardown(what_is_not_replicated_is_named, begin_pair, end_pair),
+        cmocka_unit_test_setup_teardown(messages_are_passed_on, begin_pair, end_pair),
+        cmocka_unit_test_setup_teardown(a_password_is_sent, begin_pair, end_pair),
+        cmocka_unit_test_setup_teardown(the_configuration_says_whom_to_follow, begin_pair, end_pair),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
