@@ -29,8 +29,8 @@
 
 #define ALLOWANCE_MAX   (1024 * 1024) /* bytes of requests between two looks */
 #define REQUEST_BYTES   96            /* what a request may add besides its arguments */
-#define MARGIN_MAX      (256 * 1024) /* freed beyond what is needed, so that the next look is not due at once */
-#define FRUITLESS_MAX   64           /* draws without a candidate, after which there are none to speak of */
+#define MARGIN_MAX      (32 * 1024) /* freed beyond what is needed: it is used again while it is in the cache */
+#define FRUITLESS_MAX   64          /* draws without a candidate, after which there are none to speak of */
 #define TICK_BUDGET_US  25000
 #define NO_LIMIT_BUDGET INT64_MAX
 
@@ -151,7 +151,7 @@ static size_t count_candidates(worker *w, bool only_deadline)
 }
 
 /* A database, drawn in proportion to its candidates. */
-static kv_store *draw_database(worker *w, size_t total)
+static int draw_database(worker *w, size_t total)
 {
     uint64_t x = w->rng += 0x9e3779b97f4a7c15u;
     size_t at = (size_t)(((x ^ x >> 29) * 0xbf58476d1ce4e5b9u >> 32) * (uint64_t)total >> 32);
@@ -159,7 +159,7 @@ static kv_store *draw_database(worker *w, size_t total)
 
     while (i + 1 < w->server->databases.count && at >= w->candidates[i])
         at -= w->candidates[i++];
-    return w->server->databases.stores[i];
+    return i;
 }
 
 /* One eviction; with --sharing actor it is a message to the thread that owns the state. */
@@ -168,7 +168,7 @@ typedef struct evict_message {
     kv_store *store;
     const policy *policy;
     size_t samples, want_bytes, bytes, keys;
-    uint64_t *rng;
+    uint64_t *hand;
     int64_t now_ms;
 } evict_message;
 
@@ -176,7 +176,7 @@ static void run_evict(actor_message *message)
 {
     evict_message *m = (evict_message *)message;
 
-    m->keys = store_evict(m->store, m->policy->victim, m->policy->only_deadline, m->samples, m->rng,
+    m->keys = store_evict(m->store, m->policy->victim, m->policy->only_deadline, m->samples, m->hand,
                           m->now_ms, m->want_bytes, &m->bytes);
 }
 
@@ -190,13 +190,14 @@ static bool make_room(worker *w, const policy *p, uint64_t need_bytes, uint64_t 
     uint64_t freed = 0;
 
     while (total > 0 && freed < want_bytes && fruitless < FRUITLESS_MAX) {
+        int db = draw_database(w, total);
         evict_message m = {
             .message.run = run_evict,
-            .store = draw_database(w, total),
+            .store = s->databases.stores[db],
             .policy = p,
             .samples = (size_t)config_number(s->config, CONFIG_ID_maxmemory_samples),
             .want_bytes = want_bytes - freed,
-            .rng = &w->rng,
+            .hand = &w->hands[db],
             .now_ms = w->now_ms,
         };
 

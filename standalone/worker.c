@@ -404,8 +404,11 @@ int worker_init(worker *w, struct server *s, int index)
     w->shed.run = memory_shed;
     w->fence_down.run = tracking_fence_down;
     w->candidates = calloc((size_t)s->databases.count, sizeof *w->candidates);
-    if (!w->candidates || pubsub_open(w) != 0)
+    w->hands = calloc((size_t)s->databases.count, sizeof *w->hands);
+    if (!w->candidates || !w->hands || pubsub_open(w) != 0)
         return -1;
+    for (int i = 0; i < s->databases.count; i++)
+        w->hands[i] = w->rng * (uint64_t)(2 * i + 1);
     w->hold = store_hold_new(s->domain, (size_t)s->databases.count);
     batch_init(&w->batch, s->direct);
     init_call(w);
@@ -433,6 +436,7 @@ void worker_done(worker *w)
         close(w->wakeup_fd);
     pubsub_close(w);
     free(w->candidates);
+    free(w->hands);
     resp_parser_done(&w->parser);
     output_done(&w->out);
     free(w->input);

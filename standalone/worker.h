@@ -90,6 +90,7 @@ struct worker {
     size_t output_limit;      /* the hard limit of normal clients, in this turn */
     int64_t memory_allowance; /* bytes of requests until memory is looked at again */
     size_t *candidates;       /* for eviction, by database */
+    uint64_t *hands;          /* where it goes on, see map_evict */
     bool refuse_memory;       /* this batch: over_memory of the server */
     unsigned restrictions;    /* this batch: those of the server */
     unsigned examined;        /* this batch: rows with one of these flags may be refused */

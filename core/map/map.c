@@ -518,8 +518,12 @@ static inline void fetch_from(bucket *b, size_t key, unsigned bits, uint64_t has
 {
     uint64_t tags = atomic_load_explicit(&b->tags, memory_order_acquire);
 
-    if (__builtin_expect(fetch_entry(b, probe_of(hash, bits), tags, hint), 1) || tags_overflow(tags) == 0)
+    if (__builtin_expect(fetch_entry(b, probe_of(hash, bits), tags, hint), 1))
         return;
+    if (tags_overflow(tags) == 0) { /* it is absent: who inserts it needs the segment's counts */
+        __builtin_prefetch(directory_segment(hint->directory));
+        return;
+    }
     b = bucket_after(hint->directory, b);
     __builtin_prefetch(b);
     more->key[more->n] = (uint8_t)key;

@@ -268,10 +268,10 @@ typedef struct map_eviction {
     map_due_fn *gone; /* as for map_expire */
 } map_eviction;
 
-/* Looks at entries that lie together somewhere, and removes those that score highest until want_bytes (of entry_size)
- * are free or `most` have gone. Returns how many: 0 also when there was no candidate among those looked at. rng: a seed that
- * the call advances. */
-size_t map_evict(map *m, uint64_t *rng, const map_eviction *how, void *arg, size_t want_bytes,
+/* Looks at the entries that come next after *hand, a position in hash space that the call advances, and removes those that
+ * score highest until want_bytes (of entry_size) are free or `most` have gone. Returns how many: 0 also when there was no
+ * candidate among those looked at. Any number is a hand, and behind the last entry it goes on with the first. */
+size_t map_evict(map *m, uint64_t *hand, const map_eviction *how, void *arg, size_t want_bytes,
                  size_t *ret_bytes) KV_EXCLUDES(kv_shard_held);
 
 /* ---- figures ---- */

@@ -237,10 +237,11 @@ typedef enum store_victim {
     STORE_EVICT_TTL
 } store_victim;
 
-/* Removes some keys: among entries that lie together somewhere, one of `samples` each, those that were not used for
- * longest, least often, or whose deadline is nearest, until want_bytes are free. only_deadline: only of those that have
- * one. Returns how many keys it removed, *ret_bytes what they took; 0 also when there was none among those it looked at. */
-size_t store_evict(kv_store *store, store_victim victim, bool only_deadline, size_t samples, uint64_t *rng,
+/* Removes some keys: of the entries that come next after *hand (see map_evict), two of five that it would take `samples` each
+ * to choose from at random, those that were not used for longest, least often, or whose deadline is nearest, until want_bytes
+ * are free. only_deadline: only of those that have one. Returns how many keys it removed, *ret_bytes what they took; 0
+ * also when there was none among those it looked at. */
+size_t store_evict(kv_store *store, store_victim victim, bool only_deadline, size_t samples, uint64_t *hand,
                    int64_t now_ms, size_t want_bytes, size_t *ret_bytes) KV_EXCLUDES(kv_shard_held);
 
 #endif
