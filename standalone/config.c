@@ -26,6 +26,7 @@
 
 #include "config_internal.h"
 #include "notify.h"
+#include "tls.h"
 
 #define ADDRESSES_MAX 16 /* of bind */
 #define HZ_MIN        1
@@ -73,6 +74,7 @@ static const char *const *const choices[CONFIG_COUNT] = {
     [CONFIG_ID_repl_diskless_load] = WORDS("disabled", "on-empty-db", "swapdb"),
     [CONFIG_ID_acl_pubsub_default] = WORDS("allchannels", "resetchannels"),
     [CONFIG_ID_propagation_error_behavior] = WORDS("ignore", "panic", "panic-on-replicas"),
+    [CONFIG_ID_tls_auth_clients] = WORDS("no", "yes", "optional"),
     [CONFIG_ID_cluster_preferred_endpoint_type] = WORDS("ip", "hostname", "unknown-endpoint"),
 };
 
@@ -354,6 +356,8 @@ static int set_number(config *c, enum config_id id, int argc, const kv_slice arg
         return -1;
     if (only && (parse_value(id, kv_str(only), &only_value, error) != 0 || value != only_value))
         return refuse_other(id, error);
+    if (id == CONFIG_ID_tls_port && value && !tls_available)
+        return config_fail(error, "this kvserver was built without TLS, since OpenSSL was not found");
     if (id == CONFIG_ID_hz) /* as in Redis, out of range is not refused */
         value = value < HZ_MIN ? HZ_MIN : value > HZ_MAX ? HZ_MAX : value;
     atomic_store_explicit(&c->numbers[id], value, memory_order_relaxed);
@@ -473,6 +477,25 @@ static bool is_title_template(kv_slice text)
     return text.len > 0;
 }
 
+/* Whether only names of protocols stand in it; an empty one leaves the choice to us. */
+static bool names_protocols(kv_slice text)
+{
+    static const char *const names[] = { "TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3" };
+
+    for (size_t at = 0, len; at < text.len; at += len) {
+        bool known = false;
+
+        for (len = 0; at + len < text.len && text.data[at + len] != ' ';)
+            len++;
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            known |= word_is(kv_slice_of(text.data + at, len), names[i]);
+        if (len && !known)
+            return false;
+        len += len == 0; /* a blank */
+    }
+    return true;
+}
+
 static bool contains_nul(kv_slice text)
 {
     return text.len && memchr(text.data, '\0', text.len);
@@ -490,6 +513,9 @@ static int set_text(config *c, enum config_id id, int argc, const kv_slice argv[
         return refuse_other(id, error);
     if (id == CONFIG_ID_proc_title_template && !is_title_template(argv[0]))
         return config_fail(error, "template format is invalid or contains unknown variables");
+    if (id == CONFIG_ID_tls_protocols && !names_protocols(argv[0]))
+        return config_fail(error, "Invalid tls-protocols specified. Use a combination of 'TLSv1', 'TLSv1.1', "
+                                  "'TLSv1.2' and 'TLSv1.3'.");
     return store_text(c, id, join_words("", argc, argv), error);
 }
 

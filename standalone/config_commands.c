@@ -10,6 +10,7 @@
 #include "pattern.h"
 #include "protect.h"
 #include "session.h"
+#include "tls_reload.h"
 
 /* ---- GET ---- */
 
@@ -187,6 +188,29 @@ static void undo(server *s, change changes[], int stored)
             server_apply(s, (enum config_id)changes[i].id, &ignored);
 }
 
+/* Makes the stored changes effective. Returns the index of the first that cannot be, or count: then new connections
+ * have the certificates from before. */
+static int apply_changes(server *s, const change changes[], int count, config_error *error)
+{
+    tls_context *other = NULL;
+    int tls = 0, i = 0;
+
+    while (tls < count && !tls_reload_concerns((enum config_id)changes[tls].id))
+        tls++;
+    if (tls < count) {
+        if (tls_reload_prepare(s, &other, error) != 0)
+            return tls;
+        other = tls_reload_adopt(s, other);
+    }
+    for (; i < count; i++)
+        if (changes[i].old && server_apply(s, (enum config_id)changes[i].id, error) != 0)
+            break;
+    if (i < count && tls < count)
+        other = tls_reload_adopt(s, other);
+    tls_context_unref(other);
+    return i;
+}
+
 static void set_changes(kv_call *call, change changes[], int count)
 {
     server *s = session_server(call);
@@ -197,9 +221,7 @@ static void set_changes(kv_call *call, change changes[], int count)
         if (!store_change(s, &changes[i], &error))
             break;
     if (i == count)
-        for (i = 0; i < count; i++)
-            if (changes[i].old && server_apply(s, (enum config_id)changes[i].id, &error) != 0)
-                break;
+        i = apply_changes(s, changes, count, &error);
     if (i == count) {
         kv_reply_ok(call->reply);
     } else {

@@ -44,6 +44,7 @@
 #include "pubsub.h"
 #include "server.h"
 #include "socket_io.h"
+#include "tls_reload.h"
 #include "tracking.h"
 
 #define TAIL_SHORT     (16 * 1024)   /* tails up to here go through the worker's buffer */
@@ -56,9 +57,10 @@
 #define BLOCKED_INPUT  (64 * 1024) /* what a blocked client may send meanwhile */
 
 /* What makes a flush more than sending. */
-#define UNCOMMON                                                                          \
-    (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED | CONNECTION_READY | \
-     CONNECTION_ACTOR_WAITING | CONNECTION_DRAINING | CONNECTION_UNFINISHED | CONNECTION_BLOCKED)
+#define UNCOMMON                                                                                   \
+    (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED | CONNECTION_READY |          \
+     CONNECTION_ACTOR_WAITING | CONNECTION_DRAINING | CONNECTION_UNFINISHED | CONNECTION_BLOCKED | \
+     CONNECTION_TLS)
 
 /* Those that are handed more than replies. */
 #define LISTENS (CONNECTION_SUBSCRIBED | CONNECTION_TRACKING)
@@ -115,13 +117,18 @@ bool connection_unpark(connection *c)
 
 /* ---- life ---- */
 
-connection *connection_new(worker *w, int fd, bool unix_socket)
+connection *connection_new(worker *w, int fd, listener_kind kind)
 {
     server *s = w->server;
     connection *c = calloc(1, sizeof *c);
 
-    if (!c) {
+    if (c && kind == LISTENER_TLS) {
+        c->flags = CONNECTION_TLS | CONNECTION_HANDSHAKE;
+        c->tls = tls_reload_session(s, fd);
+    }
+    if (!c || (kind == LISTENER_TLS && !c->tls)) {
         close(fd);
+        free(c);
         return NULL;
     }
     c->owner = w;
@@ -129,7 +136,7 @@ connection *connection_new(worker *w, int fd, bool unix_socket)
     c->id = atomic_fetch_add_explicit(&s->next_client_id, 1, memory_order_relaxed) + 1;
     c->protocol = 2;
     c->created_ms = c->active_ms = w->now_ms;
-    c->flags = unix_socket ? CONNECTION_UNIX : 0;
+    c->flags |= kind == LISTENER_UNIX ? CONNECTION_UNIX : 0;
     if (!atomic_load_explicit(&s->password_set, memory_order_relaxed))
         c->flags |= CONNECTION_AUTHENTICATED;
     c->link = w->connections_tail;
@@ -195,6 +202,8 @@ void connection_close(connection *c)
     unlink_from_owner(c);
     atomic_fetch_sub_explicit(&w->connection_count, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&w->server->client_count, 1, memory_order_relaxed);
+    if (c->tls)
+        tls_end(c->tls);
     close(c->fd); /* last: who sees the connection end finds nothing of it counted any more */
     c->fd = -1;
     c->next_doomed = w->doomed;
@@ -209,6 +218,7 @@ void connection_free(connection *c)
     drop_input(c);
     drop_pending(c);
     actor_batch_free(c->unfinished);
+    tls_session_free(c->tls);
     if (c->names) {
         free(c->names->name);
         free(c->names->library);
@@ -278,6 +288,17 @@ static bool may_read_ahead(const connection *c)
     return (c->flags & CONNECTION_AUTHENTICATED) && (!limit.soft_bytes || kept < (size_t)limit.soft_bytes);
 }
 
+/* Nothing is unfinished: c waits for requests. What TLS has decrypted already, no socket tells of. */
+static void wait_for_requests(connection *c)
+{
+    if (!c->tls)
+        set_wait(c, CONNECTION_READ);
+    else if (tls_has_input(c->tls))
+        connection_run_later(c);
+    else
+        set_wait(c, tls_reading_wants_write(c->tls) ? CONNECTION_BOTH : CONNECTION_READ);
+}
+
 /* What c waits for, now that its output was sent as far as possible. */
 static void wait_for_next(connection *c)
 {
@@ -302,7 +323,7 @@ static void wait_for_next(connection *c)
     } else if (w->draining) {
         connection_close(c);
     } else {
-        set_wait(c, CONNECTION_READ);
+        wait_for_requests(c);
     }
 }
 
@@ -350,7 +371,7 @@ void connection_flush(connection *c)
         return;
     }
     if (!output_is_empty(out)) {
-        status = output_send(out, c->fd, &sent);
+        status = c->tls ? output_send_through(out, tls_send, c->tls, &sent) : output_send(out, c->fd, &sent);
         stats_add(&w->stats.output_bytes, sent);
         stats_add(&w->stats.writes, 1);
         if (sent)
@@ -511,6 +532,8 @@ static void run_own(connection *c)
     connection_flush(c);
 }
 
+static void read_requests(connection *c);
+
 void connection_resume(connection *c)
 {
     if (c->flags & LISTENS)
@@ -525,6 +548,8 @@ void connection_resume(connection *c)
         actor_batch_continue(c);
     else if (c->input && (c->flags & CONNECTION_READY))
         run_own(c);
+    else if (c->tls && tls_has_input(c->tls) && !c->owner->draining)
+        read_requests(c);
     else {
         c->flags &= ~(unsigned)CONNECTION_READY;
         connection_flush(c);
@@ -543,6 +568,13 @@ static size_t wanted_bytes(const connection_input *in)
     return missing < most && missing > 0 ? missing : most;
 }
 
+static inline ssize_t receive(connection *c, void *data, size_t size)
+{
+    if (__builtin_expect(c->flags & CONNECTION_TLS, 0))
+        return tls_receive(c->tls, data, size);
+    return socket_receive(c->fd, data, size);
+}
+
 /* Looks at what recv said. 0: nothing to run. */
 static size_t received(connection *c, ssize_t n)
 {
@@ -557,6 +589,13 @@ static size_t received(connection *c, ssize_t n)
     if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
         connection_close(c);
     return 0;
+}
+
+/* A socket that was readable is waited for already; TLS may have been asked without. */
+static void read_nothing(connection *c)
+{
+    if (c->tls && !(c->flags & CONNECTION_CLOSING))
+        wait_for_next(c);
 }
 
 static void read_own(connection *c)
@@ -577,10 +616,12 @@ static void read_own(connection *c)
         connection_close_for_memory(c);
         return;
     }
-    n = received(c, socket_receive(c->fd, in->data + in->start + in->len, room));
+    n = received(c, receive(c, in->data + in->start + in->len, room));
     in->len += n;
     if (n)
         run_own(c);
+    else
+        read_nothing(c);
 }
 
 static void read_shared(connection *c)
@@ -590,9 +631,11 @@ static void read_shared(connection *c)
 
     if (kept)
         memcpy(w->input, c->input->data + c->input->start, kept);
-    n = received(c, socket_receive(c->fd, w->input + kept, WORKER_INPUT_BYTES - kept));
+    n = received(c, receive(c, w->input + kept, WORKER_INPUT_BYTES - kept));
     if (n)
         run_shared(c, kept + n);
+    else
+        read_nothing(c);
 }
 
 /* Keeps what arrives while the client has replies to take. The end of the stream is left for later: its replies
@@ -607,7 +650,7 @@ static void read_ahead(connection *c)
         connection_close_for_memory(c);
         return;
     }
-    n = socket_receive(c->fd, c->input->data + c->input->start + c->input->len, AHEAD_BYTES);
+    n = receive(c, c->input->data + c->input->start + c->input->len, AHEAD_BYTES);
     if (n == 0 && c->pending)
         c->flags |= CONNECTION_HALF_CLOSED;
     else
@@ -644,16 +687,54 @@ static void read_subscriber(connection *c)
         read_requests(c);
 }
 
+/* Goes on with the handshake; what came behind it is read at once. */
+static void shake_hands(connection *c)
+{
+    server *s = c->owner->server;
+    char address[CONNECTION_ADDRESS_MAX];
+    const char *reason = NULL;
+
+    switch (tls_handshake(c->tls, &reason)) {
+    case TLS_DONE:
+        c->flags &= ~(unsigned)CONNECTION_HANDSHAKE;
+        c->active_ms = c->owner->now_ms;
+        read_requests(c);
+        return;
+    case TLS_WANTS_READ:
+        set_wait(c, CONNECTION_READ);
+        return;
+    case TLS_WANTS_WRITE:
+        set_wait(c, CONNECTION_WRITE);
+        return;
+    default:
+        connection_address(c, address);
+        log_limited(&s->log, LOG_ACCEPT, CONFIG_LOG_VERBOSE,
+                    "Error accepting a client connection: %s (addr=%s)", reason, address);
+        connection_close(c);
+    }
+}
+
+/* Those whose events mean more than requests. */
+static void read_special(connection *c)
+{
+    if (c->flags & CONNECTION_HANDSHAKE)
+        shake_hands(c);
+    else if (c->flags & LISTENS)
+        read_subscriber(c);
+    else
+        read_requests(c);
+}
+
 static void on_event(evutil_socket_t fd, short what, void *arg)
 {
     connection *c = arg;
 
     (void)fd;
     worker_begin(c->owner);
-    if (what & EV_WRITE)
+    if ((what & EV_WRITE) && !(c->tls && !c->pending))
         connection_flush(c);
-    else if (c->flags & LISTENS)
-        read_subscriber(c);
+    else if (c->flags & (LISTENS | CONNECTION_TLS))
+        read_special(c);
     else
         read_requests(c);
 }
@@ -726,7 +807,7 @@ static bool send_mail_at_once(connection *c)
 {
     worker *w = c->owner;
     kv_slice slice = kv_bytes_slice(c->mail);
-    ssize_t n = socket_send(c->fd, slice.data, slice.len);
+    ssize_t n = c->tls ? tls_send(c->tls, slice.data, slice.len) : socket_send(c->fd, slice.data, slice.len);
 
     stats_add(&w->stats.writes, 1);
     if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
@@ -765,15 +846,26 @@ void connection_send_mail(connection *c)
 
 /* ---- limits of time ---- */
 
+static void close_for_slowness(connection *c)
+{
+    log_limited(&c->owner->server->log, LOG_ACCEPT, CONFIG_LOG_VERBOSE,
+                "Client id=%llu closed: it did not end the TLS handshake within tls-handshake-timeout",
+                (unsigned long long)c->id);
+    connection_close(c);
+}
+
 void connection_check_limits(connection *c)
 {
     worker *w = c->owner;
-    int64_t timeout_s = config_number(w->server->config, CONFIG_ID_timeout);
+    int64_t timeout_s = config_number(w->server->config, CONFIG_ID_timeout),
+            handshake_s = config_number(w->server->config, CONFIG_ID_tls_handshake_timeout);
 
     memory_count_client(c);
     if (c->flags & CONNECTION_CLOSING)
         return;
-    if (c->pending && !within_limits(c))
+    if ((c->flags & CONNECTION_HANDSHAKE) && w->now_ms - c->created_ms > handshake_s * 1000)
+        close_for_slowness(c);
+    else if (c->pending && !within_limits(c))
         close_for_output(c);
     else if (timeout_s && !c->in_flight && !(c->flags & CONNECTION_BLOCKED) &&
              !(c->flags & CONNECTION_SUBSCRIBED) && w->now_ms - c->active_ms > timeout_s * 1000) {
@@ -892,5 +984,7 @@ size_t connection_memory(const connection *c)
             sizeof *pending + pending->capacity + pending->reference_capacity * sizeof *pending->references;
     if (c->subscriber)
         bytes += sizeof *c->subscriber + c->subscriber->bytes;
+    if (c->tls)
+        bytes += tls_session_memory(c->tls);
     return bytes;
 }

@@ -15,6 +15,7 @@
 #ifndef KV_STANDALONE_CONNECTION_H
 #define KV_STANDALONE_CONNECTION_H
 
+#include "listener.h"
 #include "worker.h"
 
 enum connection_flag {
@@ -42,6 +43,8 @@ enum connection_flag {
     CONNECTION_RESTRICTED = 1 << 21,    /* so in RESP2, where only few commands may run then */
     CONNECTION_TRACKING = 1 << 23,      /* CLIENT TRACKING is on */
     CONNECTION_MAILED = 1 << 22,        /* in the worker's list of those that were handed something */
+    CONNECTION_TLS = 1 << 24,           /* its bytes go through c->tls */
+    CONNECTION_HANDSHAKE = 1 << 25,     /* no bytes yet: TLS has to be agreed on */
 };
 
 typedef enum connection_wait {
@@ -83,6 +86,7 @@ typedef struct connection {
     struct multi *multi;       /* NULL: neither MULTI nor WATCH */
     struct blocking *blocking; /* NULL, or what it is BLOCKED by */
 
+    struct tls_session *tls;        /* NULL: what the socket gives is what the client says */
     connection_input *input;        /* NULL: nothing is unfinished */
     output *pending;                /* NULL: everything was sent */
     kv_bytes *mail;                 /* handed over first since the last send; NULL: nothing */
@@ -96,8 +100,8 @@ typedef struct connection {
     int64_t over_soft_since_ms; /* pending is over the soft limit since then; 0: it is not */
 } connection;
 
-/* Serves a connected socket, which it takes over. NULL: memory is out, and fd is closed. */
-connection *connection_new(worker *w, int fd, bool unix_socket);
+/* Serves a connected socket, which it takes over. NULL: memory is out, or there is no TLS, and fd is closed. */
+connection *connection_new(worker *w, int fd, listener_kind kind);
 void connection_free(connection *c);
 /* Ends it: nothing more is read or sent; it is freed after the turn. */
 void connection_close(connection *c) KV_EXCLUDES(kv_shard_held);
@@ -124,7 +128,7 @@ void connection_mail(connection *c, kv_bytes *bytes, bool serving);
 /* Between requests. */
 void connection_send_mail(connection *c);
 
-/* Checks the time limits: idle too long, slow reader. */
+/* Checks the time limits: idle too long, slow reader, slow handshake. */
 void connection_check_limits(connection *c);
 
 /* ---- what CLIENT LIST tells ---- */

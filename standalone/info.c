@@ -50,7 +50,7 @@ static const char *human(char text[32], uint64_t bytes)
 static void server_section(info *i)
 {
     server *s = i->server;
-    int64_t uptime_s = (i->now_ms - s->started_ms) / 1000;
+    int64_t uptime_s = (i->now_ms - s->started_ms) / 1000, port = config_number(s->config, CONFIG_ID_port);
     const char *file = config_file(s->config);
     struct utsname name;
 
@@ -67,7 +67,7 @@ static void server_section(info *i)
     fprintf(i->out, "gcc_version:%s\r\nprocess_id:%d\r\n", __VERSION__, (int)getpid());
     fprintf(i->out, "process_supervised:%s\r\n", getenv("NOTIFY_SOCKET") ? "systemd" : "no");
     fprintf(i->out, "run_id:%s\r\ntcp_port:%lld\r\n", s->run_id,
-            (long long)config_number(s->config, CONFIG_ID_port));
+            (long long)(port ? port : config_number(s->config, CONFIG_ID_tls_port)));
     fprintf(i->out, "server_time_usec:%lld\r\n", (long long)i->now_ms * 1000);
     fprintf(i->out, "uptime_in_seconds:%lld\r\nuptime_in_days:%lld\r\n", (long long)uptime_s,
             (long long)uptime_s / 86400);

@@ -77,7 +77,7 @@ static listener_socket *find_open(listener_sockets *list, const char *name)
     return NULL;
 }
 
-/* Whether a socket of that name is open; then it is used. */
+/* Whether a socket of that name is open; then it is used, for connections of the kind that is wanted now. */
 static bool take_over(server *s, listener_socket *socket)
 {
     const listener_socket *found = find_open(&s->listener.open, socket->name);
@@ -85,12 +85,13 @@ static bool take_over(server *s, listener_socket *socket)
     if (!found)
         found = find_open(&s->listener.closing, socket->name);
     if (found)
-        *socket = *found;
+        socket->fd = found->fd;
     return found != NULL;
 }
 
 /* One word of bind: an address, "*", "::*", with a "-" in front when it may be missing. */
-static int open_address(server *s, const char *word, int port, listener_sockets *list, config_error *error)
+static int open_address(server *s, const char *word, int port, listener_kind kind, listener_sockets *list,
+                        config_error *error)
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV },
                     *info = NULL;
@@ -103,7 +104,7 @@ static int open_address(server *s, const char *word, int port, listener_sockets 
     if (list->count == LISTENER_SOCKETS_MAX)
         return fail(error, "Too many bind addresses specified.");
     socket = &list->sockets[list->count];
-    memset(socket, 0, sizeof *socket);
+    *socket = (listener_socket){ .kind = kind };
     snprintf(socket->name, sizeof socket->name, "%s:%d", host, port);
     if (take_over(s, socket)) {
         list->count++;
@@ -128,9 +129,11 @@ static int open_address(server *s, const char *word, int port, listener_sockets 
                 strerror(errno));
 }
 
-static int open_tcp(server *s, listener_sockets *list, config_error *error)
+/* Listens on the port that a directive names. */
+static int open_port(server *s, enum config_id id, listener_kind kind, listener_sockets *list,
+                     config_error *error)
 {
-    int port = (int)config_number(s->config, CONFIG_ID_port), result = 0, before = list->count;
+    int port = (int)config_number(s->config, id), result = 0, before = list->count;
     char *words = config_text(s->config, CONFIG_ID_bind), *rest = words;
     bool none = words && !*words; /* "bind" of nothing listens nowhere */
 
@@ -138,11 +141,23 @@ static int open_tcp(server *s, listener_sockets *list, config_error *error)
         return fail(error, "out of memory");
     for (char *word; port && result == 0 && (word = strsep(&rest, " "));)
         if (*word)
-            result = open_address(s, word, port, list, error);
+            result = open_address(s, word, port, kind, list, error);
     if (result == 0 && port && !none && list->count == before)
-        result = fail(error, "Failed listening on port %d (TCP): no address of bind exists here", port);
+        result = fail(error, "Failed listening on port %d (%s): no address of bind exists here", port,
+                      kind == LISTENER_TLS ? "TLS" : "TCP");
     free(words);
     return result;
+}
+
+static int open_ports(server *s, listener_sockets *list, config_error *error)
+{
+    int64_t port = config_number(s->config, CONFIG_ID_port);
+
+    if (port && port == config_number(s->config, CONFIG_ID_tls_port))
+        return fail(error, "port and tls-port are both %d", (int)port);
+    if (open_port(s, CONFIG_ID_port, LISTENER_TCP, list, error) != 0)
+        return -1;
+    return open_port(s, CONFIG_ID_tls_port, LISTENER_TLS, list, error);
 }
 
 /* A server that died leaves its socket file behind; one that lives must not lose it. */
@@ -188,7 +203,7 @@ static int open_unix(server *s, listener_sockets *list, config_error *error)
     }
     strcpy(address.sun_path, path);
     socket_ = &list->sockets[list->count];
-    *socket_ = (listener_socket){ .unix_socket = true };
+    *socket_ = (listener_socket){ .kind = LISTENER_UNIX };
     snprintf(socket_->name, sizeof socket_->name, "%s", path);
     if (take_over(s, socket_)) {
         list->count++;
@@ -234,7 +249,7 @@ int listener_open(server *s, config_error *ret_error)
 
     if (l->open.count + l->closing.count > LISTENER_SOCKETS_MAX)
         return fail(ret_error, "the sockets of the last change are still being closed, try again");
-    if (open_tcp(s, &fresh, ret_error) != 0 || open_unix(s, &fresh, ret_error) != 0) {
+    if (open_ports(s, &fresh, ret_error) != 0 || open_unix(s, &fresh, ret_error) != 0) {
         for (int i = 0; i < fresh.count; i++)
             if (!contains(&l->open, fresh.sockets[i].fd) && !contains(&l->closing, fresh.sockets[i].fd))
                 close(fresh.sockets[i].fd);
@@ -253,14 +268,14 @@ int listener_open(server *s, config_error *ret_error)
 typedef struct arrival {
     worker_message message;
     int fd;
-    bool unix_socket;
+    listener_kind kind;
 } arrival;
 
-static void begin_connection(worker *w, int fd, bool unix_socket)
+static void begin_connection(worker *w, int fd, listener_kind kind)
 {
     if (w->draining)
         close(fd);
-    if (w->draining || !connection_new(w, fd, unix_socket))
+    if (w->draining || !connection_new(w, fd, kind))
         atomic_fetch_sub_explicit(&w->server->client_count, 1, memory_order_relaxed);
     else
         stats_add(&w->stats.connections_received, 1);
@@ -271,7 +286,7 @@ static void on_arrival(worker *w, worker_message *message)
     arrival *a = (arrival *)message;
 
     atomic_fetch_sub_explicit(&w->dealt_count, 1, memory_order_relaxed);
-    begin_connection(w, a->fd, a->unix_socket);
+    begin_connection(w, a->fd, a->kind);
     free(a);
 }
 
@@ -293,14 +308,14 @@ static worker *least_busy(server *s)
     return best;
 }
 
-static void deal(server *s, int fd, bool unix_socket)
+static void deal(server *s, int fd, listener_kind kind)
 {
     worker *w = least_busy(s);
     arrival *a;
 
     atomic_fetch_add_explicit(&s->client_count, 1, memory_order_relaxed);
     if (w->index == 0) {
-        begin_connection(w, fd, unix_socket);
+        begin_connection(w, fd, kind);
         return;
     }
     a = malloc(sizeof *a);
@@ -309,17 +324,19 @@ static void deal(server *s, int fd, bool unix_socket)
         close(fd);
         return;
     }
-    *a = (arrival){ .message.run = on_arrival, .fd = fd, .unix_socket = unix_socket };
+    *a = (arrival){ .message.run = on_arrival, .fd = fd, .kind = kind };
     atomic_fetch_add_explicit(&w->dealt_count, 1, memory_order_relaxed);
     worker_post(w, &a->message);
 }
 
-/* Says why and closes. The socket is new, so its buffer takes the line. */
-static void refuse(server *s, int fd, kv_slice reason)
+/* Says why and closes. The socket is new, so its buffer takes the line. A client that wants TLS would not understand it. */
+static void refuse(server *s, int fd, listener_kind kind, kv_slice reason)
 {
-    ssize_t ignored = send(fd, reason.data, reason.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (kind != LISTENER_TLS) {
+        ssize_t ignored = send(fd, reason.data, reason.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-    (void)ignored;
+        (void)ignored;
+    }
     close(fd);
     stats_add(&s->workers[0].stats.connections_rejected, 1);
 }
@@ -351,31 +368,31 @@ static void set_options(server *s, int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
 }
 
-static void admit(server *s, int fd, const struct sockaddr_storage *from, bool unix_socket)
+static void admit(server *s, int fd, const struct sockaddr_storage *from, listener_kind kind)
 {
     int64_t count = atomic_load_explicit(&s->client_count, memory_order_relaxed);
 
     if (count >= atomic_load_explicit(&s->max_clients, memory_order_relaxed)) {
-        refuse(s, fd, KV_STR("-ERR max number of clients reached\r\n"));
+        refuse(s, fd, kind, KV_STR("-ERR max number of clients reached\r\n"));
         return;
     }
     if (config_number(s->config, CONFIG_ID_protected_mode) &&
         !atomic_load_explicit(&s->password_set, memory_order_relaxed) && !is_loopback(from)) {
         refuse(
-            s, fd,
+            s, fd, kind,
             KV_STR(
                 "-DENIED kvserver is running in protected mode: no password is set, so only this machine may "
                 "connect. Set requirepass, or, where every machine that can reach the port is trusted, set "
                 "protected-mode to no.\r\n"));
         return;
     }
-    if (!unix_socket)
+    if (kind != LISTENER_UNIX)
         set_options(s, fd);
-    deal(s, fd, unix_socket);
+    deal(s, fd, kind);
 }
 
 /* Takes one connection with the reserved descriptor, and closes it. */
-static void shed(server *s, int listening)
+static void shed(server *s, int listening, listener_kind kind)
 {
     int fd;
 
@@ -384,13 +401,23 @@ static void shed(server *s, int listening)
     close(s->listener.reserve_fd);
     fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0)
-        refuse(s, fd, KV_STR("-ERR max number of clients reached\r\n"));
+        refuse(s, fd, kind, KV_STR("-ERR max number of clients reached\r\n"));
     s->listener.reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static listener_socket *find_watched(listener *l, int fd)
+{
+    for (int i = 0; i < l->watched.count; i++)
+        if (l->watched.sockets[i].fd == fd)
+            return &l->watched.sockets[i];
+    return NULL;
 }
 
 static void on_accept(evutil_socket_t listening, short what, void *arg)
 {
     server *s = arg;
+    const listener_socket *watched = find_watched(&s->listener, listening);
+    listener_kind kind = watched ? watched->kind : LISTENER_TCP;
 
     (void)what;
     worker_begin(&s->workers[0]);
@@ -400,9 +427,9 @@ static void on_accept(evutil_socket_t listening, short what, void *arg)
         int fd = accept4(listening, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
-            admit(s, fd, &from, from.ss_family == AF_UNIX);
+            admit(s, fd, &from, kind);
         } else if (errno == EMFILE || errno == ENFILE) {
-            shed(s, listening);
+            shed(s, listening, kind);
             return;
         } else if (errno != ECONNABORTED && errno != EINTR) {
             return;
@@ -411,14 +438,6 @@ static void on_accept(evutil_socket_t listening, short what, void *arg)
 }
 
 /* ---- watching ---- */
-
-static listener_socket *find_watched(listener *l, int fd)
-{
-    for (int i = 0; i < l->watched.count; i++)
-        if (l->watched.sockets[i].fd == fd)
-            return &l->watched.sockets[i];
-    return NULL;
-}
 
 static void close_socket(listener *l, int fd)
 {
@@ -457,9 +476,14 @@ void listener_watch(server *s)
     pthread_mutex_unlock(&s->config_lock);
     for (int i = 0; i < closing.count; i++)
         close_socket(l, closing.sockets[i].fd);
-    for (int i = 0; i < open_now.count; i++)
-        if (!find_watched(l, open_now.sockets[i].fd))
+    for (int i = 0; i < open_now.count; i++) {
+        listener_socket *watched = find_watched(l, open_now.sockets[i].fd);
+
+        if (watched)
+            watched->kind = open_now.sockets[i].kind;
+        else
             watch_socket(s, &open_now.sockets[i]);
+    }
     if (l->reserve_fd <= 0)
         l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }

@@ -18,9 +18,11 @@
 
 struct server;
 
+typedef enum listener_kind { LISTENER_TCP, LISTENER_TLS, LISTENER_UNIX } listener_kind;
+
 typedef struct listener_socket {
     int fd;
-    bool unix_socket;
+    listener_kind kind;
     char name[256];      /* "127.0.0.1:6379", or a path */
     struct event *event; /* worker 0's; NULL: not yet watched */
 } listener_socket;
@@ -39,7 +41,7 @@ typedef struct listener {
     bool stopped;
 } listener;
 
-/* Opens what bind, port and unixsocket say; sockets that are already open for one of the addresses are taken
+/* Opens what bind, port, tls-port and unixsocket say; sockets that are already open for one of the addresses are taken
  * over. On an error (-1, with the reason logged) everything is as before. */
 int listener_open(struct server *s, config_error *ret_error) KV_EXCLUDES(kv_shard_held);
 /* Watches what is open, closes what is no longer. On worker 0's thread. */

@@ -7,6 +7,11 @@
  * sent, references_sent and reference_sent, gathering up to 64 pieces into one sendmsg. Without
  * references, which is the case for nearly every batch, it is one send.
  *
+ * A sink, which encrypts, gets chunks: what lies together in the stream for at least a chunk is passed as it is, the
+ * rest is put together first, so that a small header and the value behind it make one record. A chunk depends only on
+ * where the stream stands and how much follows, so that one that was refused is offered again with the same beginning, and never
+ * shorter, which OpenSSL insists on.
+ *
  * SPDX-License-Identifier: MIT */
 #include "output.h"
 
@@ -173,7 +178,7 @@ out:
 /* Gathers the next pieces of the stream. */
 static int gather(const output *out, struct iovec pieces[PIECES_MAX])
 {
-    size_t at = out->sent, skip = out->reference_sent, i = out->references_sent;
+    size_t at = out->sent, skip = out->reference_sent, i = out->references_sent, end;
     int n = 0;
 
     for (; i < out->reference_count && n + 2 <= PIECES_MAX; i++) {
@@ -186,8 +191,9 @@ static int gather(const output *out, struct iovec pieces[PIECES_MAX])
             (struct iovec){ (char *)(uintptr_t)(reference->slice.data + skip), reference->slice.len - skip };
         skip = 0;
     }
-    if (i == out->reference_count && out->len > at && n < PIECES_MAX)
-        pieces[n++] = (struct iovec){ out->data + at, out->len - at };
+    end = i < out->reference_count ? out->references[i].at : out->len;
+    if (end > at && n < PIECES_MAX)
+        pieces[n++] = (struct iovec){ out->data + at, end - at };
     return n;
 }
 
@@ -247,4 +253,42 @@ output_status output_send(output *out, int fd, size_t *ret_sent)
             advance(out, (size_t)n);
     }
     return OUTPUT_EMPTY;
+}
+
+/* ---- through a sink ---- */
+
+/* The first bytes of the stream: where they lie, when they lie together, else a copy of them in room. */
+static kv_slice next_chunk(const output *out, char room[OUTPUT_CHUNK])
+{
+    struct iovec pieces[PIECES_MAX];
+    int count = gather(out, pieces);
+    size_t len = 0;
+
+    if (count == 1 || pieces[0].iov_len >= OUTPUT_CHUNK)
+        return kv_slice_of(pieces[0].iov_base,
+                           pieces[0].iov_len < OUTPUT_CHUNK ? pieces[0].iov_len : OUTPUT_CHUNK);
+    for (int i = 0; i < count && len < OUTPUT_CHUNK; i++) {
+        size_t step = pieces[i].iov_len < OUTPUT_CHUNK - len ? pieces[i].iov_len : OUTPUT_CHUNK - len;
+
+        memcpy(room + len, pieces[i].iov_base, step);
+        len += step;
+    }
+    return kv_slice_of(room, len);
+}
+
+output_status output_send_through(output *out, output_sink *sink, void *arg, size_t *ret_sent)
+{
+    char room[OUTPUT_CHUNK];
+
+    *ret_sent = 0;
+    for (int i = 0; i < OUTPUT_CHUNKS && !output_is_empty(out); i++) {
+        kv_slice chunk = next_chunk(out, room);
+        ssize_t n = sink(arg, chunk.data, chunk.len);
+
+        if (n < 0)
+            return errno == EAGAIN ? OUTPUT_BLOCKED : OUTPUT_BROKEN;
+        *ret_sent += (size_t)n;
+        advance(out, (size_t)n);
+    }
+    return output_is_empty(out) ? OUTPUT_EMPTY : OUTPUT_BLOCKED;
 }

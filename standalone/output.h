@@ -16,6 +16,8 @@
 #ifndef KV_STANDALONE_OUTPUT_H
 #define KV_STANDALONE_OUTPUT_H
 
+#include <sys/types.h>
+
 #include "kvstore/kvstore.h"
 
 /* With so many bytes waiting, no further request of the client is run before some are sent. */
@@ -56,6 +58,14 @@ void output_move(output *out, output *from);
 /* Sends until all is sent (EMPTY), or the socket is full (BLOCKED), or broken. One system call, when the socket takes
  * everything. *ret_sent is the number of bytes it took. */
 output_status output_send(output *out, int fd, size_t *ret_sent) KV_EXCLUDES(kv_shard_held);
+/* The same for what is no plain socket: chunks of the stream, of OUTPUT_CHUNK bytes but for its last, go to sink(arg, data, len), which
+ * answers as send(2). It may take less, and is given the same bytes again after EAGAIN. After OUTPUT_CHUNKS of them
+ * it is BLOCKED, too: others have their turn. */
+typedef ssize_t output_sink(void *arg, const char *data, size_t len);
+#define OUTPUT_CHUNK  ((size_t)16 * 1024)
+#define OUTPUT_CHUNKS 64
+output_status output_send_through(output *out, output_sink *sink, void *arg, size_t *ret_sent)
+    KV_EXCLUDES(kv_shard_held);
 /* Forgets everything after a point that output_mark gave: the reply of a client that wants none. */
 typedef struct output_mark_at {
     size_t len, reference_count;

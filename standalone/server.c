@@ -27,6 +27,7 @@
 #include "lockstat.h"
 #include "memory.h"
 #include "replication.h"
+#include "tls_reload.h"
 #include "tracking.h"
 
 #define DESCRIPTORS_RESERVED 32 /* ours: log, listening sockets, loops, files */
@@ -247,8 +248,8 @@ static int apply_listeners(server *s, enum config_id id, config_error *error)
     if (listener_open(s, error) != 0) {
         log_write(&s->log, CONFIG_LOG_WARNING, "Warning: %s", error->text);
         snprintf(error->text, sizeof error->text, "%s",
-                 id == CONFIG_ID_port ? "Unable to listen on this port. Check server logs."
-                                      : "Failed to bind to specified addresses.");
+                 id == CONFIG_ID_bind ? "Failed to bind to specified addresses."
+                                      : "Unable to listen on this port. Check server logs.");
         return -1;
     }
     if (post_errand(&s->workers[0], watch_listeners) != 0) {
@@ -288,6 +289,7 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
 {
     switch (id) {
     case CONFIG_ID_port:
+    case CONFIG_ID_tls_port:
     case CONFIG_ID_bind:
         return apply_listeners(s, id, ret_error);
     case CONFIG_ID_requirepass:
@@ -371,6 +373,7 @@ static void on_reopen_signal(evutil_socket_t number, short what, void *arg)
     (void)number;
     (void)what;
     log_reopen(&s->log);
+    tls_reload_now(s);
 }
 
 static int watch_signals(server *s)
@@ -483,6 +486,7 @@ int server_init(server *s, config *c)
     s->config = c;
     pthread_mutex_init(&s->config_lock, NULL);
     pthread_mutex_init(&s->stats_lock, NULL);
+    pthread_mutex_init(&s->tls_lock, NULL);
     s->started_ms = s->rates_at_ms = clock_ms();
     make_run_id(s);
     if (getrandom(&s->actor_rng, sizeof s->actor_rng, 0) != sizeof s->actor_rng)
@@ -542,6 +546,8 @@ int server_run(server *s)
 {
     config_error error;
 
+    if (tls_reload_prepare(s, &s->tls, &error) != 0)
+        return fail(s, "Failed to configure TLS, aborting.");
     if (listener_open(s, &error) != 0) {
         log_write(&s->log, CONFIG_LOG_WARNING, "Warning: %s", error.text);
         return fail(s, "Failed listening, aborting.");
@@ -584,6 +590,8 @@ void server_done(server *s)
         kv_store_unref(s->databases.stores[i]);
     free(s->databases.stores);
     kv_domain_unref(s->domain);
+    tls_context_unref(s->tls);
+    pthread_mutex_destroy(&s->tls_lock);
     pthread_mutex_destroy(&s->config_lock);
     pthread_mutex_destroy(&s->stats_lock);
 }

@@ -73,6 +73,9 @@ typedef struct server {
     listener listener;           /* owned by worker 0 */
     pthread_mutex_t config_lock; /* one CONFIG SET, REWRITE at a time; guards listener.sockets */
 
+    pthread_mutex_t tls_lock; /* guards the next */
+    struct tls_context *tls; /* what new connections of tls-port are made with; NULL: there is no such port */
+
     _Atomic uint64_t next_client_id;
     _Atomic int64_t client_count;
     _Atomic int64_t pubsub_clients; /* those that listen to something */
