@@ -532,7 +532,7 @@ static void run_own(connection *c)
     connection_flush(c);
 }
 
-static void read_requests(connection *c);
+static void read_more(connection *c);
 
 void connection_resume(connection *c)
 {
@@ -549,7 +549,7 @@ void connection_resume(connection *c)
     else if (c->input && (c->flags & CONNECTION_READY))
         run_own(c);
     else if (c->tls && tls_has_input(c->tls) && !c->owner->draining)
-        read_requests(c);
+        read_more(c);
     else {
         c->flags &= ~(unsigned)CONNECTION_READY;
         connection_flush(c);
@@ -576,7 +576,7 @@ static inline ssize_t receive(connection *c, void *data, size_t size)
 }
 
 /* Looks at what recv said. 0: nothing to run. */
-static size_t received(connection *c, ssize_t n)
+static inline size_t received(connection *c, ssize_t n)
 {
     worker *w = c->owner;
 
@@ -667,7 +667,7 @@ static void read_ahead(connection *c)
 
 #define BUSY (CONNECTION_PARKED | CONNECTION_RUNNABLE | CONNECTION_ACTOR_WAITING)
 
-static void read_requests(connection *c)
+static inline __attribute__((always_inline)) void read_requests(connection *c)
 {
     if (c->pending)
         read_ahead(c);
@@ -679,12 +679,18 @@ static void read_requests(connection *c)
         read_shared(c);
 }
 
+/* The same for who is not in a hurry: only on_event has a copy of its own. */
+static __attribute__((noinline)) void read_more(connection *c)
+{
+    read_requests(c);
+}
+
 /* What was published comes before what is answered now. */
 static void read_subscriber(connection *c)
 {
     pubsub_send(c->owner);
     if (!(c->flags & CONNECTION_CLOSING))
-        read_requests(c);
+        read_more(c);
 }
 
 /* Goes on with the handshake; what came behind it is read at once. */
@@ -698,7 +704,7 @@ static void shake_hands(connection *c)
     case TLS_DONE:
         c->flags &= ~(unsigned)CONNECTION_HANDSHAKE;
         c->active_ms = c->owner->now_ms;
-        read_requests(c);
+        read_more(c);
         return;
     case TLS_WANTS_READ:
         set_wait(c, CONNECTION_READ);
@@ -715,14 +721,14 @@ static void shake_hands(connection *c)
 }
 
 /* Those whose events mean more than requests. */
-static void read_special(connection *c)
+static __attribute__((noinline)) void read_special(connection *c)
 {
     if (c->flags & CONNECTION_HANDSHAKE)
         shake_hands(c);
     else if (c->flags & LISTENS)
         read_subscriber(c);
     else
-        read_requests(c);
+        read_more(c);
 }
 
 static void on_event(evutil_socket_t fd, short what, void *arg)

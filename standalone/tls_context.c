@@ -18,20 +18,19 @@
 
 #define CHAIN_MAX (32 * 1024)
 
-/* The sentence: what was read or set, and why OpenSSL, or the file system, refused it. */
+/* The sentence: what was read or set, and why OpenSSL, or the file system, refused it. The first of OpenSSL's errors is the
+ * cause, those after it tell who passed it on. */
 static int fail_with(config_error *error, enum config_id id, const char *value)
 {
-    unsigned long code = ERR_peek_last_error();
-    const char *reason = code ? ERR_reason_error_string(code) : NULL;
-    int system = code && ERR_GET_LIB(code) == ERR_LIB_SYS ? (int)ERR_GET_REASON(code) : 0;
+    unsigned long code = ERR_get_error();
+    const char *reason = "OpenSSL refuses it";
 
-    for (unsigned long first = ERR_get_error(); first; first = ERR_get_error())
-        if (ERR_GET_LIB(first) == ERR_LIB_SYS && !system)
-            system = ERR_GET_REASON(first);
-    return config_fail(error, "%s '%.300s': %s", config_directives[id].name, value,
-                       system   ? strerror(system)
-                       : reason ? reason
-                                : "OpenSSL refuses it");
+    if (code && ERR_GET_LIB(code) == ERR_LIB_SYS)
+        reason = strerror((int)ERR_GET_REASON(code));
+    else if (code && ERR_reason_error_string(code))
+        reason = ERR_reason_error_string(code);
+    ERR_clear_error();
+    return config_fail(error, "%s '%.300s': %s", config_directives[id].name, value, reason);
 }
 
 /* Calls use with the text of a directive that is not empty. 0, or -1 after the sentence. */

@@ -38,7 +38,8 @@
 #define HELLO_MAX     (16 * 1024)
 #define HANDSHAKE_MAX (128 * 1024) /* bytes from the client until the handshake is done */
 #define HEAD_BYTES    9            /* of a record and its first message: kinds and lengths */
-#define SESSION_BYTES (18 * 1024)  /* what an idle one was seen to take, with OpenSSL 3.0 */
+#define SESSION_BYTES (14 * 1024)  /* what an idle one was seen to take, with OpenSSL 3.0 */
+#define PEER_BYTES    (6 * 1024)   /* and the client's certificate */
 
 struct tls_session {
     SSL *ssl;
@@ -184,7 +185,7 @@ void tls_end(tls_session *s)
 
 size_t tls_session_memory(const tls_session *s)
 {
-    return s ? sizeof *s + SESSION_BYTES : 0;
+    return sizeof *s + SESSION_BYTES + (SSL_get0_peer_certificate(s->ssl) ? PEER_BYTES : 0);
 }
 
 /* ---- bytes ---- */
