@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -258,6 +259,87 @@ static void what_waits_is_counted_while_it_is_sent(void **state)
     close(ends[1]);
 }
 
+/* A sink as moody as TLS: it refuses every second time, insists on seeing the same bytes again, and takes half. */
+typedef struct moody {
+    char text[200000], offered[OUTPUT_CHUNK];
+    size_t len, offered_len;
+    bool refused;
+} moody;
+
+static ssize_t take_moodily(void *arg, const char *data, size_t len)
+{
+    moody *m = arg;
+
+    assert_in_range(len, 1, OUTPUT_CHUNK);
+    if (!m->refused) {
+        memcpy(m->offered, data, len);
+        m->offered_len = len;
+        m->refused = true;
+        errno = EAGAIN;
+        return -1;
+    }
+    assert_true(len >= m->offered_len);
+    assert_memory_equal(data, m->offered, m->offered_len);
+    m->refused = false;
+    len = (len + 1) / 2;
+    memcpy(m->text + m->len, data, len);
+    m->len += len;
+    return (ssize_t)len;
+}
+
+static void a_sink_sees_the_same_bytes_again(void **state)
+{
+    output out = { 0 };
+    moody *m = calloc(1, sizeof *m);
+    char *expected = malloc(200000);
+    size_t len = 0, sent;
+
+    (void)state;
+    assert_non_null(m);
+    assert_non_null(expected);
+    for (int i = 0; i < 200; i++) { /* small and large ones, while some of it is under way */
+        size_t size = i % 9 ? (size_t)i % 7 * 40 + 1 : 9000;
+
+        append(&out, "head");
+        append_value(&out, (char)('a' + i % 26), size);
+        memcpy(expected + len, "head", 4);
+        memset(expected + len + 4, 'a' + i % 26, size);
+        len += 4 + size;
+        if (i % 3 == 0)
+            assert_int_equal(output_send_through(&out, take_moodily, m, &sent), OUTPUT_BLOCKED);
+    }
+    while (output_send_through(&out, take_moodily, m, &sent) == OUTPUT_BLOCKED)
+        ;
+    assert_true(output_is_empty(&out));
+    assert_int_equal(m->len, len);
+    assert_memory_equal(m->text, expected, len);
+    output_done(&out);
+    free(expected);
+    free(m);
+}
+
+static ssize_t take_all(void *arg, const char *data, size_t len)
+{
+    (void)data;
+    *(int *)arg += 1;
+    return (ssize_t)len;
+}
+
+static void a_sink_has_its_share_and_no_more(void **state)
+{
+    output out = { 0 };
+    int chunks = 0;
+    size_t sent;
+
+    (void)state;
+    append_value(&out, 'x', OUTPUT_CHUNK * OUTPUT_CHUNKS + 1);
+    assert_int_equal(output_send_through(&out, take_all, &chunks, &sent), OUTPUT_BLOCKED);
+    assert_int_equal(chunks, OUTPUT_CHUNKS);
+    assert_int_equal(output_send_through(&out, take_all, &chunks, &sent), OUTPUT_EMPTY);
+    assert_int_equal(sent, 1);
+    output_done(&out);
+}
+
 static void a_broken_socket_is_told(void **state)
 {
     output out = { 0 };
@@ -284,6 +366,8 @@ int main(void)
         cmocka_unit_test(a_limit_fails_and_drops_everything),
         cmocka_unit_test(values_by_reference_count_but_for_the_one_under_way),
         cmocka_unit_test(what_waits_is_counted_while_it_is_sent),
+        cmocka_unit_test(a_sink_sees_the_same_bytes_again),
+        cmocka_unit_test(a_sink_has_its_share_and_no_more),
         cmocka_unit_test(a_broken_socket_is_told),
     };
 
