@@ -261,7 +261,7 @@ static void what_waits_is_counted_while_it_is_sent(void **state)
 
 /* A sink as moody as TLS: it refuses every second time, insists on seeing the same bytes again, and takes half. */
 typedef struct moody {
-    char text[200000], offered[OUTPUT_CHUNK];
+    char text[400000], offered[OUTPUT_CHUNK];
     size_t len, offered_len;
     bool refused;
 } moody;
@@ -291,7 +291,7 @@ static void a_sink_sees_the_same_bytes_again(void **state)
 {
     output out = { 0 };
     moody *m = calloc(1, sizeof *m);
-    char *expected = malloc(200000);
+    char *expected = malloc(400000);
     size_t len = 0, sent;
 
     (void)state;
