@@ -2,7 +2,8 @@
  *
  * Under all locks only the directories change hands: each shard gets an empty one, the old ones become the
  * debris. Readers of before may still be inside, so the debris retires what it holds instead of freeing it;
- * in pieces, since it may be everything there is. SPDX-License-Identifier: MIT */
+ * in pieces, since it may be everything there is. A snapshot that has not yet visited all of it takes it instead
+ * (map_snapshot.c). SPDX-License-Identifier: MIT */
 #include "shard.h"
 
 /* What one shard held. */
@@ -54,7 +55,11 @@ static void shard_empty(map_shard *s, remains *into)
 
 map_debris *map_debris_new(const map *m)
 {
-    size_t shards = (size_t)1 << root_word_bits(map_root_word(m));
+    return map_debris_new_for(m, (size_t)1 << root_word_bits(map_root_word(m)));
+}
+
+map_debris *map_debris_new_for(const map *m, size_t shards)
+{
     map_debris *debris = domain_alloc(m->domain, debris_size(shards), 8);
 
     if (!debris)
@@ -75,9 +80,10 @@ bool map_clear(map *m, map_debris *debris, void (*under_lock)(void *arg), void *
     uint64_t word = map_lock_all(m);
     root *r = root_of_word(word);
     bool fits = root_shards(r) == debris->shards;
+    map_debris *into = fits ? snapshot_clear_into(r, debris) : debris;
 
     for (size_t i = 0; fits && i < debris->shards; i++)
-        shard_empty(root_shard(r, i), &debris->remains[i]);
+        shard_empty(root_shard(r, i), &into->remains[i]);
     if (fits && under_lock)
         under_lock(arg);
     map_unlock_all(word);
@@ -94,8 +100,8 @@ typedef struct disposal {
 static const disposal retiring = { entry_retire, segment_retire, directory_retire };
 static const disposal freeing = { entry_free, segment_free, directory_free };
 
-/* Disposes of the next segment and what is in it; false: there was none. */
-static bool debris_step(map_debris *debris, const disposal *way)
+/* The next segment, NULL: there is none left. Disposes of directories that are finished. */
+static segment *debris_next(map_debris *debris, const disposal *way)
 {
     kv_domain *domain = debris->domain;
 
@@ -103,21 +109,52 @@ static bool debris_step(map_debris *debris, const disposal *way)
         remains *r = &debris->remains[debris->at];
         _Atomic uint64_t *words = (_Atomic uint64_t *)(uintptr_t)(r->directory & ADDRESS);
         segment *s = NULL;
-        segment_cursor cursor = { 0 };
-        segment_slot slot;
 
         if (r->directory)
             s = directory_next(words, directory_pointer_depth(r->directory), &debris->position);
-        if (s) {
-            while (segment_walk(s, &cursor, &slot))
-                way->entry(domain, slot.entry);
-            way->segment(domain, s);
-            return true;
-        }
+        if (s)
+            return s;
         if (r->directory && words != &r->first)
             way->directory(domain, r->directory);
     }
-    return false;
+    return NULL;
+}
+
+static void dispose(map_debris *debris, segment *s, const disposal *way)
+{
+    segment_cursor cursor = { 0 };
+    segment_slot slot;
+
+    while (segment_walk(s, &cursor, &slot))
+        way->entry(debris->domain, slot.entry);
+    way->segment(debris->domain, s);
+}
+
+/* Disposes of the next segment and what is in it; false: there was none. */
+static bool debris_step(map_debris *debris, const disposal *way)
+{
+    segment *s = debris_next(debris, way);
+
+    if (s)
+        dispose(debris, s, way);
+    return s != NULL;
+}
+
+int map_debris_visit(map_debris *debris, void (*visit)(void *arg, size_t shard, const entry *e), void *arg)
+{
+    segment_cursor cursor = { 0 };
+    segment_slot slot;
+    segment *s;
+
+    if (epoch_reserve(debris->domain, SEGMENT_BUCKETS * BUCKET_SLOTS + 2) != 0)
+        return KV_ENOMEM;
+    s = debris_next(debris, &retiring);
+    if (!s)
+        return 0;
+    while (segment_walk(s, &cursor, &slot))
+        visit(arg, debris->at, slot.entry);
+    dispose(debris, s, &retiring);
+    return 1;
 }
 
 /* The domain ends, and nobody reads any more. */

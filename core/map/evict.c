@@ -178,6 +178,7 @@ static unsigned select_enough(hunt *h, unsigned n, size_t want_bytes, size_t *re
 
 /* Unlinks the best ones; returns how many. */
 static unsigned take_best(hunt *h, map_shard *s, size_t want_bytes, size_t *ret_bytes)
+    KV_REQUIRES(kv_shard_held)
 {
     unsigned n = h->how->most < h->count ? (unsigned)h->how->most : h->count;
 

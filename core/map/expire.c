@@ -51,7 +51,7 @@ static int64_t min_deadline(int64_t a, int64_t b)
 }
 
 /* Takes out what is due; the earliest of what stays becomes the segment's. Returns whether all was looked at. */
-static bool sweep_segment(sweep *w, map_shard *s, segment *seg)
+static bool sweep_segment(sweep *w, map_shard *s, segment *seg) KV_REQUIRES(kv_shard_held)
 {
     segment_cursor cursor = { 0 };
     segment_slot slot;
@@ -86,7 +86,7 @@ static void retire_batch(sweep *w)
 
 /* Goes on in a locked shard from *hash (its first bits are the shard's) until a segment was swept, the shard
  * ends (then returns true), or it was long enough. */
-static bool sweep_some(sweep *w, map_shard *s, uint64_t *hash)
+static bool sweep_some(sweep *w, map_shard *s, uint64_t *hash) KV_REQUIRES(kv_shard_held)
 {
     shard_extra *extra = shard_extra_of(s);
 

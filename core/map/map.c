@@ -22,6 +22,7 @@
  * fresh root that is published under the old shard's lock, at an unlock, when nobody holds a place.
  * SPDX-License-Identifier: MIT */
 #include "map_check.h"
+#include "map_snapshot.h"
 #include "shard.h"
 
 #include <assert.h>
@@ -316,6 +317,7 @@ __attribute__((noinline)) static void promote(map_shard *old)
 void shard_promote(map_shard *s)
 {
     if (s->root->promote && s->root->bits == 0 &&
+        !atomic_load_explicit(&s->root->snapshot, memory_order_relaxed) &&
         atomic_load_explicit(&shard_extra_of(s)->segments, memory_order_relaxed) >= SEGMENTS_WHEN_BIG)
         promote(s);
 }
@@ -667,9 +669,21 @@ static void check_changed(const map_shard *s, uint64_t hash)
 #endif
 }
 
-/* Later versions are newer than the one it comes with. */
-static void adopt(map_shard *s, entry *e, uint64_t version)
+/* Lets the snapshot that is being taken, if any, have an entry before it goes. */
+static inline void keep_for_snapshot(map_shard *s, const entry *e) KV_REQUIRES(kv_shard_held)
 {
+    /* Set and reset under the lock. */
+    if (__builtin_expect(atomic_load_explicit(&s->root->snapshot, memory_order_relaxed) != NULL, 0))
+        snapshot_keep(s, e);
+}
+
+/* Later versions are newer than the one it comes with. */
+static void adopt(map_shard *s, entry *e, uint64_t version) KV_REQUIRES(kv_shard_held)
+{
+    if (snapshot_covers(s, version)) { /* it was not there then */
+        stamp(s, e);
+        return;
+    }
     e->version = version;
     if (s->version < version)
         s->version = version;
@@ -704,10 +718,11 @@ int shard_insert_as(map_shard *s, uint64_t hash, entry *fresh, uint64_t version)
     return insert(s, hash, fresh);
 }
 
-static inline void replace(map_shard *s, const map_place *place, entry *fresh)
+static inline void replace(map_shard *s, const map_place *place, entry *fresh) KV_REQUIRES(kv_shard_held)
 {
     uint64_t word = atomic_load_explicit(place->word, memory_order_relaxed);
 
+    keep_for_snapshot(s, place->entry);
     if (__builtin_expect(!entry_alike(place->entry, fresh), 0))
         count_replacement(s, place->segment, place->entry, fresh);
     shard_publish_begin(s);
@@ -731,6 +746,7 @@ void shard_replace_as(map_shard *s, map_place *place, entry *fresh, uint64_t ver
 
 void shard_unlink(map_shard *s, map_place *place)
 {
+    keep_for_snapshot(s, place->entry);
     shard_publish_begin(s);
     segment_take(place->segment, place->word);
     count_entry(s, place->entry, -1);

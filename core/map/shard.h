@@ -55,11 +55,15 @@ typedef struct shard_extra {
     _Atomic size_t index_bytes; /* segments and directory */
 } shard_extra;
 
+struct snapshot_part;
+
 struct root {
     garbage garbage;
     map *map; /* whose it is; changes with map_swap, all shards locked */
     kv_domain *domain;
     uint64_t version_step;
+    _Atomic(struct snapshot_part *)
+        snapshot; /* the snapshot that is being taken of it (map_snapshot.c), or NULL */
     kv_lock one_lock;
     bool promote; /* grows from one shard to many */
     bool one;     /* one lock for all shards */
@@ -266,6 +270,15 @@ static inline bool map_undisturbed(const map *m, uint64_t root_word, const map_s
            atomic_load_explicit(&((map *)m)->root, memory_order_acquire) == root_word;
 }
 
+/* Room for what a map of so many shards will be emptied of; NULL: memory is out. */
+map_debris *map_debris_new_for(const map *m, size_t shards);
+/* Lets visit see the next segment of it, with the shard that it was in, and disposes of that. 1: there may be more; 0: there
+ * was none; KV_ENOMEM: nothing was done. Inside an epoch. */
+int map_debris_visit(map_debris *debris, void (*visit)(void *arg, size_t shard, const entry *e), void *arg)
+    KV_EXCLUDES(kv_shard_held);
+/* Where a map that is being emptied, all shards locked, puts what is in it: debris, or its snapshot's. */
+map_debris *snapshot_clear_into(const root *r, map_debris *debris);
+
 /* Tells those that watch an absent key that it is being inserted (watch.c); the shard is locked. */
 void map_watch_tell(map *m, uint64_t hash);
 /* Tells those that watch an absent key of m, whose contents are being exchanged for those of another, if it is there; both
@@ -275,7 +288,7 @@ void map_watch_done(map *m);
 
 void map_wait(const map *m, uint64_t hash) KV_EXCLUDES(kv_shard_held);
 /* shard_remove without shrinking. */
-void shard_unlink(map_shard *s, map_place *place);
+void shard_unlink(map_shard *s, map_place *place) KV_REQUIRES(kv_shard_held);
 void segment_retire(kv_domain *domain, segment *s);
 
 void shard_count_deadline(map_shard *s, int64_t deadline_ms, int by);
