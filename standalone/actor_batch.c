@@ -54,6 +54,8 @@ KV_REQUIRES(kv_epoch_held) static void run_batch(actor_errand *errand, kv_call *
     stats *s = &server_of(errand)->actor_stats;
     uint64_t hashes[BATCH_REQUESTS];
     map_hint hints[BATCH_REQUESTS];
+    uint64_t start = dispatch_time_begin(s);
+    int first = b->ran;
 
     if (b->count > 1)
         dispatch_prefetch(call->store, b->requests, b->count, hashes, hints);
@@ -69,6 +71,7 @@ KV_REQUIRES(kv_epoch_held) static void run_batch(actor_errand *errand, kv_call *
         call->key_hint = b->count > 1 ? &hints[i] : NULL;
         dispatch_run_row(call, r->row, s);
     }
+    dispatch_time_end(s, start, b->requests + first, b->ran - first, NULL);
 }
 
 static void run_errand(actor_message *message)
@@ -89,6 +92,7 @@ static void run_errand(actor_message *message)
     };
 
     e->call = &call;
+    slow_ask(&s->actor_stats, atomic_load_explicit(&s->slow_version, memory_order_relaxed), now_ms);
     s->actor_notices = (notices){ .server = s, .call = &call, .client_id = e->c->id };
     notify_thread(&s->actor_notices);
     if (atomic_load_explicit(&s->notify_classes, memory_order_relaxed) & NOTIFY_MISS)
@@ -103,6 +107,8 @@ static void run_errand(actor_message *message)
         notify_flush(s, NULL, &s->actor_notices);
     s->actor_notices.call = NULL;
     e->call = NULL;
+    e->slow = s->actor_slow.held;
+    s->actor_slow.held = NULL;
 }
 
 static void return_errand(actor_message *message)
@@ -153,6 +159,9 @@ static void take_back(worker *w, worker_message *message)
 
     w->actor_in_flight--;
     connection_unpark(c);
+    if (e->slow)
+        slow_release(w->server, e->slow, c);
+    e->slow = NULL;
     resp_reply_set_protocol(&e->reply, c->protocol);
     e->reply.on_error = NULL;
     e->kept = false;

@@ -27,6 +27,7 @@ struct actor_errand {
     bool no_touch, muted;
     bool kept; /* set by done: it goes on living */
     size_t value_max;
+    slowlog_entry *slow; /* commands that took long, without their client yet */
     const kv_call *call; /* while running: for errors */
     resp_reply reply;
     output out;

@@ -248,6 +248,7 @@ void session_config_set(kv_call *call)
     pthread_mutex_lock(&s->config_lock);
     set_changes(call, changes, count);
     pthread_mutex_unlock(&s->config_lock);
+    slow_ask_anew(&session_connection(call)->owner->stats, call->now_ms);
     for (int i = 0; i < count; i++)
         free(changes[i].old);
 }
@@ -277,6 +278,7 @@ void session_config_rewrite(kv_call *call)
 void session_config_resetstat(kv_call *call)
 {
     server_reset_stats(session_server(call));
+    slow_ask_anew(&session_connection(call)->owner->stats, call->now_ms);
     kv_reply_ok(call->reply);
 }
 

@@ -35,6 +35,7 @@
 #include "pubsub.h"
 #include "server.h"
 #include "session.h"
+#include "slow.h"
 #include "tracking.h"
 
 #define SPECIAL                                                                                        \
@@ -183,13 +184,19 @@ static void run_row(kv_call *call, const kv_command *row) KV_REQUIRES(kv_epoch_h
         session_function(row->id)(call);
 }
 
-/* Few calls are timed (stats.h), so that INFO commandstats costs no clock reading per call. */
+/* Of the short ones, few are timed (stats.h), and none costs a reading of the clock otherwise (slow.c). */
 static void run_timed(kv_call *call, const kv_command *row, stats *s) KV_REQUIRES(kv_epoch_held)
 {
-    uint64_t start = clock_ns();
+    const kv_slice *argv = call->argv;
+    int argc = call->argc;
+    uint64_t timed_before = s->timed_ticks, start = ticks_now(&s->clock), took;
 
     run_row(call, row);
-    stats_time(s, row->id, 1, clock_ns() - start);
+    took = ticks_now(&s->clock) - start;
+    s->timed_ticks = timed_before + took; /* what EXEC has run is in its time */
+    stats_time(s, row, 1, took);
+    if (__builtin_expect((int64_t)took >= (int64_t)s->slow_ticks, 0))
+        slow_command(s, row, argc, argv, took, call->host);
 }
 
 void dispatch_run_row(kv_call *call, const kv_command *row, stats *s)
@@ -297,7 +304,7 @@ static int run_many(connection *c, const request *r, int n, const uint64_t hashe
     worker *w = c->owner;
     kv_call *call = &w->call;
     bool timed = stats_times_many(&w->stats, r->row->id, (uint64_t)n);
-    uint64_t start = timed ? clock_ns() : 0;
+    uint64_t start = timed ? ticks_now(&w->stats.clock) : 0;
     size_t ran;
 
     call->command = r->row;
@@ -308,7 +315,9 @@ static int run_many(connection *c, const request *r, int n, const uint64_t hashe
     ran = r->row->run_many(call, (size_t)n, hashes, hints);
     stats_add(&w->stats.calls[r->row->id], ran);
     if (timed)
-        stats_time(&w->stats, r->row->id, ran, clock_ns() - start);
+        stats_time(&w->stats, r->row, ran, ticks_now(&w->stats.clock) - start);
+    else
+        stats_skip(&w->stats, r->row->id, ran);
     return (int)ran;
 }
 
@@ -330,6 +339,7 @@ void dispatch_begin_turn(worker *w)
 {
     server *s = w->server;
 
+    slow_ask(&w->stats, atomic_load_explicit(&s->slow_version, memory_order_relaxed), w->now_ms);
     w->call.now_ms = w->now_ms;
     w->access = server_access(s, w->now_ms);
     w->call.on_miss =
@@ -392,6 +402,7 @@ static bool is_queued(const connection *c, const request *first)
 int dispatch_batch(connection *c, const batch *b)
 {
     worker *w = c->owner;
+    uint64_t start;
     int ran = 0;
 
     if (b->count == 0)
@@ -399,6 +410,7 @@ int dispatch_batch(connection *c, const batch *b)
     begin_batch(c, b->used, b->count);
     if (w->server->actor)
         return actor_batch_dispatch(c, b);
+    start = dispatch_time_begin(&w->stats);
     if (epoch_enter(w->server->domain) == 0) {
         const output *out = w->reply.out;
         uint64_t hashes[BATCH_REQUESTS];
@@ -414,7 +426,8 @@ int dispatch_batch(connection *c, const batch *b)
             bool plain = (c->flags & SPECIAL) == CONNECTION_AUTHENTICATED;
             int many = 1;
 
-            if (hint && plain && r->direct && r->row->run_many && !(r->row->flags & w->examined))
+            if (hint && plain && r->direct && r->row->run_many && !(r->row->flags & w->examined) &&
+                !w->stats.each)
                 many = alike(r, b->requests + b->count);
             if (many > 1)
                 ran += run_many(c, r, many, &hashes[ran], hint);
@@ -430,6 +443,7 @@ int dispatch_batch(connection *c, const batch *b)
     } else
         connection_close(c);
     epoch_leave(w->server->domain);
+    dispatch_time_end(&w->stats, start, b->requests, ran, c);
     if (w->notices.some)
         tell_changes(c);
     stats_add(&w->stats.commands, (uint64_t)ran);
@@ -450,9 +464,13 @@ void dispatch_go_on(connection *c)
 
 void dispatch_session(connection *c, const request *r)
 {
-    if (epoch_enter(c->owner->server->domain) == 0)
+    worker *w = c->owner;
+    uint64_t start = dispatch_time_begin(&w->stats);
+
+    if (epoch_enter(w->server->domain) == 0)
         run_special(c, r, NULL);
     else
         connection_close(c);
-    epoch_leave(c->owner->server->domain);
+    epoch_leave(w->server->domain);
+    dispatch_time_end(&w->stats, start, r, 1, c);
 }

@@ -6,6 +6,7 @@
 
 #include "connection.h"
 #include "server.h"
+#include "slow.h"
 
 /* What a replica says to commands that write. */
 #define DISPATCH_READONLY "READONLY You can't write against a read only replica."
@@ -39,6 +40,21 @@ bool dispatch_is_direct(const kv_command *row);
 
 /* Runs one request on the worker's thread, whatever the sharing; what dispatch_batch begins must have begun. */
 void dispatch_session(connection *c, const request *r) KV_EXCLUDES(kv_shard_held);
+
+/* Round the requests of a batch: finds out whether one of those that were not timed was slow (slow.c). */
+static inline uint64_t dispatch_time_begin(stats *s)
+{
+    s->timed_ticks = 0;
+    return ticks_now(&s->clock);
+}
+static inline void dispatch_time_end(stats *s, uint64_t start, const request requests[], int ran,
+                                     connection *c)
+{
+    int64_t took = (int64_t)(ticks_now(&s->clock) - start - s->timed_ticks);
+
+    if (__builtin_expect(took >= (int64_t)s->slow_ticks, 0))
+        slow_batch(s, requests, ran, (uint64_t)took, c);
+}
 
 /* Counts a call of the row, runs it, and times it when stats.h says so. */
 void dispatch_run_row(kv_call *call, const kv_command *row, stats *s) KV_REQUIRES(kv_epoch_held);

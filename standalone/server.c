@@ -123,6 +123,24 @@ void server_stats(server *s, stats_sums *ret_sums)
     pthread_mutex_unlock(&s->stats_lock);
 }
 
+void server_durations(server *s, int id, durations_sum *ret_sum)
+{
+    unsigned generation = atomic_load_explicit(&s->stats_generation, memory_order_relaxed);
+
+    memset(ret_sum, 0, sizeof *ret_sum);
+    for (int i = 0; i < s->worker_count; i++)
+        stats_sum_durations(&s->workers[i].stats, id, generation, ret_sum);
+    stats_sum_durations(&s->actor_stats, id, generation, ret_sum);
+}
+
+bool server_has_durations(server *s, int id)
+{
+    for (int i = 0; i < s->worker_count; i++)
+        if (atomic_load_explicit(&s->workers[i].stats.durations[id], memory_order_relaxed))
+            return true;
+    return atomic_load_explicit(&s->actor_stats.durations[id], memory_order_relaxed) != NULL;
+}
+
 /* Sums of all databases. */
 static void sum_removed(server *s, uint64_t *ret_expired, uint64_t *ret_evicted)
 {
@@ -165,6 +183,8 @@ void server_reset_stats(server *s)
     s->evicted_base = evicted;
     s->peak_memory = used;
     pthread_mutex_unlock(&s->stats_lock);
+    atomic_fetch_add_explicit(&s->stats_generation, 1, memory_order_relaxed);
+    slow_apply(s);
 }
 
 /* Adds one sample, of events per second, and publishes the average of the last ones. */
@@ -306,6 +326,11 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
     case CONFIG_ID_lfu_decay_time:
         memory_apply(s);
         watch_memory(s);
+        return 0;
+    case CONFIG_ID_slowlog_log_slower_than:
+    case CONFIG_ID_latency_monitor_threshold:
+    case CONFIG_ID_latency_tracking:
+        slow_apply(s);
         return 0;
     case CONFIG_ID_notify_keyspace_events:
         notify_apply(s);
@@ -481,6 +506,20 @@ static void make_run_id(server *s)
         snprintf(s->run_id + 2 * i, 3, "%02x", bytes[i]);
 }
 
+/* What is told of commands: how long they take, which were slow. */
+static int open_watching(server *s)
+{
+    ticks_init(&s->ticks);
+    s->slowlog = slowlog_new();
+    s->latency = latency_new();
+    s->actor_slow.server = s;
+    stats_init(&s->actor_stats, &s->ticks, &s->actor_slow);
+    if (!s->slowlog || !s->latency)
+        return -1;
+    slow_apply(s);
+    return 0;
+}
+
 int server_init(server *s, config *c)
 {
     s->config = c;
@@ -495,6 +534,8 @@ int server_init(server *s, config *c)
         s->direct[i] = dispatch_is_direct(&kv_command_table[i]);
     atomic_store(&s->password_set, !config_text_empty(c, CONFIG_ID_requirepass));
     adjust_descriptors(s);
+    if (open_watching(s) != 0)
+        return fail(s, "Out of memory for the slow log");
     if (open_databases(s) != 0)
         return fail(s, "Out of memory for the databases");
     if (lockstat_start(s) != 0)
@@ -589,6 +630,9 @@ void server_done(server *s)
     for (int i = 0; i < s->databases.count; i++)
         kv_store_unref(s->databases.stores[i]);
     free(s->databases.stores);
+    slowlog_free(s->slowlog);
+    latency_free(s->latency);
+    stats_done(&s->actor_stats);
     kv_domain_unref(s->domain);
     tls_context_unref(s->tls);
     pthread_mutex_destroy(&s->tls_lock);

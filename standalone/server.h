@@ -12,9 +12,11 @@
 
 #include "actor.h"
 #include "config.h"
+#include "latency.h"
 #include "listener.h"
 #include "log.h"
 #include "notify.h"
+#include "slowlog.h"
 #include "store.h"
 #include "topic.h"
 #include "worker.h"
@@ -91,6 +93,15 @@ typedef struct server {
     struct event *signals[SERVER_SIGNALS];
     void (*on_ready)(struct server *s); /* listening, about to serve; may be NULL */
 
+    ticks_clock ticks;
+    slowlog *slowlog;
+    latency_monitor *latency;
+    _Atomic unsigned slow_version;     /* of the next three */
+    _Atomic uint64_t slow_ns;          /* see slow.h: what is told from then on */
+    _Atomic unsigned stats_generation; /* of the histograms of durations */
+    _Atomic bool keeps_durations;
+    slow_watch actor_slow;
+
     pthread_mutex_t stats_lock; /* guards the next three */
     stats_sums stats_base;      /* at the last CONFIG RESETSTAT */
     uint64_t expired_base, evicted_base;
@@ -124,6 +135,9 @@ int server_apply(server *s, enum config_id id, config_error *ret_error) KV_EXCLU
 /* All counters since the last reset. */
 void server_stats(server *s, stats_sums *ret_sums);
 void server_reset_stats(server *s);
+/* How long the calls of the row id took, since the last reset; and whether any was timed at all. */
+void server_durations(server *s, int id, durations_sum *ret_sum);
+bool server_has_durations(server *s, int id);
 /* Keys that expired, and that were evicted, since the start. */
 uint64_t server_expired_total(server *s);
 uint64_t server_evicted_total(server *s);

@@ -79,6 +79,11 @@ session_fn session_psubscribe, session_publish, session_pubsub_channels, session
     session_pubsub_numpat, session_pubsub_numsub, session_pubsub_shardchannels, session_pubsub_shardnumsub,
     session_punsubscribe, session_spublish, session_ssubscribe, session_subscribe, session_sunsubscribe,
     session_unsubscribe;
+/* slowlog_commands.c */
+session_fn session_slowlog_get, session_slowlog_help, session_slowlog_len, session_slowlog_reset;
+/* latency_commands.c */
+session_fn session_latency_doctor, session_latency_graph, session_latency_help, session_latency_histogram,
+    session_latency_history, session_latency_latest, session_latency_reset;
 /* lockstat.c */
 session_fn session_lockstat;
 /* replication_commands.c */

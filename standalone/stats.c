@@ -1,6 +1,8 @@
 /* stats.c - see stats.h. SPDX-License-Identifier: MIT */
 #include "stats.h"
 
+#include <stdlib.h>
+
 const char *const stats_error_names[STATS_ERROR_COUNT] = {
 #define STATS_ERROR_NAME(word) #word,
     STATS_ERRORS(STATS_ERROR_NAME)
@@ -65,4 +67,84 @@ void stats_subtract(stats_sums *sums, const stats_sums *base)
             sums->timed_calls[id] = all.timed_calls[id];
             sums->nanoseconds[id] = all.nanoseconds[id];
         }
+}
+
+/* ---- times ---- */
+
+/* The histogram of a row, made when missing; NULL: memory is out, and it stays without this call. */
+static durations *durations_of(stats *s, int id)
+{
+    durations *d = atomic_load_explicit(&s->durations[id], memory_order_relaxed);
+
+    if (!d) {
+        d = calloc(1, sizeof *d);
+        /* Pairs with the load in stats_sum_durations. */
+        atomic_store_explicit(&s->durations[id], d, memory_order_release);
+    }
+    return d;
+}
+
+/* How many of the next calls need not be timed: see stats.h. */
+static uint8_t pause_of(stats *s, const kv_command *row)
+{
+    bool fast = (row->flags & KV_CMD_FAST) || row->run_many;
+
+    if (s->each || !fast)
+        return 0;
+    if (s->begun[row->id] < STATS_SAMPLE) {
+        s->begun[row->id]++;
+        return 0;
+    }
+    return STATS_SAMPLE - 1;
+}
+
+void stats_time(stats *s, const kv_command *row, uint64_t n, uint64_t ticks)
+{
+    uint64_t ns = ticks_to_ns(&s->clock, ticks);
+    int id = row->id;
+
+    stats_add(&s->timed_calls[id], n);
+    stats_add(&s->nanoseconds[id], ns);
+    if (s->keeps_durations) {
+        durations *d = durations_of(s, id);
+
+        if (d)
+            durations_add(d, s->generation, ns / n, n + (uint64_t)(s->stood[id] - s->untimed[id]));
+    }
+    s->untimed[id] = s->stood[id] = pause_of(s, row);
+}
+
+void stats_init(stats *s, const ticks_clock *clock, struct slow_watch *slow)
+{
+    s->clock = *clock;
+    s->slow_ticks = INT64_MAX;
+    s->slow = slow;
+    s->keeps_durations = true;
+}
+
+void stats_done(stats *s)
+{
+    for (int id = 0; id < KV_COMMAND_COUNT; id++)
+        free(atomic_load_explicit(&s->durations[id], memory_order_relaxed));
+}
+
+void stats_ask(stats *s, unsigned generation, bool keeps_durations, bool each)
+{
+    if (s->generation != generation)
+        memset(s->begun, 0, sizeof s->begun);
+    if (s->generation != generation || (each && !s->each)) {
+        memset(s->untimed, 0, sizeof s->untimed);
+        memset(s->stood, 0, sizeof s->stood);
+    }
+    s->generation = generation;
+    s->keeps_durations = keeps_durations;
+    s->each = each;
+}
+
+void stats_sum_durations(const stats *s, int id, unsigned generation, durations_sum *sum)
+{
+    const durations *d = atomic_load_explicit(&s->durations[id], memory_order_acquire);
+
+    if (d)
+        durations_sum_up(d, generation, sum);
 }

@@ -1,20 +1,25 @@
 /* stats.h - what a thread counts while it serves, and the sums that INFO shows.
  *
- * How long commands take (INFO commandstats): two readings of the clock cost a tenth of a GET that comes alone, so not
- * every call is timed. Of each command and thread, the first 64 calls are, and then one in 64; calls of a pipeline
- * that run as one are timed as one. usec is the mean of the timed ones times the number of calls: exact while there
- * are few, an estimate later, and never one command's time under another's name. Timing whole batches instead, and
- * dividing by the number of calls, would save no more, and give a GET beside a KEYS half of its time.
+ * How long commands take. A command whose row is not FAST is timed on every call: two readings of ticks.h, 15 ns beside
+ * what it does. A call of the others takes less than the readings would, nearly; so of each of these and each thread the
+ * first 64 calls are timed, and then one in 64 (calls of a pipeline that run as one are timed as one). usec in INFO is the
+ * mean of the timed calls times the number of calls: exact while there are few, an estimate later, and never one command's
+ * time under another's name. In the histograms (durations.h) a timed call stands for those before it that were not.
+ *
+ * Which command was slow (SLOWLOG, LATENCY) is no matter of samples: see slow.h, which also sets the fields for it.
  *
  * Each counting thread (a worker, the state thread) has one stats that only it writes, without locked
  * instructions; anybody may read it at any time, and sums them all. CONFIG RESETSTAT touches none of them: it
- * remembers the sums of that moment, which are subtracted from then on.
+ * remembers the sums of that moment, which are subtracted from then on; the histograms it gives a new generation, with
+ * which each thread begins anew by itself.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef KV_STANDALONE_STATS_H
 #define KV_STANDALONE_STATS_H
 
 #include "command.h"
+#include "durations.h"
+#include "ticks.h"
 
 /* The first words of errors that are counted by name; others count as ERR. */
 #define STATS_ERRORS(X) \
@@ -23,7 +28,13 @@
     X(NOAUTH)           \
     X(WRONGPASS)        \
     X(NOPROTO)          \
-    X(OOM) X(NOPERM) X(EXECABORT) X(LOADING) X(MISCONF) X(READONLY) X(BUSY) X(NOSCRIPT) X(DENIED) X(UNBLOCKED)
+    X(OOM)              \
+    X(NOPERM)           \
+    X(EXECABORT)        \
+    X(LOADING)          \
+    X(MISCONF)          \
+    X(READONLY)         \
+    X(BUSY) X(NOSCRIPT) X(DENIED) X(UNBLOCKED) X(BUSYGROUP) X(NOGROUP) X(BUSYKEY) X(NOREPLICAS) X(MASTERDOWN)
 
 enum stats_error {
 #define STATS_ERROR_ENUM(word) STATS_##word,
@@ -55,7 +66,9 @@ typedef struct stats_sums {
     uint64_t timed_calls[KV_COMMAND_COUNT], nanoseconds[KV_COMMAND_COUNT]; /* nanoseconds: of the timed */
 } stats_sums;
 
-#define STATS_SAMPLE 64 /* a power of 2 */
+#define STATS_SAMPLE 64
+
+struct slow_watch;
 
 typedef struct stats {
     kv_counters keyspace;
@@ -66,6 +79,19 @@ typedef struct stats {
     _Atomic uint64_t calls[KV_COMMAND_COUNT], failed_calls[KV_COMMAND_COUNT],
         rejected_calls[KV_COMMAND_COUNT];
     _Atomic uint64_t timed_calls[KV_COMMAND_COUNT], nanoseconds[KV_COMMAND_COUNT];
+    durations *_Atomic durations[KV_COMMAND_COUNT]; /* NULL: no call was timed */
+
+    /* The writing thread's own. */
+    uint8_t untimed[KV_COMMAND_COUNT]; /* so many calls until one is timed */
+    uint8_t stood[KV_COMMAND_COUNT];   /* calls since the last one that was */
+    uint8_t begun[KV_COMMAND_COUNT];   /* timed calls in this generation, up to STATS_SAMPLE */
+    unsigned generation;
+    bool keeps_durations; /* latency-tracking */
+    bool each;            /* every call is timed */
+    ticks_clock clock;
+    uint64_t slow_ticks;  /* a call that takes as long is told; INT64_MAX: none is */
+    uint64_t timed_ticks; /* of calls that were timed, in this batch */
+    struct slow_watch *slow;
 } stats;
 
 /* By the writing thread only. */
@@ -78,26 +104,34 @@ static inline void stats_add(_Atomic uint64_t *counter, uint64_t n)
 /* Counts a call of the row id that begins; whether it is to be timed. */
 static inline bool stats_call(stats *s, int id)
 {
-    uint64_t calls = atomic_load_explicit(&s->calls[id], memory_order_relaxed);
-
-    atomic_store_explicit(&s->calls[id], calls + 1, memory_order_relaxed);
-    return calls < STATS_SAMPLE || calls % STATS_SAMPLE == 0;
+    stats_add(&s->calls[id], 1);
+    if (__builtin_expect(s->untimed[id] == 0, 0))
+        return true;
+    s->untimed[id]--;
+    return false;
 }
 
 /* Whether n calls that are about to run as one are to be timed; they are not counted yet. */
 static inline bool stats_times_many(const stats *s, int id, uint64_t n)
 {
-    uint64_t calls = atomic_load_explicit(&((stats *)s)->calls[id], memory_order_relaxed);
-
-    return calls < STATS_SAMPLE || calls / STATS_SAMPLE != (calls + n) / STATS_SAMPLE;
+    return s->untimed[id] < n;
 }
 
-/* n calls took so long. */
-static inline void stats_time(stats *s, int id, uint64_t n, uint64_t nanoseconds)
+/* n calls that ran as one were not timed. */
+static inline void stats_skip(stats *s, int id, uint64_t n)
 {
-    stats_add(&s->timed_calls[id], n);
-    stats_add(&s->nanoseconds[id], nanoseconds);
+    s->untimed[id] -= (uint8_t)(s->untimed[id] < n ? s->untimed[id] : n);
 }
+
+/* n calls of the row took so long. */
+void stats_time(stats *s, const kv_command *row, uint64_t n, uint64_t ticks);
+/* Before first use, and when the thread has ended. */
+void stats_init(stats *s, const ticks_clock *clock, struct slow_watch *slow);
+void stats_done(stats *s);
+/* By its own thread, now and then: what is asked for, and whether all began anew. */
+void stats_ask(stats *s, unsigned generation, bool keeps_durations, bool each);
+/* Adds the histogram of the row id to sum. */
+void stats_sum_durations(const stats *s, int id, unsigned generation, durations_sum *sum);
 
 /* Microseconds in all calls of the row id, as far as is known. */
 uint64_t stats_usec(const stats_sums *sums, int id);

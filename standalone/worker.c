@@ -31,6 +31,7 @@
 #include "blocking.h"
 #include "connection.h"
 #include "dispatch.h"
+#include "latency.h"
 #include "memory.h"
 #include "multi.h"
 #include "pubsub.h"
@@ -163,6 +164,7 @@ static void expire_keys(worker *w)
             more |= expire_some(w, s->databases.stores[db]);
         took_ms = clock_ms() - start_ms;
     } while (more && took_ms < EXPIRE_SLICE_MS);
+    latency_add(s->latency, "expire-cycle", took_ms, w->now_ms);
     w->expire_budget_ms -= took_ms < EXPIRE_SLICE_MS ? EXPIRE_SLICE_MS : (int)took_ms;
     w->expiring = more && w->expire_budget_ms > 0;
 }
@@ -411,6 +413,8 @@ int worker_init(worker *w, struct server *s, int index)
         w->hands[i] = w->rng * (uint64_t)(2 * i + 1);
     w->hold = store_hold_new(s->domain, (size_t)s->databases.count);
     batch_init(&w->batch, s->direct);
+    w->slow.server = s;
+    stats_init(&w->stats, &s->ticks, &w->slow);
     init_call(w);
     return w->wakeup_fd >= 0 && w->input && w->hold && init_events(w) == 0 ? 0 : -1;
 }
@@ -439,6 +443,7 @@ void worker_done(worker *w)
     free(w->hands);
     resp_parser_done(&w->parser);
     output_done(&w->out);
+    stats_done(&w->stats);
     free(w->input);
     pthread_mutex_destroy(&w->mailbox_lock);
 }

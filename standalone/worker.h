@@ -17,6 +17,7 @@
 #include "notify.h"
 #include "output.h"
 #include "resp_reply.h"
+#include "slow.h"
 #include "stats.h"
 
 #define WORKER_INPUT_BYTES (128 * 1024)
@@ -95,6 +96,7 @@ struct worker {
     unsigned restrictions;    /* this batch: those of the server */
     unsigned examined;        /* this batch: rows with one of these flags may be refused */
     stats stats;
+    slow_watch slow;
     notices notices;
 
     /* Of its clients; others read. Class i is those of less than WORKER_CLASS_BYTES << i, but for smaller classes. */
