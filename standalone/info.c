@@ -12,6 +12,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "info.h"
 #include "lockstat.h"
 #include "memory.h"
 #include "replication_commands.h"
@@ -65,7 +66,7 @@ static void server_section(info *i)
     fprintf(i->out, "monotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:libevent-%s-%s\r\n",
             event_get_version(), event_base_get_method(s->workers[0].base));
     fprintf(i->out, "gcc_version:%s\r\nprocess_id:%d\r\n", __VERSION__, (int)getpid());
-    fprintf(i->out, "process_supervised:%s\r\n", getenv("NOTIFY_SOCKET") ? "systemd" : "no");
+    fprintf(i->out, "process_supervised:%s\r\n", supervise_name(s));
     fprintf(i->out, "run_id:%s\r\ntcp_port:%lld\r\n", s->run_id,
             (long long)(port ? port : config_number(s->config, CONFIG_ID_tls_port)));
     fprintf(i->out, "server_time_usec:%lld\r\n", (long long)i->now_ms * 1000);
@@ -324,17 +325,15 @@ static void choose_sections(const kv_call *call, bool chosen[SECTIONS])
     }
 }
 
-/* INFO [section ...] */
-void session_info(kv_call *call)
+/* The chosen sections, to be freed; NULL when memory is out. */
+static char *write_sections(server *s, int64_t now_ms, const bool chosen[SECTIONS], size_t *ret_len)
 {
-    info i = { .server = session_server(call), .now_ms = call->now_ms };
-    bool chosen[SECTIONS], first = true;
+    info i = { .server = s, .now_ms = now_ms };
+    bool first = true;
     char *text = NULL;
-    size_t len = 0;
 
-    choose_sections(call, chosen);
-    server_stats(i.server, &i.sums);
-    i.out = open_memstream(&text, &len);
+    server_stats(s, &i.sums);
+    i.out = open_memstream(&text, ret_len);
     for (size_t n = 0; i.out && n < SECTIONS; n++) {
         if (!chosen[n])
             continue;
@@ -343,8 +342,38 @@ void session_info(kv_call *call)
         first = false;
     }
     if (i.out && fclose(i.out) == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* INFO [section ...] */
+void session_info(kv_call *call)
+{
+    bool chosen[SECTIONS];
+    size_t len = 0;
+    char *text;
+
+    choose_sections(call, chosen);
+    text = write_sections(session_server(call), call->now_ms, chosen, &len);
+    if (text)
         call->reply->ops->verbatim(call->reply, kv_slice_of(text, len), "txt");
     else
         kv_reply_error(call->reply, KV_ENOMEM);
+    free(text);
+}
+
+void info_log(server *s)
+{
+    bool chosen[SECTIONS];
+    size_t len = 0;
+    char *text, *rest;
+
+    for (size_t n = 0; n < SECTIONS; n++)
+        chosen[n] = sections[n].by_default;
+    rest = text = write_sections(s, clock_ms(), chosen, &len);
+    for (char *line; rest && (line = strsep(&rest, "\n"));)
+        if (*line && *line != '\r')
+            log_write(&s->log, CONFIG_LOG_NOTICE, "%.*s", (int)strcspn(line, "\r"), line);
     free(text);
 }

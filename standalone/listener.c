@@ -95,7 +95,7 @@ static int open_address(server *s, const char *word, int port, listener_kind kin
 {
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV },
                     *info = NULL;
-    bool optional = *word == '-';
+    bool optional = *word == '-', covered;
     const char *host = word + optional, *step;
     listener_socket *socket;
     char service[16];
@@ -117,8 +117,12 @@ static int open_address(server *s, const char *word, int port, listener_kind kin
     if (found != 0)
         return fail(error, "Could not create server TCP listening socket %s: %s", socket->name,
                     gai_strerror(found));
-    socket->fd = open_socket(info, (int)config_number(s->config, CONFIG_ID_tcp_backlog), &step);
+    socket->fd = inherited_tcp(&s->listener.inherited, info->ai_addr, &covered);
+    if (socket->fd < 0 && !covered)
+        socket->fd = open_socket(info, (int)config_number(s->config, CONFIG_ID_tcp_backlog), &step);
     freeaddrinfo(info);
+    if (covered)
+        return 0;
     if (socket->fd >= 0) {
         list->count++;
         return 0;
@@ -209,6 +213,10 @@ static int open_unix(server *s, listener_sockets *list, config_error *error)
         list->count++;
         goto out;
     }
+    socket_->fd = inherited_unix(&s->listener.inherited, path);
+    s->listener.unix_inherited = socket_->fd >= 0;
+    if (s->listener.unix_inherited)
+        goto opened;
     if (is_stale(&address))
         unlink(path);
     socket_->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -219,6 +227,7 @@ static int open_unix(server *s, listener_sockets *list, config_error *error)
             close(socket_->fd);
         goto out;
     }
+opened:
     list->count++;
     strcpy(s->listener.unix_path, path);
 out:
@@ -259,6 +268,7 @@ int listener_open(server *s, config_error *ret_error)
     retire(&l->closing, &fresh, &closing);
     l->open = fresh;
     l->closing = closing;
+    inherited_close_others(s);
     return 0;
 }
 
@@ -503,7 +513,7 @@ void listener_stop(server *s)
     pthread_mutex_unlock(&s->config_lock);
     for (int i = 0; i < closing.count; i++)
         close_socket(l, closing.sockets[i].fd);
-    if (l->unix_path[0])
+    if (l->unix_path[0] && !l->unix_inherited)
         unlink(l->unix_path);
     if (l->reserve_fd > 0)
         close(l->reserve_fd);

@@ -13,6 +13,7 @@
 #include <event2/event.h>
 
 #include "config.h"
+#include "inherited.h"
 
 #define LISTENER_SOCKETS_MAX 32
 
@@ -37,7 +38,9 @@ typedef struct listener {
     listener_sockets closing; /* no longer wanted, not yet closed by worker 0; under config_lock */
     listener_sockets watched; /* what worker 0 accepts on: its own */
     int reserve_fd;           /* given up to accept and refuse when descriptors run out */
-    char unix_path[108];      /* to unlink at the end */
+    inherited inherited;      /* handed over by who started us, until the first listener_open */
+    char unix_path[108];      /* of unixsocket, or "" */
+    bool unix_inherited;      /* so it is not for us to unlink */
     bool stopped;
 } listener;
 

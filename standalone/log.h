@@ -38,7 +38,15 @@ void log_write(log *l, int level, const char *format, ...) KV_EXCLUDES(kv_shard_
     __attribute__((format(printf, 3, 4)));
 
 /* As log_write, but at most one line a second of each slot: for what a stranger can provoke. */
-enum log_slot { LOG_ACCEPT, LOG_CLIENT_LIMIT, LOG_HTTP, LOG_PROTOCOL, LOG_REPLICATION, LOG_SLOTS };
+enum log_slot {
+    LOG_ACCEPT,
+    LOG_CLIENT_LIMIT,
+    LOG_HTTP,
+    LOG_PROTOCOL,
+    LOG_REPLICATION,
+    LOG_WATCHDOG,
+    LOG_SLOTS
+};
 void log_limited(log *l, enum log_slot slot, int level, const char *format, ...) KV_EXCLUDES(kv_shard_held)
     __attribute__((format(printf, 4, 5)));
 

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "server.h"
-#include "supervise.h"
 
 static const char usage[] =
     "Usage: kvserver [/path/to/kv.conf] [--directive value ...] [-]\n"
@@ -123,28 +122,22 @@ static void warn(void *arg, const char *text)
     log_write(&s->log, CONFIG_LOG_WARNING, "%s", text);
 }
 
-static void on_ready(server *s)
-{
-    int64_t supervised = config_number(s->config, CONFIG_ID_supervised);
-
-    if (supervised == CONFIG_SYSTEMD || supervised == CONFIG_AUTO_SUPERVISED)
-        supervise_notify("READY=1\nSTATUS=Ready to accept connections\n");
-}
-
 /* With the configuration read. Returns the exit status. */
 static int serve(server *s, config *c)
 {
     char *pidfile = NULL;
     int result = -1;
 
+    inherited_take(&s->listener.inherited);
     if (change_directory(s, c) != 0)
-        return 1;
-    if (config_number(c, CONFIG_ID_daemonize) && daemonize(s) != 0)
         return 1;
     if (log_open(&s->log, c) != 0) {
         fprintf(stderr, "Can't open the log file: %s\n", strerror(errno));
         return 1;
     }
+    supervise_open(s);
+    if (config_number(c, CONFIG_ID_daemonize) && s->supervision.by == SUPERVISOR_NONE && daemonize(s) != 0)
+        return 1;
     log_write(&s->log, CONFIG_LOG_NOTICE, "kvserver " KV_VERSION " starting, bits=%zu, pid=%d",
               sizeof(void *) * 8, (int)getpid());
     log_write(&s->log, CONFIG_LOG_NOTICE, "%s",
@@ -193,7 +186,7 @@ int main(int argc, char *argv[])
         goto out;
     }
     log_init(&s->log);
-    s->on_ready = on_ready;
+    s->config = c;
     find_executable(s);
     if (config_load(c, argc - check_only, argv + check_only, &error) != 0) {
         fprintf(stderr, "%s\n", error.text);

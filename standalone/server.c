@@ -24,6 +24,7 @@
 
 #include "connection.h"
 #include "dispatch.h"
+#include "info.h"
 #include "lockstat.h"
 #include "memory.h"
 #include "replication.h"
@@ -225,6 +226,7 @@ void server_tick(server *s)
 {
     watch_memory(s);
     sample_rates(s);
+    supervise_tick(s);
 }
 
 /* ---- changes of the configuration ---- */
@@ -370,6 +372,7 @@ void server_stop(server *s)
 {
     if (atomic_exchange(&s->stopping, true))
         return;
+    supervise_stopping(s);
     for (int i = 0; i < s->worker_count; i++) {
         s->workers[i].stop.run = drain;
         worker_post(&s->workers[i], &s->workers[i].stop);
@@ -391,14 +394,26 @@ static void on_stop_signal(evutil_socket_t number, short what, void *arg)
     server_stop(s);
 }
 
-static void on_reopen_signal(evutil_socket_t number, short what, void *arg)
+static void on_reload_signal(evutil_socket_t number, short what, void *arg)
 {
     server *s = arg;
 
     (void)number;
     (void)what;
+    supervise_reloading(s);
     log_reopen(&s->log);
     tls_reload_now(s);
+    supervise_ready(s);
+}
+
+static void on_report_signal(evutil_socket_t number, short what, void *arg)
+{
+    server *s = arg;
+
+    (void)number;
+    (void)what;
+    worker_begin(&s->workers[0]);
+    info_log(s);
 }
 
 static int watch_signals(server *s)
@@ -408,7 +423,8 @@ static int watch_signals(server *s)
         event_callback_fn handler;
     } signals[SERVER_SIGNALS] = { { SIGTERM, on_stop_signal },
                                   { SIGINT, on_stop_signal },
-                                  { SIGHUP, on_reopen_signal } };
+                                  { SIGHUP, on_reload_signal },
+                                  { SIGUSR1, on_report_signal } };
 
     signal(SIGPIPE, SIG_IGN);
     for (int i = 0; i < SERVER_SIGNALS; i++) {
@@ -601,8 +617,7 @@ int server_run(server *s)
     if (replication_start(s) != 0)
         return fail(s, "Can't follow the primary of the configuration, exiting.");
     log_write(&s->log, CONFIG_LOG_NOTICE, "Ready to accept connections");
-    if (s->on_ready)
-        s->on_ready(s);
+    supervise_ready(s);
     run_worker(&s->workers[0]);
     for (int i = 1; i < s->worker_count; i++)
         pthread_join(s->workers[i].thread, NULL);

@@ -18,12 +18,13 @@
 #include "notify.h"
 #include "slowlog.h"
 #include "store.h"
+#include "supervise.h"
 #include "topic.h"
 #include "worker.h"
 
 /* INFO's ops per second and bytes per second: what ten ticks a second see. */
 #define SERVER_SAMPLES 16
-#define SERVER_SIGNALS 3
+#define SERVER_SIGNALS 4
 
 /* What we say to be compatible with: clients compare it with what they need. */
 #define SERVER_REDIS_VERSION "7.2.4"
@@ -91,7 +92,7 @@ typedef struct server {
     _Atomic int drained_workers;
     int stop_signals; /* worker 0's */
     struct event *signals[SERVER_SIGNALS];
-    void (*on_ready)(struct server *s); /* listening, about to serve; may be NULL */
+    supervision supervision;
 
     ticks_clock ticks;
     slowlog *slowlog;
@@ -120,7 +121,7 @@ typedef struct server {
 
 /* ---- life ---- */
 
-/* s is all zero but for its log and on_ready; config is borrowed. 0, or -1 after logging why. */
+/* s is all zero but for its log, config, supervision and inherited sockets; config is borrowed. 0, or -1 after logging why. */
 int server_init(server *s, config *c);
 /* Listens, starts the workers, serves on this thread until the server stops, and joins. 0 or -1. */
 int server_run(server *s) KV_EXCLUDES(kv_shard_held);

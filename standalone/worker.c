@@ -189,6 +189,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     worker_begin(w);
+    atomic_store_explicit(&w->ticked_ms, (int64_t)(clock_ns() / 1000000), memory_order_relaxed);
     w->expire_budget_ms = 250 / (w->hz ? w->hz : 1);
     expire_keys(w);
     sweep_connections(w);
@@ -393,6 +394,7 @@ int worker_init(worker *w, struct server *s, int index)
     memset(w, 0, sizeof *w);
     w->server = s;
     w->index = index;
+    atomic_init(&w->ticked_ms, (int64_t)(clock_ns() / 1000000));
     pthread_mutex_init(&w->mailbox_lock, NULL);
     w->mailbox_tail = &w->mailbox;
     w->connections_tail = &w->connections;

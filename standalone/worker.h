@@ -55,6 +55,7 @@ struct worker {
     int wakeup_fd;
     struct event wakeup, tick;
     int hz;                    /* ticks a second */
+    _Atomic int64_t ticked_ms; /* the last of them, by a clock that nobody sets: see supervise.c */
     bool expiring;             /* there are more keys due than one slice removes */
     int expire_budget_ms;      /* what is left for it until the next tick */
     struct connection *fenced; /* wait for the fence of tracking.c */
