@@ -195,6 +195,13 @@ int blocking_keys(blocking *b, size_t n, const kv_slice keys[], bool (*retry)(bl
 
 /* ---- CLIENT PAUSE ---- */
 
+void blocking_set_pause(server *s, int pause)
+{
+    for (int i = 0; i < s->databases.count; i++)
+        store_set_reaping(s->databases.stores[i], pause == PAUSE_NONE);
+    atomic_store_explicit(&s->pause, pause, memory_order_release);
+}
+
 int blocking_pause(server *s, int64_t now_ms)
 {
     int pause = atomic_load_explicit(&s->pause, memory_order_acquire);
@@ -203,7 +210,7 @@ int blocking_pause(server *s, int64_t now_ms)
         return pause;
     pthread_mutex_lock(&s->pause_lock);
     if (now_ms >= atomic_load_explicit(&s->pause_until_ms, memory_order_relaxed))
-        atomic_store_explicit(&s->pause, PAUSE_NONE, memory_order_release);
+        blocking_set_pause(s, PAUSE_NONE);
     pause = atomic_load_explicit(&s->pause, memory_order_relaxed);
     pthread_mutex_unlock(&s->pause_lock);
     return pause;

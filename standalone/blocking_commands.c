@@ -213,7 +213,7 @@ void session_client_pause(kv_call *call)
     if (atomic_load(&s->pause) == PAUSE_NONE || until_ms > atomic_load(&s->pause_until_ms))
         atomic_store(&s->pause_until_ms, until_ms);
     if (pause > atomic_load(&s->pause))
-        atomic_store(&s->pause, pause);
+        blocking_set_pause(s, pause);
     pthread_mutex_unlock(&s->pause_lock);
     start_pause_round(call, visit_paused);
 }
@@ -224,7 +224,7 @@ void session_client_unpause(kv_call *call)
     server *s = session_server(call);
 
     pthread_mutex_lock(&s->pause_lock);
-    atomic_store(&s->pause, PAUSE_NONE);
+    blocking_set_pause(s, PAUSE_NONE);
     pthread_mutex_unlock(&s->pause_lock);
     start_pause_round(call, visit_unpaused);
 }

@@ -474,6 +474,7 @@ static int open_databases(server *s)
         s->databases.stores[s->databases.count] = kv_store_new(&options);
         if (!s->databases.stores[s->databases.count])
             return -1;
+        store_set_reaping(s->databases.stores[s->databases.count], true);
     }
     if (sharing != KV_SHARING_ACTOR)
         return 0;

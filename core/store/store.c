@@ -3,7 +3,7 @@
  * A store is a map plus time. The map knows a deadline as a number; here it means that an entry whose
  * deadline has passed does not exist, although it still stands in its bucket. Three things remove it: the
  * next write of its key (slot.c), the expire cycle, which visits only segments in which something is due
- * (map_expire), and whatever clears the store. Readers never remove anything, because they write nothing.
+ * (map_expire), and whatever clears the store. Reads remove it where that was asked for (store_set_reaping).
  *
  * Two threads may go by clocks that differ a little, or one may have read its clock a while ago. So a reader that finds an
  * entry past its deadline tells its shard that this time has come (once: others that come later see it), and under
@@ -128,6 +128,11 @@ void store_set_telling(kv_store *store, bool on)
         atomic_fetch_and_explicit(&store->hooked, ~(unsigned)STORE_TELLS, memory_order_acq_rel);
 }
 
+void store_set_reaping(kv_store *store, bool on)
+{
+    atomic_store_explicit(&store->reaping, on, memory_order_relaxed);
+}
+
 void store_tell(const kv_store *store, const kv_change *change)
 {
     if (!store_tells(store))
@@ -189,14 +194,25 @@ __attribute__((noinline)) static const entry *find_past(kv_store *store, kv_slic
                                                         const entry *e, int64_t now_ms)
     KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held)
 {
+    bool reap =
+        atomic_load_explicit(&store->reaping, memory_order_relaxed) && epoch_reserve(store->domain, 1) == 0;
+    entry *garbage = NULL;
+
     /* Still there after the shard has known: no writer can have thought otherwise. */
-    if (map_past(store->map, hash) >= entry_deadline(e) && map_find(store->map, name, hash) == e)
+    if (!reap && map_past(store->map, hash) >= entry_deadline(e) && map_find(store->map, name, hash) == e)
         return NULL;
     map_shard *shard = map_lock(store->map, hash);
     map_place place = shard_find(shard, name, hash);
 
     e = place_live(shard, &place, now_ms);
+    if (place.entry && !e && reap) {
+        garbage = place.entry;
+        store_tell_expired(store, garbage);
+        shard_remove(shard, &place);
+    }
     map_unlock(shard);
+    if (garbage)
+        entry_retire(store->domain, garbage);
     return e;
 }
 

@@ -224,6 +224,10 @@ unsigned store_frequency(const kv_store *store, const entry *e, int64_t now_ms);
 /* Counts a use. rng: a seed that the call advances. */
 void store_note_use(const kv_store *store, const entry *e, int64_t now_ms, uint64_t *rng);
 
+/* From now on reads of a key remove what they find past its deadline, as Redis's do (on), or leave that to writes and the expire
+ * cycle (off, as a store begins): for where only one thread may write, or nothing may expire by itself. Any thread. */
+void store_set_reaping(kv_store *store, bool on);
+
 /* Stops telling the listener of kv_store_on_change, and begins again: any thread, at any time. What is under way at that
  * moment may be told or not. */
 void store_set_telling(kv_store *store, bool on);

@@ -16,6 +16,7 @@ struct kv_store {
     kv_domain *domain;       /* a reference */
     actor *actor;            /* KV_SHARING_ACTOR only */
     _Atomic unsigned hooked; /* STORE_TELLS, STORE_COUNTS: what a write has to do besides */
+    atomic_bool reaping;     /* reads remove what they find past its deadline */
     kv_change_fn *on_change; /* once set, it stays; STORE_TELLS says whether it is called */
     void *on_change_arg;
     const void *tag;

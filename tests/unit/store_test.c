@@ -186,6 +186,34 @@ static void gone_for_one_clock_is_gone_for_all(kv_store *store)
     assert_value(store, "three", "3", NOW + 5000);
 }
 
+static void expired_keys_go_when_they_are_read(kv_store *store)
+{
+    const kv_slice keys[] = { KV_STR("a"), KV_STR("b") };
+    kv_bytes *values[2];
+    kv_stats stats;
+
+    for (int reaping = 0; reaping < 2; reaping++) {
+        store_set_reaping(store, reaping);
+        set(store, "a", "1");
+        set(store, "b", "2");
+        assert_int_equal(kv_store_expire(store, KV_STR("a"), NOW + 10, NOW), 0);
+        assert_int_equal(kv_store_expire(store, KV_STR("b"), NOW + 10, NOW), 0);
+        assert_value(store, "a", NULL, NOW + 10);
+        assert_int_equal(kv_store_count(store), reaping ? 1 : 2);
+        assert_int_equal(kv_store_get_many(store, 2, keys, values, NOW + 10), 0);
+        assert_int_equal(kv_store_count(store), reaping ? 0 : 2);
+        assert_int_equal(kv_store_clear(store), 0);
+    }
+    kv_store_stats(store, &stats, NOW);
+    assert_int_equal(stats.expired, 2);
+}
+
+static void reads_remove_what_has_expired_where_asked_to(void **state)
+{
+    (void)state;
+    on_each_sharing(expired_keys_go_when_they_are_read);
+}
+
 static void an_older_clock_revives_nothing(void **state)
 {
     (void)state;
@@ -726,6 +754,7 @@ int main(void)
         cmocka_unit_test(put_many_is_all_or_nothing),
         cmocka_unit_test(delete_many_counts_each_key_once),
         cmocka_unit_test(an_older_clock_revives_nothing),
+        cmocka_unit_test(reads_remove_what_has_expired_where_asked_to),
         cmocka_unit_test(transfer_takes_value_and_deadline_along),
         cmocka_unit_test(every_write_tells_the_state_it_reached),
         cmocka_unit_test(restored_keys_keep_their_versions),
