@@ -20,6 +20,7 @@
 #include <stdlib.h>
 
 #include "dispatch.h"
+#include "monitor.h"
 #include "server.h"
 #include "tracking.h"
 
@@ -30,7 +31,9 @@ struct actor_batch {
 };
 
 /* Who is anything but authenticated has its requests run one by one (dispatch_session). */
-#define SPECIAL (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_MULTI | CONNECTION_PAUSED)
+#define SPECIAL                                                                                \
+    (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_MULTI | CONNECTION_PAUSED | \
+     CONNECTION_MONITOR)
 
 static server *server_of(const actor_errand *e)
 {
@@ -292,6 +295,8 @@ static void post(connection *c, const request requests[], int count)
         connection_close(c);
         return;
     }
+    for (int i = 0; (c->flags & CONNECTION_WATCHED) && i < count; i++)
+        monitor_show(c, requests[i].row, requests[i].argc, requests[i].argv);
     c->last_command = requests[count - 1].row;
     actor_errand_post(&b->errand, c, run_batch, batch_is_back);
 }

@@ -101,9 +101,10 @@ static void write_flags(const connection *c, char text[16])
         unsigned flag;
         char letter;
     } letters[] = {
-        { CONNECTION_SUBSCRIBED, 'P' }, { CONNECTION_MULTI, 'x' },    { CONNECTION_BLOCKED, 'b' },
-        { CONNECTION_TRACKING, 't' },   { CONNECTION_DIRTY, 'd' },    { CONNECTION_CLOSE_AFTER, 'c' },
-        { CONNECTION_UNIX, 'U' },       { CONNECTION_NO_EVICT, 'e' }, { CONNECTION_NO_TOUCH, 'T' },
+        { CONNECTION_MONITOR, 'O' },     { CONNECTION_SUBSCRIBED, 'P' }, { CONNECTION_MULTI, 'x' },
+        { CONNECTION_BLOCKED, 'b' },     { CONNECTION_TRACKING, 't' },   { CONNECTION_DIRTY, 'd' },
+        { CONNECTION_CLOSE_AFTER, 'c' }, { CONNECTION_UNIX, 'U' },       { CONNECTION_NO_EVICT, 'e' },
+        { CONNECTION_NO_TOUCH, 'T' },
     };
     size_t len = 0;
 

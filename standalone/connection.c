@@ -40,6 +40,7 @@
 #include "blocking.h"
 #include "dispatch.h"
 #include "memory.h"
+#include "monitor.h"
 #include "multi.h"
 #include "pubsub.h"
 #include "server.h"
@@ -63,7 +64,7 @@
      CONNECTION_TLS)
 
 /* Those that are handed more than replies. */
-#define LISTENS (CONNECTION_SUBSCRIBED | CONNECTION_TRACKING)
+#define LISTENS (CONNECTION_SUBSCRIBED | CONNECTION_TRACKING | CONNECTION_MONITOR)
 
 static void on_event(evutil_socket_t fd, short what, void *arg);
 
@@ -196,6 +197,7 @@ void connection_close(connection *c)
     drop_pending(c);
     kv_bytes_unref(c->mail);
     c->mail = NULL;
+    monitor_leave(c);
     pubsub_forget(c);
     tracking_leave(c);
     memory_forget_client(c);
@@ -242,7 +244,7 @@ static bool within_limits(connection *c)
     bool listens = c->flags & CONNECTION_SUBSCRIBED;
     config_output_limit limit =
         config_client_limit(w->server->config, listens ? CONFIG_PUBSUB : CONFIG_NORMAL);
-    size_t bytes = listens ? output_unsent(c->pending) : output_excess(c->pending);
+    size_t bytes = c->flags & LISTENS ? output_unsent(c->pending) : output_excess(c->pending);
 
     if (!(c->flags & CONNECTION_AUTHENTICATED) && output_unsent(c->pending) > UNKNOWN_OUTPUT)
         return false;
@@ -874,7 +876,8 @@ void connection_check_limits(connection *c)
     else if (c->pending && !within_limits(c))
         close_for_output(c);
     else if (timeout_s && !c->in_flight && !(c->flags & CONNECTION_BLOCKED) &&
-             !(c->flags & CONNECTION_SUBSCRIBED) && w->now_ms - c->active_ms > timeout_s * 1000) {
+             !(c->flags & (CONNECTION_SUBSCRIBED | CONNECTION_MONITOR)) &&
+             w->now_ms - c->active_ms > timeout_s * 1000) {
         log_write(&w->server->log, CONFIG_LOG_VERBOSE, "Closing idle client id=%llu",
                   (unsigned long long)c->id);
         connection_close(c);

@@ -43,6 +43,8 @@ enum connection_flag {
     CONNECTION_RESTRICTED = 1 << 21,    /* so in RESP2, where only few commands may run then */
     CONNECTION_TRACKING = 1 << 23,      /* CLIENT TRACKING is on */
     CONNECTION_MAILED = 1 << 22,        /* in the worker's list of those that were handed something */
+    CONNECTION_MONITOR = 1 << 26,       /* is shown commands */
+    CONNECTION_WATCHED = 1 << 27,       /* this batch: there are monitors, who see its commands */
     CONNECTION_TLS = 1 << 24,           /* its bytes go through c->tls */
     CONNECTION_HANDSHAKE = 1 << 25,     /* no bytes yet: TLS has to be agreed on */
 };

@@ -1,6 +1,7 @@
 /* connection_commands.c - PING ECHO SELECT QUIT RESET. SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "monitor.h"
 #include "multi.h"
 #include "pubsub.h"
 #include "session.h"
@@ -63,6 +64,7 @@ void session_reset(kv_call *call)
                             CONNECTION_NO_EVICT);
     if (atomic_load(&s->password_set))
         c->flags &= ~(unsigned)CONNECTION_AUTHENTICATED;
+    monitor_leave(c);
     pubsub_forget(c);
     tracking_set(c, 0, 0, 0, NULL);
     c->protocol = 2;

@@ -30,6 +30,7 @@
 #include "actor_batch.h"
 #include "blocking.h"
 #include "memory.h"
+#include "monitor.h"
 #include "multi.h"
 #include "protect.h"
 #include "pubsub.h"
@@ -40,7 +41,8 @@
 
 #define SPECIAL                                                                                        \
     (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | \
-     CONNECTION_REPLY_SKIP_NEXT | CONNECTION_MULTI | CONNECTION_PAUSED | CONNECTION_TRACKING)
+     CONNECTION_REPLY_SKIP_NEXT | CONNECTION_MULTI | CONNECTION_PAUSED | CONNECTION_TRACKING |         \
+     CONNECTION_MONITOR | CONNECTION_WATCHED)
 
 void dispatch_prefetch(kv_store *store, const request requests[], int count, uint64_t ret_hashes[],
                        map_hint ret_hints[])
@@ -165,6 +167,8 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
         return reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
     if ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_READ_ONLY))
         return reject(c, row, KV_STR(DISPATCH_READONLY));
+    if ((c->flags & CONNECTION_MONITOR) && (row->flags & (KV_CMD_WRITE | KV_CMD_READONLY)))
+        return reject(c, row, KV_STR("ERR Replica can't interact with the keyspace"));
     if ((c->flags & CONNECTION_RESTRICTED) && !runs_for_subscribers(row))
         return reject_subscriber(c, row);
     if (!(row->flags & KV_CMD_STALE) && (w->restrictions & SERVER_STALE))
@@ -261,6 +265,16 @@ static void queue_request(connection *c, const request *r, const map_hint *hint)
         run_request(c, r, hint, false);
 }
 
+/* Shows a request that has run to the monitors. EXEC on its way to the state thread is shown when it is back. */
+static void show(connection *c, const request *r)
+{
+    if (c->last_command->id == KV_COMMAND_exec && (c->flags & CONNECTION_PARKED) && c->owner->server->actor)
+        return;
+    if (monitor_show(c, c->last_command, r->argc, r->argv) &&
+        !(c->flags & (CONNECTION_PARKED | CONNECTION_BLOCKED | CONNECTION_CLOSING | CONNECTION_UNFINISHED)))
+        pubsub_wait(c);
+}
+
 /* Runs a request of a client that has not authenticated, has begun a transaction, or does not want the reply to this or
  * the next one (CLIENT REPLY). */
 static void run_special(connection *c, const request *r, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
@@ -272,10 +286,13 @@ static void run_special(connection *c, const request *r, const map_hint *hint) K
         c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP_NEXT;
         c->flags |= CONNECTION_REPLY_SKIP;
     }
+    c->owner->call.command = NULL;
     if (c->flags & CONNECTION_MULTI)
         queue_request(c, r, hint);
     else
         run_request(c, r, hint, false);
+    if ((c->flags & CONNECTION_WATCHED) && c->owner->call.command)
+        show(c, r);
     if ((c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT)) &&
         !replies_by_push(c->owner->call.command))
         output_rewind(out, mark);
@@ -354,6 +371,7 @@ __attribute__((always_inline)) static inline void begin_batch(connection *c, siz
     worker *w = c->owner;
     server *s = w->server;
     kv_call *call = &w->call;
+    int pause, watching;
 
     worker_read_clock(w);
     call->now_ms = w->now_ms;
@@ -373,10 +391,11 @@ __attribute__((always_inline)) static inline void begin_batch(connection *c, siz
     w->reply.out->limit = w->output_limit;
     if (w->reply.base.protocol != c->protocol)
         resp_reply_set_protocol(&w->reply, c->protocol);
-    if (__builtin_expect(atomic_load_explicit(&s->pause, memory_order_acquire) != PAUSE_NONE, 0))
-        c->flags |= CONNECTION_PAUSED;
-    else
-        c->flags &= ~(unsigned)CONNECTION_PAUSED;
+    pause = atomic_load_explicit(&s->pause, memory_order_acquire);
+    watching = atomic_load_explicit(&s->monitor_count, memory_order_relaxed);
+    c->flags &= ~(unsigned)(CONNECTION_PAUSED | CONNECTION_WATCHED);
+    if (__builtin_expect(pause | watching, 0))
+        c->flags |= (pause != PAUSE_NONE ? CONNECTION_PAUSED : 0) | (watching ? CONNECTION_WATCHED : 0);
 }
 
 bool dispatch_is_postponed(connection *c, const request *r)

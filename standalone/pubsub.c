@@ -143,7 +143,8 @@ static void empty_slot(subscriber *s, subscription **slot)
 /* What follows from the number of subscriptions: how its requests are treated, and which limits hold. */
 static void update_flags(connection *c)
 {
-    bool listens = c->subscriber && c->subscriber->count > 0, did = c->flags & CONNECTION_SUBSCRIBED;
+    bool listens = c->subscriber && c->subscriber->count > c->subscriber->counts[TOPIC_MONITOR],
+         did = c->flags & CONNECTION_SUBSCRIBED;
 
     if (listens != did)
         atomic_fetch_add_explicit(&c->owner->server->pubsub_clients, listens ? 1 : -1, memory_order_relaxed);
@@ -258,6 +259,15 @@ size_t pubsub_unsubscribe_all(connection *c, topic_kind kind, void (*each)(void 
     return ended;
 }
 
+void pubsub_each(const connection *c, topic_kind kind, void (*each)(void *arg, kv_slice name), void *arg)
+{
+    const subscriber *s = c->subscriber;
+
+    for (size_t i = 0; s && i < s->capacity; i++)
+        if (s->slots[i] && s->slots[i]->topic->kind == kind)
+            each(arg, s->slots[i]->topic->name);
+}
+
 void pubsub_forget(connection *c)
 {
     subscriber *s = c->subscriber;
@@ -297,9 +307,13 @@ static size_t bulk_size(kv_slice text)
     return decimal_format(digits, (int64_t)text.len).len + text.len + 5;
 }
 
-static kv_bytes *make_tail(kv_slice name, kv_slice payload)
+static kv_bytes *make_tail(topic_kind kind, kv_slice name, kv_slice payload)
 {
-    kv_bytes *tail = kv_bytes_room(NULL, bulk_size(name) + bulk_size(payload), 0);
+    kv_bytes *tail;
+
+    if (kind == TOPIC_MONITOR)
+        return kv_bytes_new(payload);
+    tail = kv_bytes_room(NULL, bulk_size(name) + bulk_size(payload), 0);
 
     if (tail)
         put_bulk(put_bulk(kv_bytes_data(tail), name), payload);
@@ -311,7 +325,7 @@ static publication *publication_new(topic_match *match, int post_count, kv_slice
 {
     publication *p =
         malloc(sizeof *p + (size_t)post_count * sizeof *p->posts + match->count * sizeof(topic *));
-    kv_bytes *tail = p ? make_tail(name, payload) : NULL;
+    kv_bytes *tail = p ? make_tail(match->topics[0]->kind, name, payload) : NULL;
 
     if (!tail) {
         free(p);
@@ -479,11 +493,15 @@ static kv_slice kind_word(topic_kind kind)
 
 static size_t head_size(const topic *t)
 {
+    if (t->kind == TOPIC_MONITOR)
+        return 0;
     return 4 + bulk_size(kind_word(t->kind)) + (t->kind == TOPIC_PATTERN ? bulk_size(t->name) : 0);
 }
 
 static char *put_head(char *p, const topic *t, int protocol)
 {
+    if (t->kind == TOPIC_MONITOR)
+        return p;
     *p++ = protocol == 3 ? '>' : '*';
     *p++ = t->kind == TOPIC_PATTERN ? '4' : '3';
     *p++ = '\r';

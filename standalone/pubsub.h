@@ -35,6 +35,8 @@ bool pubsub_unsubscribe(connection *c, topic_kind kind, kv_slice name);
 /* Calls each with the names of c's topics of a kind, then ends those subscriptions. Returns how many there were. */
 size_t pubsub_unsubscribe_all(connection *c, topic_kind kind, void (*each)(void *arg, kv_slice name),
                               void *arg);
+/* Calls each with the names of c's topics of a kind. */
+void pubsub_each(const connection *c, topic_kind kind, void (*each)(void *arg, kv_slice name), void *arg);
 /* Ends all of them, and forgets that c was a subscriber: closing, RESET. */
 void pubsub_forget(connection *c);
 

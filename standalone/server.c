@@ -27,6 +27,7 @@
 #include "info.h"
 #include "lockstat.h"
 #include "memory.h"
+#include "monitor.h"
 #include "replication.h"
 #include "tls_reload.h"
 #include "tracking.h"
@@ -529,9 +530,10 @@ static int open_watching(server *s)
     ticks_init(&s->ticks);
     s->slowlog = slowlog_new();
     s->latency = latency_new();
+    s->monitors = monitor_open();
     s->actor_slow.server = s;
     stats_init(&s->actor_stats, &s->ticks, &s->actor_slow);
-    if (!s->slowlog || !s->latency)
+    if (!s->slowlog || !s->latency || !s->monitors)
         return -1;
     slow_apply(s);
     return 0;
@@ -648,6 +650,7 @@ void server_done(server *s)
     free(s->databases.stores);
     slowlog_free(s->slowlog);
     latency_free(s->latency);
+    monitor_close(s->monitors);
     stats_done(&s->actor_stats);
     kv_domain_unref(s->domain);
     tls_context_unref(s->tls);

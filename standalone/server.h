@@ -81,6 +81,8 @@ typedef struct server {
 
     _Atomic uint64_t next_client_id;
     _Atomic int64_t client_count;
+    struct monitors *monitors;
+    _Atomic int monitor_count;
     _Atomic int64_t pubsub_clients; /* those that listen to something */
     _Atomic int max_clients;        /* what the descriptors allow, at most maxclients */
     _Atomic bool password_set;

@@ -44,6 +44,7 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_latency_reset] = session_latency_reset,
     [KV_COMMAND_lockstat] = session_lockstat,
     [KV_COMMAND_lolwut] = session_lolwut,
+    [KV_COMMAND_monitor] = session_monitor,
     [KV_COMMAND_multi] = session_multi,
     [KV_COMMAND_memory_doctor] = session_memory_doctor,
     [KV_COMMAND_memory_help] = session_memory_help,

@@ -79,6 +79,8 @@ session_fn session_psubscribe, session_publish, session_pubsub_channels, session
     session_pubsub_numpat, session_pubsub_numsub, session_pubsub_shardchannels, session_pubsub_shardnumsub,
     session_punsubscribe, session_spublish, session_ssubscribe, session_subscribe, session_sunsubscribe,
     session_unsubscribe;
+/* monitor.c */
+session_fn session_monitor;
 /* slowlog_commands.c */
 session_fn session_slowlog_get, session_slowlog_help, session_slowlog_len, session_slowlog_reset;
 /* latency_commands.c */

@@ -23,7 +23,8 @@
 
 #include "domain.h"
 
-typedef enum topic_kind { TOPIC_CHANNEL, TOPIC_PATTERN, TOPIC_SHARD, TOPIC_KINDS } topic_kind;
+/* TOPIC_MONITOR: the name is a filter of commands, and messages are bytes as they are (monitor.c). */
+typedef enum topic_kind { TOPIC_CHANNEL, TOPIC_PATTERN, TOPIC_SHARD, TOPIC_MONITOR, TOPIC_KINDS } topic_kind;
 
 struct subscription;
 
@@ -71,7 +72,7 @@ typedef struct topic_match {
     uint64_t workers[2]; /* those that have receivers: bit i % 64 of word i / 64 */
     topic *few[TOPIC_MATCH_FEW];
 } topic_match;
-/* kind: TOPIC_CHANNEL or TOPIC_SHARD, which no patterns match. False: memory is out, and nothing is to be undone. */
+/* kind: TOPIC_CHANNEL; TOPIC_SHARD or TOPIC_MONITOR, which no patterns match. False: memory is out, and nothing is to be undone. */
 bool topics_match(topics *all, topic_kind kind, kv_slice name, topic_match *ret_match);
 void topic_match_done(topic_match *match);
 

@@ -21,6 +21,7 @@
 
 #include "actor_batch.h"
 #include "dispatch.h"
+#include "monitor.h"
 #include "multi.h"
 #include "session.h"
 #include "tracking.h"
@@ -423,6 +424,8 @@ KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exec_here(kv_call *call, co
         finish(c);
     } else {
         stats_add(&w->stats.commands, c->multi->count);
+        if (c->flags & CONNECTION_WATCHED)
+            monitor_show_queue(c);
         transaction_go_on(c);
     }
 }
@@ -459,6 +462,10 @@ static void exec_is_back(actor_errand *errand, connection *c, kv_reply *reply)
     } else {
         c->db = task->db;
         stats_add(&c->owner->stats.commands, c->multi->count);
+        if (c->flags & CONNECTION_WATCHED) {
+            monitor_show_queue(c);
+            monitor_show(c, &kv_command_table[KV_COMMAND_exec], 1, &(kv_slice){ "EXEC", 4 });
+        }
         c->flags |= CONNECTION_UNFINISHED;
     }
 }
