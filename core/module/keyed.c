@@ -12,9 +12,12 @@
 #include "keyed.h"
 
 #include "expire.h"
+#include "handle.h"
 
-#define STORE_TAG ((uintptr_t)1)
-#define TRIM_FROM 1000u /* fields: freeing so many is worth tidying up after */
+#define STORE_TAG    ((uintptr_t)1)
+#define ATTACHED_TAG ((uintptr_t)2)
+#define TAGS         (STORE_TAG | ATTACHED_TAG)
+#define TRIM_FROM    1000u /* fields: freeing so many is worth tidying up after */
 
 static pack *pack_of(const keyed *k)
 {
@@ -23,7 +26,17 @@ static pack *pack_of(const keyed *k)
 
 kv_store *keyed_store(const keyed *k)
 {
-    return k->content & STORE_TAG ? (kv_store *)(k->content & ~STORE_TAG) : NULL;
+    return k->content & STORE_TAG ? (kv_store *)(k->content & ~TAGS) : NULL;
+}
+
+bool keyed_attached(const keyed *k)
+{
+    return k->content & ATTACHED_TAG;
+}
+
+void keyed_set_attached(keyed *k, bool attached)
+{
+    k->content = (k->content & ~ATTACHED_TAG) | (attached ? ATTACHED_TAG : 0);
 }
 
 kv_store *keyed_store_new(uint64_t version_start)
@@ -55,7 +68,8 @@ static void set_content(keyed *k, pack *p, kv_store *store)
     if (keyed_store(k)) {
         bool big = kv_store_count(keyed_store(k)) >= TRIM_FROM;
 
-        kv_store_unref(keyed_store(k));
+        atomic_fetch_add_explicit(&module.ended, 1, memory_order_relaxed);
+        kv_store_unref(keyed_store(k)); /* who holds it still, and frees it, sees that it has ended */
         atomic_fetch_sub_explicit(&module.stores, 1, memory_order_relaxed);
         if (big) { /* what FLUSHALL frees is free when it returns */
             domain_trim(module.domain);
@@ -72,6 +86,7 @@ void keyed_free(keyed *k)
     if (!k)
         return;
     expire_forget(k);
+    handle_forget(k);
     set_content(k, NULL, NULL);
     rm.Free(k);
     atomic_fetch_sub_explicit(&module.keys, 1, memory_order_relaxed);
@@ -255,6 +270,11 @@ int keyed_close(keyed *k, keyed_part part, bool changed)
     }
     scratch_empty(part);
     return err;
+}
+
+int keyed_make_store(keyed *k)
+{
+    return keyed_store(k) ? 0 : scratch_give(k, (keyed_part){ 0 });
 }
 
 /* ---- all fields ---- */

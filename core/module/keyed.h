@@ -19,7 +19,7 @@
 struct expiring;
 
 typedef struct keyed {
-    uintptr_t content;         /* a pack *, or a kv_store * plus 1; 0: no fields */
+    uintptr_t content;         /* a pack *, or a kv_store * plus 1, or plus 3 with a handle; 0: no fields */
     struct expiring *expiring; /* its place in the queue of what has deadlines, or NULL (expire.h) */
 } keyed;
 
@@ -37,6 +37,9 @@ size_t keyed_size(const keyed *k);
 uint64_t keyed_version(const keyed *k);
 /* Its store, or NULL: it is a pack. Borrowed. */
 kv_store *keyed_store(const keyed *k);
+/* Whether it has a handle (handle.h); only a store may be given one. */
+bool keyed_attached(const keyed *k);
+void keyed_set_attached(keyed *k, bool attached);
 
 /* Which fields a command is about: all that it may look at or change. n 0: the whole key. */
 typedef struct keyed_part {
@@ -50,6 +53,9 @@ kv_store *keyed_open(const keyed *k, keyed_part part) KV_REQUIRES(kv_epoch_held)
  * not. */
 int keyed_close(keyed *k, keyed_part part, bool changed) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held);
+
+/* The whole key has been opened: what is shown becomes its store. KV_ENOMEM: it is as it was. */
+int keyed_make_store(keyed *k) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
 
 /* Calls visit for each field, those past their deadline included. Nobody may write meanwhile. */
 typedef void keyed_visit_fn(void *arg, const pack_field *field);

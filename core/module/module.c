@@ -12,9 +12,11 @@
 
 #include "allocator.h"
 #include "expire.h"
+#include "handle.h"
 #include "info.h"
 #include "keyed.h"
 #include "pool.h"
+#include "port.h"
 #include "run.h"
 #include "type.h"
 #include "whole.h"
@@ -24,6 +26,10 @@
 #define OFFLOAD_MIN_FIELDS 1000
 #define OFFLOAD_THREADS    2
 #define REPLY_MAX_FIELDS   10000000
+#define PORT_MAX_CLIENTS   64
+#define PORT_MAX_HANDLES   10000
+#define PORT_MAX_REQUEST   (1024 * 1024)
+#define PORT_MAX_REPLY     (64 * 1024 * 1024)
 
 module_state module;
 
@@ -48,20 +54,6 @@ static rm_command_fn *const row_functions[KV_COMMAND_COUNT] = {
 #define SESSION_SUBCOMMAND(container, id, name, ...)
 #include "commands.def"
 };
-
-/* Fields hold strings and belong to one database, the key. So what fits are the commands on strings and those on keys of
- * any type, if they name some of the fields, or go through all of them as SCAN and RANDOMKEY do; not what is dangerous,
- * waits, or speaks of a server. KV.KEYS, KV.LEN and DEL of the whole key take the place of KEYS, DBSIZE and FLUSHDB. */
-static bool row_fits(const kv_command *row)
-{
-    const unsigned misfits = KV_CMD_SESSION | KV_CMD_ALL_STORES | KV_CMD_ADMIN | KV_CMD_DANGEROUS |
-                             KV_CMD_BLOCKING | KV_CMD_PUBSUB | KV_CMD_LOADING;
-    bool of_fields = strcmp(row->group, "string") == 0 || strcmp(row->group, "generic") == 0;
-    bool reaches_fields = row->keys.first > 0 || row->keys.numkeys > 0 || row->id == KV_COMMAND_scan ||
-                          row->id == KV_COMMAND_randomkey;
-
-    return row_functions[row->id] && of_fields && reaches_fields && !(row->flags & misfits);
-}
 
 /* ---- registering ---- */
 
@@ -160,6 +152,22 @@ static const command own_commands[] = {
       .summary = "Removes fields unconditionally: what replicas and logs are told." },
 };
 
+static const command port_commands[] = {
+    { "KV.ATTACH", handle_attach, .arity = 2, .complexity = "O(1); O(N) for a small key's first time",
+      .summary = "Gives a handle by which the read port (kv.port) reads the fields of a key." },
+    { "KV.DETACH", handle_detach, .arity = 2, .fast = true, .complexity = "O(1)",
+      .summary = "Makes the handle of a key stale." },
+};
+
+static int register_own(rm_ctx *ctx, const command *all, size_t n)
+{
+    int err = RM_OK;
+
+    for (size_t i = 0; i < n && err == RM_OK; i++)
+        err = register_command(ctx, &all[i]);
+    return err;
+}
+
 static int register_commands(rm_ctx *ctx)
 {
     int err = RM_OK;
@@ -167,11 +175,13 @@ static int register_commands(rm_ctx *ctx)
     if (rm.AddACLCategory)
         rm.AddACLCategory(ctx, MODULE_NAME);
     for (int id = 0; id < KV_COMMAND_COUNT && err == RM_OK; id++) {
-        if (row_fits(&kv_command_table[id]))
+        if (run_fits(&kv_command_table[id]))
             err = register_row(ctx, &kv_command_table[id]);
     }
-    for (size_t i = 0; i < sizeof own_commands / sizeof own_commands[0] && err == RM_OK; i++)
-        err = register_command(ctx, &own_commands[i]);
+    if (err == RM_OK)
+        err = register_own(ctx, own_commands, sizeof own_commands / sizeof *own_commands);
+    if (err == RM_OK && handle_supported())
+        err = register_own(ctx, port_commands, sizeof port_commands / sizeof *port_commands);
     return err;
 }
 
@@ -180,37 +190,76 @@ static int register_commands(rm_ctx *ctx)
 static long long config_get(const char *name, void *arg)
 {
     (void)name;
-    return *(long long *)arg;
+    return *(_Atomic long long *)arg;
 }
 
 static int config_set(const char *name, long long value, void *arg, rm_str **ret_error)
 {
     (void)name;
     (void)ret_error;
-    *(long long *)arg = value;
+    *(_Atomic long long *)arg = value;
     return RM_OK;
 }
 
-static int register_config(rm_ctx *ctx, const char *name, long long *value, long long standard, long long max)
+/* After CONFIG SET; when the port cannot be opened, the server takes the settings back. */
+static int config_apply_port(rm_ctx *ctx, void *arg, rm_str **ret_error)
 {
-    *value = standard;
-    if (!rm.RegisterNumericConfig)
+    char why[128];
+
+    (void)arg;
+    if (port_apply(why, sizeof why))
         return RM_OK;
-    return rm.RegisterNumericConfig(ctx, name, standard, RM_CONFIG_DEFAULT, 0, max, config_get, config_set,
-                                    NULL, value);
+    *ret_error = rm.CreateString(ctx, why, strlen(why));
+    return RM_ERR;
+}
+
+typedef struct setting {
+    const char *name;
+    _Atomic long long *value;
+    long long standard, min, max;
+    rm_apply *apply;
+} setting;
+
+static const setting settings[] = {
+    { "offload-min-fields", &module.offload_min_fields, OFFLOAD_MIN_FIELDS, 0, INT64_MAX, NULL },
+    { "offload-threads", &module.offload_threads, OFFLOAD_THREADS, 0, 64, NULL },
+    { "reply-max-fields", &module.reply_max_fields, REPLY_MAX_FIELDS, 0, INT64_MAX, NULL },
+};
+
+static const setting port_settings[] = {
+    { "port-max-clients", &module.port_max_clients, PORT_MAX_CLIENTS, 1, 1024, NULL },
+    { "port-max-handles", &module.port_max_handles, PORT_MAX_HANDLES, 1, 1000000, NULL },
+    { "port-max-request", &module.port_max_request, PORT_MAX_REQUEST, 64, 1 << 30, NULL },
+    { "port-max-reply", &module.port_max_reply, PORT_MAX_REPLY, 64, 1 << 30, NULL },
+    { "port", &module.port, 0, 0, 65535, config_apply_port },
+};
+
+static int register_settings(rm_ctx *ctx, const setting *all, size_t n)
+{
+    int err = RM_OK;
+
+    for (size_t i = 0; i < n; i++) {
+        *all[i].value = all[i].standard;
+        if (rm.RegisterNumericConfig && err == RM_OK)
+            err = rm.RegisterNumericConfig(ctx, all[i].name, all[i].standard, RM_CONFIG_DEFAULT, all[i].min,
+                                           all[i].max, config_get, config_set, all[i].apply, all[i].value);
+    }
+    return err;
 }
 
 static int register_configs(rm_ctx *ctx)
 {
-    int err =
-        register_config(ctx, "offload-min-fields", &module.offload_min_fields, OFFLOAD_MIN_FIELDS, INT64_MAX);
+    int err = register_settings(ctx, settings, sizeof settings / sizeof *settings);
+    char why[128];
 
-    if (!err)
-        err = register_config(ctx, "offload-threads", &module.offload_threads, OFFLOAD_THREADS, 64);
-    if (!err)
-        err = register_config(ctx, "reply-max-fields", &module.reply_max_fields, REPLY_MAX_FIELDS, INT64_MAX);
+    if (!err && handle_supported())
+        err = register_settings(ctx, port_settings, sizeof port_settings / sizeof *port_settings);
     if (!err && rm.RegisterNumericConfig && rm.LoadConfigs)
         err = rm.LoadConfigs(ctx);
+    if (!err && !port_apply(why, sizeof why)) {
+        rm.Log(ctx, "warning", "kv: %s", why);
+        err = RM_ERR;
+    }
     return err;
 }
 
@@ -224,6 +273,8 @@ static void on_swapdb(rm_ctx *ctx, rm_event event, uint64_t subevent, void *data
     (void)event;
     (void)subevent;
     expire_swapped(swap->first, swap->second);
+    handle_forget_db(swap->first);
+    handle_forget_db(swap->second);
 }
 
 static void on_shutdown(rm_ctx *ctx, rm_event event, uint64_t subevent, void *data)
@@ -232,6 +283,7 @@ static void on_shutdown(rm_ctx *ctx, rm_event event, uint64_t subevent, void *da
     (void)event;
     (void)subevent;
     (void)data;
+    port_stop();
     pool_stop();
 }
 
@@ -268,6 +320,7 @@ int RedisModule_OnLoad(rm_ctx *ctx, rm_str **argv, int argc)
         register_configs(ctx) != RM_OK)
         return RM_ERR;
     info_register(ctx);
+    handle_start(ctx);
     rm.SubscribeToServerEvent(ctx, (rm_event){ RM_EVENT_SWAPDB, 1 }, on_swapdb);
     rm.SubscribeToServerEvent(ctx, (rm_event){ RM_EVENT_SHUTDOWN, 1 }, on_shutdown);
     expire_start(ctx);

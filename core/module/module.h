@@ -25,12 +25,17 @@ typedef struct module_state {
     kv_counters counters;
     uint64_t rng;
 
-    long long offload_min_fields; /* kv.offload-min-fields */
-    long long offload_threads;    /* kv.offload-threads */
-    long long reply_max_fields;   /* kv.reply-max-fields */
+    /* The settings: written by the main thread, read by any. */
+    _Atomic long long offload_min_fields; /* kv.offload-min-fields */
+    _Atomic long long offload_threads;    /* kv.offload-threads */
+    _Atomic long long reply_max_fields;   /* kv.reply-max-fields */
+    _Atomic long long port;               /* kv.port; 0: closed */
+    _Atomic long long port_max_clients, port_max_handles, port_max_request, port_max_reply;
 
     _Atomic uint64_t keys, stores; /* keys of our type, those of them that are stores */
     uint64_t expired_fields, offloaded;
+    _Atomic uint64_t
+        ended;         /* stores that their keys have let go of: who held one meanwhile may have freed it */
     _Atomic bool tidy; /* much was freed: the main thread gives back what it keeps for its next blocks */
 } module_state;
 

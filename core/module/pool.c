@@ -7,7 +7,6 @@
  * SPDX-License-Identifier: MIT */
 #include "pool.h"
 
-#include <pthread.h>
 #include <signal.h>
 
 #include "module.h"
@@ -61,19 +60,25 @@ static void *pool_run(void *arg)
     return NULL;
 }
 
-/* With the lock held. */
-static bool pool_grow(void)
+bool pool_thread(pthread_t *ret_thread, void *(*run)(void *arg), void *arg)
 {
     sigset_t all, before;
     int err;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    err = pthread_create(&pool.threads[pool.count], NULL, pool_run, NULL);
+    err = pthread_create(ret_thread, NULL, run, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!err)
-        pool.count++;
-    return !err;
+    return err == 0;
+}
+
+/* With the lock held. */
+static bool pool_grow(void)
+{
+    bool grown = pool_thread(&pool.threads[pool.count], pool_run, NULL);
+
+    pool.count += grown;
+    return grown;
 }
 
 bool pool_submit(pool_fn *fn, void *arg, unsigned threads)

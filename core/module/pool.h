@@ -7,9 +7,13 @@
 #ifndef KV_MODULE_POOL_H
 #define KV_MODULE_POOL_H
 
+#include <pthread.h>
 #include <stdbool.h>
 
 typedef void pool_fn(void *arg);
+
+/* Starts a thread of its own, which is sent no signal: those are the server's. */
+bool pool_thread(pthread_t *ret_thread, void *(*run)(void *arg), void *arg);
 
 /* Runs fn(arg) on a thread of the pool, which has up to threads of them, started when they are first needed. */
 bool pool_submit(pool_fn *fn, void *arg, unsigned threads);

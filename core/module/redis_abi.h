@@ -72,7 +72,7 @@ typedef struct rm_event {
 } rm_event;
 
 enum rm_event_id {
-    RM_EVENT_ROLE = 1,
+    RM_EVENT_ROLE = 0,
     RM_EVENT_FLUSH = 2,
     RM_EVENT_SHUTDOWN = 5,
     RM_EVENT_SWAPDB = 11,
@@ -80,6 +80,7 @@ enum rm_event_id {
 };
 enum { RM_FLUSH_START = 0, RM_FLUSH_END = 1 }; /* what follows RM_EVENT_FLUSH */
 
+typedef int rm_key_event_fn(rm_ctx *ctx, int class, const char *event, rm_str *key);
 typedef void rm_event_fn(rm_ctx *ctx, rm_event event, uint64_t subevent, void *data);
 
 typedef struct rm_flush_data {
@@ -209,6 +210,7 @@ typedef void rm_disconnect_fn(rm_ctx *ctx, rm_blocked *blocked);
     OPTIONAL(int, LoadConfigs, (rm_ctx *))                                                                   \
     REQUIRED(int, RegisterInfoFunc, (rm_ctx *, void (*)(rm_info *, int for_crash_report)))                   \
     REQUIRED(int, SubscribeToServerEvent, (rm_ctx *, rm_event, rm_event_fn *))                               \
+    OPTIONAL(int, SubscribeToKeyspaceEvents, (rm_ctx *, int classes, rm_key_event_fn *))                     \
     /* arguments and strings */                                                                              \
     REQUIRED(const char *, StringPtrLen, (const rm_str *, size_t *ret_len))                                  \
     REQUIRED(rm_str *, CreateString, (rm_ctx *, const char *data, size_t len))                               \
@@ -237,6 +239,7 @@ typedef void rm_disconnect_fn(rm_ctx *ctx, rm_blocked *blocked);
     REQUIRED(int, ModuleTypeSetValue, (rm_key *, rm_type *, void *value))                                    \
     REQUIRED(rm_type *, ModuleTypeGetType, (rm_key *))                                                       \
     REQUIRED(void *, ModuleTypeGetValue, (rm_key *))                                                         \
+    OPTIONAL(long long, GetAbsExpire, (rm_key *)) /* -1: none */                                             \
     REQUIRED(int, SignalModifiedKey, (rm_ctx *, rm_str * name))                                              \
     REQUIRED(int, GetSelectedDb, (rm_ctx *))                                                                 \
     REQUIRED(int, SelectDb, (rm_ctx *, int db))                                                              \

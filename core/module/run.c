@@ -151,6 +151,20 @@ static keyed_part part_of(const kv_command *row, int argc, const kv_slice argv[]
     return (keyed_part){ names, (size_t)n };
 }
 
+/* Fields hold strings and belong to one database, the key. So what fits are the commands on strings and those on keys of
+ * any type, if they name some of the fields, or go through all of them as SCAN and RANDOMKEY do; not what is dangerous,
+ * waits, or speaks of a server. KV.KEYS, KV.LEN and DEL of the whole key take the place of KEYS, DBSIZE and FLUSHDB. */
+bool run_fits(const kv_command *row)
+{
+    const unsigned misfits = KV_CMD_SESSION | KV_CMD_ALL_STORES | KV_CMD_ADMIN | KV_CMD_DANGEROUS |
+                             KV_CMD_BLOCKING | KV_CMD_PUBSUB | KV_CMD_LOADING;
+    bool of_fields = strcmp(row->group, "string") == 0 || strcmp(row->group, "generic") == 0;
+    bool reaches_fields = row->keys.first > 0 || row->keys.numkeys > 0 || row->id == KV_COMMAND_scan ||
+                          row->id == KV_COMMAND_randomkey;
+
+    return row->run && !row->container && of_fields && reaches_fields && !(row->flags & misfits);
+}
+
 int run_row(rm_ctx *ctx, const kv_command *row, rm_str **argv, int argc)
 {
     kv_slice on_stack[ARGUMENTS_ON_STACK], *slices = on_stack;

@@ -25,6 +25,8 @@ void run_begin(run *r, rm_ctx *ctx, rm_str *name, int mode, keyed_part part) KV_
  * fields is deleted. */
 void run_end(run *r, const char *what) KV_RELEASES(kv_epoch_held);
 
+/* Whether a row of the table is a command of the module: it makes sense on the fields of one key. */
+bool run_fits(const kv_command *row);
 /* KV.<row> key arguments...: the row's command on that key's fields. */
 int run_row(rm_ctx *ctx, const kv_command *row, rm_str **argv, int argc);
 /* Removes the fields of the key of that name whose deadline has passed, if it is still k, and says when it is due again. */

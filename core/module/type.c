@@ -19,6 +19,7 @@
 #include "type.h"
 
 #include "expire.h"
+#include "handle.h"
 #include "keyed.h"
 
 /* ---- saving ---- */
@@ -171,6 +172,13 @@ static void type_free(void *value)
     keyed_free(value);
 }
 
+/* The key is deleted, or gets another name: then its handle ends, since permissions go by names. */
+static void type_unlink(rm_names *names, const void *value)
+{
+    (void)names;
+    handle_forget((keyed *)(uintptr_t)value);
+}
+
 static size_t type_free_effort(rm_names *names, const void *value)
 {
     (void)names;
@@ -210,6 +218,7 @@ rm_type *type_create(rm_ctx *ctx)
         .free = type_free,
         .free_effort2 = type_free_effort,
         .mem_usage2 = type_memory,
+        .unlink2 = type_unlink,
         .copy2 = type_copy,
     };
 

@@ -25,6 +25,7 @@ typedef enum what { FIELDS_AND_VALUES, FIELDS, VALUES, COUNT } what;
 typedef struct reading {
     what what;
     kv_store *store; /* retained when it is read by the pool */
+    uint64_t ended;  /* module.ended, when it was retained */
     int64_t now_ms;
     bool filter;
     kv_slice pattern; /* behind the struct when it is read by the pool */
@@ -128,6 +129,8 @@ static void read_in_pool(void *arg)
     tell_all(r);
     rm.FreeThreadSafeContext(r->ctx);
     kv_store_unref(r->store);
+    if (atomic_load_explicit(&module.ended, memory_order_relaxed) != r->ended)
+        domain_trim(module.domain); /* the key may have ended: then this thread has freed its store */
     rm.UnblockClient(r->blocked, r);
 }
 
@@ -162,6 +165,7 @@ static bool offload(rm_ctx *ctx, const reading *r)
     if (!kept)
         return false;
     kv_store_ref(kept->store);
+    kept->ended = atomic_load_explicit(&module.ended, memory_order_relaxed);
     kept->blocked = rm.BlockClient(ctx, NULL, NULL, reading_free, 0);
     rm.SetDisconnectCallback(kept->blocked, on_disconnect);
     module.offloaded++;

@@ -607,6 +607,24 @@ int standin_SubscribeToServerEvent(rm_ctx *ctx, rm_event event, rm_event_fn *fn)
     return RM_OK;
 }
 
+static rm_key_event_fn *key_event;
+
+int standin_SubscribeToKeyspaceEvents(rm_ctx *ctx, int classes, rm_key_event_fn *fn)
+{
+    (void)ctx;
+    assert_int_equal(classes, RM_NOTIFY_GENERIC);
+    key_event = fn;
+    return RM_OK;
+}
+
+void standin_tell_key(const char *event, rm_str *key)
+{
+    rm_ctx ctx = main_context(NULL);
+
+    if (key_event)
+        key_event(&ctx, RM_NOTIFY_GENERIC, event, key);
+}
+
 void standin_fire(uint64_t event, uint64_t subevent, void *data)
 {
     rm_ctx ctx = main_context(NULL);

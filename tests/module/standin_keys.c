@@ -319,6 +319,19 @@ void *standin_ModuleTypeGetValue(rm_key *key)
     return (*slot_of(key))->value;
 }
 
+long long standin_GetAbsExpire(rm_key *key)
+{
+    return (*slot_of(key))->deadline_ms;
+}
+
+void standin_expire(const char *key, int64_t deadline_ms)
+{
+    slot *s = slot_named(key);
+
+    s->deadline_ms = deadline_ms;
+    standin_tell_key(deadline_ms < 0 ? "persist" : "expire", s->name);
+}
+
 int standin_SignalModifiedKey(rm_ctx *ctx, rm_str *name)
 {
     (void)ctx;

@@ -51,6 +51,9 @@ void slot_add(int db, rm_str *name, void *value);
 /* Takes it out and ends it, the value with it. */
 void slot_delete(slot **link);
 
+/* Tells the module what happened to a key. */
+void standin_tell_key(const char *event, rm_str *key);
+
 /* The command that these variable arguments make, as RM_Replicate and RM_EmitAOF take them, in RESP. */
 void command_print(text *out, const char *name, const char *format, va_list arguments);
 
