@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "handle.h"
 #include "run.h"
 
 #define PERIOD_MS 100  /* how often the queue is looked at */
@@ -246,6 +247,7 @@ static void tick(rm_ctx *ctx, void *arg)
         expire_due(ctx, due, now_ms);
         expiring_free(due);
     }
+    handle_refresh(ctx);
     if (atomic_exchange_explicit(&module.tidy, false, memory_order_relaxed))
         domain_trim(module.domain); /* another thread has freed what this one had made */
     expire_start(ctx);

@@ -6,6 +6,11 @@
  *
  * Only stores can be read by other threads, so a key that is a pack becomes a store when it gets a handle, and stays one.
  *
+ * That a key has got another deadline, the server tells; but valkey-server 8.1.1 leaves a client in the other database
+ * after MOVE and COPY ... DB, if any module listens to what happens to keys. So there nobody listens, and the
+ * deadlines are asked for ten times a second: one that is given to a key that has a handle is known to the port a
+ * moment later, or, if the server is busy, only after that.
+ *
  * The lock is held for a few loads and stores; what a handle let go of is released after it. A store that the read
  * port is reading when its key ends lives until that read is done. A forked child never comes here.
  *
@@ -29,6 +34,7 @@ typedef struct place {
     keyed *keyed;
     int db;
     int64_t deadline_ms; /* of the key itself, or KV_FOREVER */
+    rm_str *name;        /* of the key; the main thread's */
 } place;
 
 static struct {
@@ -109,7 +115,8 @@ static kv_store *place_end(place *p)
     kv_store *store = p->store;
 
     keyed_set_attached(p->keyed, false);
-    *p = (place){ .store = NULL };
+    p->store = NULL;
+    p->keyed = NULL;
     table.used--;
     return store;
 }
@@ -184,6 +191,17 @@ static int64_t deadline_of(rm_key *key)
     return deadline_ms < 0 ? KV_FOREVER : deadline_ms;
 }
 
+/* The place's key has that name; only the main thread has anything to do with names, since their counts of references
+ * are not atomic: so the last one stays until the place is taken again. */
+static void name_set(place *p, rm_str *name)
+{
+    kv_slice text = run_slice(name);
+
+    if (p->name)
+        rm.FreeString(NULL, p->name);
+    p->name = rm.CreateString(NULL, text.data, text.len);
+}
+
 /* The handle of the key that is open, a new one if it has none. False: there are too many. */
 static bool attach(run *r, char ret_text[HANDLE_TEXT_SIZE])
 {
@@ -198,6 +216,8 @@ static bool attach(run *r, char ret_text[HANDLE_TEXT_SIZE])
     pthread_mutex_lock(&table.lock);
     p = place_of_key(r->keyed);
     if (!p && (p = place_new()) != NULL) {
+        name_set(p, r->name);
+        fresh.name = p->name;
         *p = fresh;
         table.used++;
         kv_store_ref(p->store);
@@ -267,17 +287,13 @@ int handle_detach(rm_ctx *ctx, rm_str **argv, int argc)
 
 /* ---- what the server tells ---- */
 
-/* The deadline of a key has changed. */
-static int on_key_event(rm_ctx *ctx, int type, const char *event, rm_str *name)
+/* Asks for the deadline of the key of that name, for its handle if it has one. */
+static void learn_deadline(rm_ctx *ctx, rm_str *name)
 {
-    rm_key *key;
+    rm_key *key = rm.OpenKey(ctx, name, RM_READ | RM_NO_TOUCH);
 
-    (void)type;
-    if (handle_count() == 0 || (strcmp(event, "expire") != 0 && strcmp(event, "persist") != 0))
-        return RM_OK;
-    key = rm.OpenKey(ctx, name, RM_READ | RM_NO_TOUCH);
     if (!key)
-        return RM_OK;
+        return;
     if (rm.ModuleTypeGetType(key) == module.type) {
         pthread_mutex_lock(&table.lock);
         place *p = place_of_key(rm.ModuleTypeGetValue(key));
@@ -287,7 +303,29 @@ static int on_key_event(rm_ctx *ctx, int type, const char *event, rm_str *name)
         pthread_mutex_unlock(&table.lock);
     }
     rm.CloseKey(key);
+}
+
+static int on_key_event(rm_ctx *ctx, int type, const char *event, rm_str *name)
+{
+    (void)type;
+    if (handle_count() && (strcmp(event, "expire") == 0 || strcmp(event, "persist") == 0))
+        learn_deadline(ctx, name);
     return RM_OK;
+}
+
+static bool server_tells(void)
+{
+    return rm.SubscribeToKeyspaceEvents && !rm.valkey;
+}
+
+void handle_refresh(rm_ctx *ctx)
+{
+    if (server_tells())
+        return;
+    for (size_t i = 0; handle_count() && i < table.size; i++) {
+        if (table.places[i].store && rm.SelectDb(ctx, table.places[i].db) == RM_OK)
+            learn_deadline(ctx, table.places[i].name);
+    }
 }
 
 static void on_flush(rm_ctx *ctx, rm_event event, uint64_t subevent, void *data)
@@ -311,14 +349,15 @@ static void on_change_of_all(rm_ctx *ctx, rm_event event, uint64_t subevent, voi
 
 bool handle_supported(void)
 {
-    return rm.GetAbsExpire && rm.SubscribeToKeyspaceEvents;
+    return rm.GetAbsExpire;
 }
 
 void handle_start(rm_ctx *ctx)
 {
     if (!handle_supported())
         return;
-    rm.SubscribeToKeyspaceEvents(ctx, RM_NOTIFY_GENERIC, on_key_event);
+    if (server_tells())
+        rm.SubscribeToKeyspaceEvents(ctx, RM_NOTIFY_GENERIC, on_key_event);
     rm.SubscribeToServerEvent(ctx, (rm_event){ RM_EVENT_FLUSH, 1 }, on_flush);
     rm.SubscribeToServerEvent(ctx, (rm_event){ RM_EVENT_ROLE, 1 }, on_change_of_all);
     rm.SubscribeToServerEvent(ctx, (rm_event){ RM_EVENT_ASYNC_REPLICA_LOAD, 1 }, on_change_of_all);

@@ -18,6 +18,9 @@
 bool handle_supported(void);
 /* Listens to what ends handles. */
 void handle_start(rm_ctx *ctx);
+/* To be called some times a second: learns the deadlines of keys that have handles, where the server does not tell of
+ * them. */
+void handle_refresh(rm_ctx *ctx);
 
 /* The store that text is a handle of, retained; NULL: there is none any more, or never was. */
 kv_store *handle_find(kv_slice text, int64_t now_ms);

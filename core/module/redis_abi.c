@@ -18,5 +18,8 @@ const char *rm_bind(rm_ctx *ctx)
     RM_FUNCTIONS(BIND_REQUIRED, BIND_OPTIONAL)
 #undef BIND_REQUIRED
 #undef BIND_OPTIONAL
+    void *ignored;
+
+    rm.valkey = get("ValkeyModule_Alloc", &ignored) == RM_OK;
     return NULL;
 }

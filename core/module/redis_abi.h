@@ -20,6 +20,7 @@
 #ifndef KV_MODULE_REDIS_ABI_H
 #define KV_MODULE_REDIS_ABI_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -284,6 +285,8 @@ typedef struct rm_api {
 #define RM_MEMBER(type, name, arguments) type(*name) arguments;
     RM_FUNCTIONS(RM_MEMBER, RM_MEMBER)
 #undef RM_MEMBER
+    bool
+        valkey; /* the server answers to Valkey's names as well: what it does differently is said where it matters */
 } rm_api;
 
 extern rm_api rm;

@@ -140,6 +140,22 @@ static void listeners_hear_what_happened(void **state)
     conn_close(listener);
 }
 
+/* A module that listens to what happens to keys would change that in valkey-server 8.1.1. */
+static void clients_stay_in_their_database(void **state)
+{
+    (void)state;
+    expect_reply(c, "+OK", "SET", "k", "1");
+    expect_reply(c, "+OK", "KV.SET", "ours", "f", "1");
+    expect_reply(c, ":1", "COPY", "k", "copy", "DB", "4");
+    expect_reply(c, ":1", "COPY", "ours", "copied", "DB", "4");
+    expect_reply(c, ":1", "MOVE", "k", "5");
+    expect_reply(c, ":1", "MOVE", "ours", "5");
+    expect_reply(c, ":0", "DBSIZE");
+    expect_reply(c, "+OK", "SET", "k", "2");
+    expect_reply(c, "+OK", "SELECT", "5");
+    expect_reply(c, "$1", "GET", "k");
+}
+
 static void permissions_go_by_the_key(void **state)
 {
     conn *guest = host_connect(s);
@@ -237,6 +253,7 @@ int main(int argc, char **argv)
         with_server(whole_keys_are_read_by_pattern),
         with_server(watch_hears_of_changes_and_of_nothing_else),
         with_server(listeners_hear_what_happened),
+        with_server(clients_stay_in_their_database),
         with_server(permissions_go_by_the_key),
         with_server(memory_is_the_servers_and_comes_back),
         with_server(maxmemory_evicts_keys_and_refuses_writes),

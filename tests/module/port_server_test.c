@@ -135,7 +135,7 @@ static void save_often(void)
 {
     char *text;
 
-    for (int i = 0; i < 30; i++) {
+    for (int i = 0; i < 20; i++) {
         free(say(c, "KV.INCR", "key", "count"));
         expect_reply(c, "+Background saving started", "BGSAVE");
         while (host_info(c, "persistence", "rdb_bgsave_in_progress"))
