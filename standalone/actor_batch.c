@@ -19,6 +19,7 @@
 
 #include <stdlib.h>
 
+#include "acl_session.h"
 #include "dispatch.h"
 #include "monitor.h"
 #include "server.h"
@@ -304,11 +305,14 @@ static void post(connection *c, const request requests[], int count)
 /* The number of requests from r on that are data commands and may run, their rows resolved. */
 static int data_run(connection *c, const request *r, int count, request run[])
 {
+    bool limited = c->flags & CONNECTION_LIMITED;
     int n = 0;
 
     if ((c->flags & SPECIAL) != CONNECTION_AUTHENTICATED)
         return 0;
     for (; n < count; n++, r++) {
+        if (limited && !(r->direct && acl_session_permits(c, r->row, r->argc, r->argv)))
+            break;
         if (!r->direct || !r->row->run || dispatch_refuses(c->owner, r->row))
             break;
         run[n] = *r;
@@ -335,6 +339,8 @@ static bool resolve_one(connection *c, const request *from, request *to)
         row = kv_command_find_sub(row, from->argv[1]);
     if (!row || dispatch_refuses(c->owner, row) || !row->run || (row->flags & KV_CMD_PROTECTED) ||
         !kv_command_arity_ok(row, from->argc))
+        return false;
+    if ((c->flags & CONNECTION_LIMITED) && !acl_session_permits(c, row, from->argc, from->argv))
         return false;
     *to = *from;
     to->row = row;

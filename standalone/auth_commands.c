@@ -1,25 +1,9 @@
-/* auth_commands.c - AUTH and HELLO. There is one user, "default", whose password is requirepass.
- * SPDX-License-Identifier: MIT */
+/* auth_commands.c - AUTH and HELLO. SPDX-License-Identifier: MIT */
+#include "acl_session.h"
 #include "pubsub.h"
 #include "session.h"
 
 #define WRONGPASS "WRONGPASS invalid username-password pair or user is disabled."
-
-/* Whether the pair is right. Without a password, any is, as for Redis's user with nopass. */
-static bool authenticate(kv_call *call, kv_slice user, kv_slice password)
-{
-    connection *c = session_connection(call);
-    server *s = session_server(call);
-    bool named = kv_slice_equal(user, KV_STR("default"));
-
-    if (named &&
-        (!atomic_load(&s->password_set) || config_text_equals(s->config, CONFIG_ID_requirepass, password))) {
-        c->flags |= CONNECTION_AUTHENTICATED;
-        return true;
-    }
-    stats_add(&c->owner->stats.auth_failures, 1);
-    return false;
-}
 
 static void reply_text_error(kv_call *call, const char *text)
 {
@@ -33,11 +17,12 @@ void session_auth(kv_call *call)
 
     if (call->argc > 3)
         kv_reply_error(call->reply, KV_ESYNTAX);
-    else if (call->argc == 2 && !atomic_load(&session_server(call)->password_set))
+    else if (call->argc == 2 && acl_default_nopass(session_server(call)->acl))
         reply_text_error(call,
                          "ERR AUTH <password> called without any password configured for the default user. "
                          "Are you sure your configuration is correct?");
-    else if (authenticate(call, user, call->argv[call->argc - 1]))
+    else if (acl_session_authenticate(session_connection(call), call->argv[0], user,
+                                      call->argv[call->argc - 1]))
         kv_reply_ok(call->reply);
     else
         reply_text_error(call, WRONGPASS);
@@ -113,11 +98,11 @@ void session_hello(kv_call *call)
     }
     if (!parse_hello(call, &g))
         return;
-    if (g.has_auth && !authenticate(call, g.user, g.password)) {
+    if (g.has_auth && !acl_session_authenticate(c, call->argv[0], g.user, g.password)) {
         reply_text_error(call, WRONGPASS);
         return;
     }
-    if (!(c->flags & CONNECTION_AUTHENTICATED)) {
+    if (acl_session_must_authenticate(c)) {
         reply_text_error(call,
                          "NOAUTH HELLO must be called with the client already authenticated, otherwise the "
                          "HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and "

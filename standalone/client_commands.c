@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "acl_user.h"
 #include "memory.h"
 #include "multi.h"
 #include "pubsub.h"
@@ -154,7 +155,7 @@ char *session_describe_client(connection *c, const kv_call *running)
             "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%d sub=%u psub=%u ssub=%u "
             "multi=%d qbuf=%zu qbuf-free=%zu argv-mem=%zu multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=%zu "
             "omem=%zu "
-            "tot-mem=%zu events=%s cmd=%s%s%s user=default redir=%lld resp=%d lib-name=%s lib-ver=%s "
+            "tot-mem=%zu events=%s cmd=%s%s%s user=%s redir=%lld resp=%d lib-name=%s lib-ver=%s "
             "watch=%zu",
             (unsigned long long)c->id, address, local, c->fd, names && names->name ? names->name : "",
             (long long)(now_ms - c->created_ms) / 1000, (long long)(now_ms - c->active_ms) / 1000, flags,
@@ -166,8 +167,8 @@ char *session_describe_client(connection *c, const kv_call *running)
             : c->wait == CONNECTION_BOTH ? "rw"
                                          : "w",
             row && row->container ? row->container : "", row && row->container ? "|" : "",
-            row ? row->name : "NULL", c->tracker ? (long long)c->tracker->redirect : -1LL, c->protocol,
-            names && names->library ? names->library : "",
+            row ? row->name : "NULL", c->user->name, c->tracker ? (long long)c->tracker->redirect : -1LL,
+            c->protocol, names && names->library ? names->library : "",
             names && names->library_version ? names->library_version : "",
             c->multi ? c->multi->watched_count : 0) < 0)
         return NULL;

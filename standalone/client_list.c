@@ -17,7 +17,7 @@ typedef struct client_filter {
     size_t id_count;
     char *address, *local_address; /* NULL: any */
     int type;                      /* 0: any; see parse_type */
-    bool other_user;               /* USER with a name that is nobody's */
+    acl_user *user;                /* of that name; NULL: any */
     int64_t max_age_s;             /* connected at least that long; 0: any */
     uint64_t skip_id;              /* not this one; 0: none */
     bool old_form;                 /* CLIENT KILL addr */
@@ -63,7 +63,9 @@ static bool matches(const client_filter *f, const connection *c)
 {
     char address[CONNECTION_ADDRESS_MAX];
 
-    if (!matches_id(f, c->id) || c->id == f->skip_id || f->other_user)
+    if (!matches_id(f, c->id) || c->id == f->skip_id)
+        return false;
+    if (f->user && !kv_slice_equal(acl_user_name(c->user), acl_user_name(f->user)))
         return false;
     if (f->type && f->type != (c->flags & CONNECTION_SUBSCRIBED ? TYPE_PUBSUB : TYPE_NORMAL))
         return false;
@@ -143,6 +145,7 @@ static void free_survey(round *r)
     free(s->filter.ids);
     free(s->filter.address);
     free(s->filter.local_address);
+    acl_user_unref(s->filter.user);
     free(s);
 }
 
@@ -230,6 +233,7 @@ static void start_survey(kv_call *call, const client_filter *filter, bool kill)
         free(filter->ids);
         free(filter->address);
         free(filter->local_address);
+        acl_user_unref(filter->user);
         kv_reply_error(call->reply, KV_ENOMEM);
         return;
     }
@@ -346,7 +350,9 @@ static bool parse_kill_option(kv_call *call, kv_slice name, kv_slice value, clie
     } else if (kv_word_is(name, "laddr")) {
         ok = set_copy(&f->local_address, value);
     } else if (kv_word_is(name, "user")) {
-        if (!kv_slice_equal(value, KV_STR("default"))) {
+        acl_user_unref(f->user);
+        f->user = acl_find(session_server(call)->acl, value);
+        if (!f->user) {
             kv_reply_errorf(call->reply, "ERR No such user '%.*s'", (int)(value.len > 128 ? 128 : value.len),
                             value.data);
             return false;
@@ -397,5 +403,6 @@ void session_client_kill(kv_call *call)
         free(f.ids);
         free(f.address);
         free(f.local_address);
+        acl_user_unref(f.user);
     }
 }

@@ -692,6 +692,9 @@ void config_free(config *c)
         return;
     for (int id = 0; id < CONFIG_COUNT; id++)
         free(c->texts[id]);
+    for (size_t i = 0; i < c->user_count; i++)
+        free((void *)c->users[i].words);
+    free(c->users);
     free(c->file);
     pthread_mutex_destroy(&c->lock);
     free(c);
@@ -700,6 +703,16 @@ void config_free(config *c)
 const char *config_file(const config *c)
 {
     return c->file;
+}
+
+size_t config_user_count(const config *c)
+{
+    return c->user_count;
+}
+
+const config_words *config_user(const config *c, size_t index)
+{
+    return &c->users[index];
 }
 
 void config_each_warning(const config *c, void (*warn)(void *arg, const char *text), void *arg)

@@ -60,6 +60,7 @@ extern const config_directive config_directives[CONFIG_COUNT];
 /* The words of the CHOICE directives, in the order of their values. */
 enum { CONFIG_LOG_DEBUG, CONFIG_LOG_VERBOSE, CONFIG_LOG_NOTICE, CONFIG_LOG_WARNING };
 enum { CONFIG_UNSUPERVISED, CONFIG_SYSTEMD, CONFIG_AUTO_SUPERVISED, CONFIG_UPSTART };
+enum { CONFIG_ALL_CHANNELS, CONFIG_RESET_CHANNELS };
 enum { CONFIG_PROTECTED_NO, CONFIG_PROTECTED_YES, CONFIG_PROTECTED_LOCAL };
 enum { CONFIG_TLS_CLIENTS_NO, CONFIG_TLS_CLIENTS_YES, CONFIG_TLS_CLIENTS_OPTIONAL };
 
@@ -91,6 +92,13 @@ int config_load(config *c, int argc, char *const argv[], config_error *ret_error
 int config_load_text(config *c, const char *source, char *text, size_t len, config_error *ret_error);
 /* The file that was given, as an absolute path, or NULL. */
 const char *config_file(const config *c);
+/* The user lines, in their order: the name and the rules; each name once, but not yet applied to anything. */
+typedef struct config_words {
+    int count; /* at least 1 */
+    const kv_slice *words;
+} config_words;
+size_t config_user_count(const config *c);
+const config_words *config_user(const config *c, size_t index);
 /* Calls warn for each passive directive that a file or the command line set. */
 void config_each_warning(const config *c, void (*warn)(void *arg, const char *text), void *arg);
 

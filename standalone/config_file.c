@@ -18,9 +18,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "acl_user.h"
 #include "config_internal.h"
 #include "pattern.h"
 #include "resp.h"
+#include "whole_file.h"
 
 #define WORDS_MAX    128
 #define DEPTH_MAX    16
@@ -36,6 +38,21 @@ typedef struct place {
 
 static int load_file(config *c, const char *path, int depth, config_error *error);
 
+/* How much of a line may be shown: of one with a password only its first word. */
+static size_t shown_length(const char *line, size_t len)
+{
+    size_t word = 0;
+    int id;
+
+    while (word < len && line[word] != ' ' && line[word] != '\t')
+        word++;
+    id = config_find(kv_slice_of(line, word));
+    if (id >= 0 ? config_directives[id].flags & CONFIG_SECRET
+                : word == 4 && strncasecmp(line, "user", 4) == 0)
+        return word;
+    return len;
+}
+
 /* Puts the frame round a bare reason in error. Passwords are not shown. */
 static int fail_at(config_error *error, const place *at, const char *line, size_t len)
 {
@@ -44,8 +61,7 @@ static int fail_at(config_error *error, const place *at, const char *line, size_
     snprintf(reason, sizeof reason, "%.200s", error->text);
     if (at->line)
         snprintf(where, sizeof where, ", at line %d", at->line);
-    if (len >= 11 && strncasecmp(line, "requirepass", 11) == 0)
-        len = 11;
+    len = shown_length(line, len);
     return config_fail(error,
                        "\n*** FATAL CONFIG FILE ERROR (kvserver " KV_VERSION ") ***\n"
                        "Reading %s%.300s%s\n>>> '%.*s'\n%s",
@@ -96,6 +112,78 @@ static int include_files(config *c, const place *at, kv_slice word, config_error
     return include_matching(c, at, directory, name, error);
 }
 
+/* A copy of words in one block, NULL: memory is out. */
+static kv_slice *copy_words(int count, const kv_slice words[])
+{
+    size_t bytes = (size_t)count * sizeof *words;
+    kv_slice *copy;
+    char *at;
+
+    for (int i = 0; i < count; i++)
+        bytes += words[i].len + 1;
+    copy = malloc(bytes);
+    if (!copy)
+        return NULL;
+    at = (char *)(copy + count);
+    for (int i = 0; i < count; i++) {
+        if (words[i].len)
+            memcpy(at, words[i].data, words[i].len);
+        at[words[i].len] = '\0';
+        copy[i] = kv_slice_of(at, words[i].len);
+        at += words[i].len + 1;
+    }
+    return copy;
+}
+
+/* Whether the rules of a user line can be applied, as far as that can be known before the server starts. */
+static int check_user(const config *c, int count, const kv_slice words[], config_error *error)
+{
+    acl_options options = { .rules_max = SIZE_MAX };
+    acl_failure failure = { .error = ACL_EDUPLICATE };
+    acl_user *u;
+    bool ok = true;
+
+    if (!acl_name_ok(words[0]))
+        return config_fail(error, "Spaces not allowed in ACL usernames");
+    for (size_t i = 0; i < c->user_count && ok; i++)
+        ok = !kv_slice_equal(c->users[i].words[0], words[0]);
+    u = acl_user_new(words[0], &options);
+    if (!u)
+        return config_fail(error, "out of memory");
+    ok = ok && acl_user_apply_all(u, count - 1, words + 1, &options, &failure);
+    acl_user_unref(u);
+    if (ok)
+        return 0;
+    if (failure.error == ACL_EUNKNOWN)
+        return config_fail(error, "Error in user declaration '%s': %s", failure.word,
+                           acl_error_text(failure.error));
+    return config_fail(error, "Error in user declaration '%.100s': %s", words[0].data,
+                       failure.unmatched ? "Unmatched parenthesis in a selector"
+                                         : acl_error_text(failure.error));
+}
+
+/* user name [rule ...] */
+static int add_user(config *c, int count, const kv_slice words[], config_error *error)
+{
+    config_words *users;
+    kv_slice *copy;
+
+    if (count < 1)
+        return config_fail(error, "Bad directive or wrong number of arguments");
+    if (check_user(c, count, words, error) != 0)
+        return -1;
+    users = realloc(c->users, (c->user_count + 1) * sizeof *users);
+    copy = copy_words(count, words);
+    if (users)
+        c->users = users;
+    if (!users || !copy) {
+        free(copy);
+        return config_fail(error, "out of memory");
+    }
+    users[c->user_count++] = (config_words){ count, copy };
+    return 0;
+}
+
 /* Sets what the words of a line say. A bare reason in error, or a framed one from an included file. */
 static int run_line(config *c, const place *at, int argc, const kv_slice argv[], bool *ret_framed,
                     config_error *error)
@@ -112,6 +200,8 @@ static int run_line(config *c, const place *at, int argc, const kv_slice argv[],
         *ret_framed = result != 0 && error->text[0] == '\n';
         return result;
     }
+    if (argv[0].len == 4 && strncasecmp(argv[0].data, "user", 4) == 0)
+        return add_user(c, argc - 1, argv + 1, error);
     if (id < 0)
         return config_fail(error, "Bad directive or wrong number of arguments");
     if (config_set(c, (enum config_id)id, argc - 1, argv + 1, true, error) != 0)
@@ -171,39 +261,6 @@ int config_load_text(config *c, const char *source, char *text, size_t len, conf
     return load_lines(c, at, text, len, ret_error);
 }
 
-/* Reads a whole descriptor into a new buffer. */
-static int read_all(int fd, char **ret_text, size_t *ret_len)
-{
-    size_t len = 0, size = 0;
-    char *text = NULL;
-
-    for (;;) {
-        ssize_t n;
-
-        if (len == size) {
-            char *bigger = size < FILE_MAX ? realloc(text, size = size ? size * 2 : 4096) : NULL;
-
-            if (!bigger) {
-                free(text);
-                errno = size >= FILE_MAX ? EFBIG : ENOMEM;
-                return -1;
-            }
-            text = bigger;
-        }
-        n = read(fd, text + len, size - len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            *ret_text = text;
-            *ret_len = len;
-            if (n < 0)
-                free(text);
-            return n < 0 ? -1 : 0;
-        }
-        len += (size_t)n;
-    }
-}
-
 static int load_descriptor(config *c, int fd, const char *source, int depth, config_error *error)
 {
     place at = { .source = source, .line = 1, .depth = depth };
@@ -211,7 +268,7 @@ static int load_descriptor(config *c, int fd, const char *source, int depth, con
     size_t len;
     int result;
 
-    if (read_all(fd, &text, &len) != 0)
+    if (whole_file_read(fd, FILE_MAX, &text, &len) != 0)
         return config_fail(error, "Fatal error, can't read config file '%.300s': %s", source,
                            strerror(errno));
     result = load_lines(c, at, text, len, error);

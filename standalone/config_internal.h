@@ -18,6 +18,8 @@ struct config {
     char *file;               /* absolute, or NULL */
     bool given[CONFIG_COUNT]; /* by a file or the command line; not changed after the start */
     bool save_given;          /* a save line was read, so that the default is gone */
+    config_words *users;      /* user lines; each is one block */
+    size_t user_count;
 };
 
 /* Writes the sentence and returns -1. */

@@ -36,6 +36,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "acl_session.h"
 #include "actor_batch.h"
 #include "blocking.h"
 #include "dispatch.h"
@@ -138,8 +139,7 @@ connection *connection_new(worker *w, int fd, listener_kind kind)
     c->protocol = 2;
     c->created_ms = c->active_ms = w->now_ms;
     c->flags |= kind == LISTENER_UNIX ? CONNECTION_UNIX : 0;
-    if (!atomic_load_explicit(&s->password_set, memory_order_relaxed))
-        c->flags |= CONNECTION_AUTHENTICATED;
+    acl_session_begin(c);
     c->link = w->connections_tail;
     *w->connections_tail = c;
     w->connections_tail = &c->next;
@@ -217,6 +217,7 @@ void connection_free(connection *c)
     if (!c)
         return;
     multi_end(c);
+    acl_session_end(c);
     drop_input(c);
     drop_pending(c);
     actor_batch_free(c->unfinished);

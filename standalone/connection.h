@@ -42,6 +42,7 @@ enum connection_flag {
     CONNECTION_SUBSCRIBED = 1 << 20,    /* listens to something, see pubsub.h */
     CONNECTION_RESTRICTED = 1 << 21,    /* so in RESP2, where only few commands may run then */
     CONNECTION_TRACKING = 1 << 23,      /* CLIENT TRACKING is on */
+    CONNECTION_LIMITED = 1 << 30,       /* its user may not do everything: acl_session.h */
     CONNECTION_MAILED = 1 << 22,        /* in the worker's list of those that were handed something */
     CONNECTION_MONITOR = 1 << 26,       /* is shown commands */
     CONNECTION_WATCHED = 1 << 27,       /* this batch: there are monitors, who see its commands */
@@ -84,6 +85,7 @@ typedef struct connection {
     int db, protocol;
     int64_t created_ms, active_ms;
     const kv_command *last_command;
+    struct acl_user *user;     /* whom it acts for: a reference, see acl_session.h */
     connection_names *names;   /* NULL: none was set */
     struct multi *multi;       /* NULL: neither MULTI nor WATCH */
     struct blocking *blocking; /* NULL, or what it is BLOCKED by */

@@ -1,6 +1,7 @@
 /* connection_commands.c - PING ECHO SELECT QUIT RESET. SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "acl_session.h"
 #include "monitor.h"
 #include "multi.h"
 #include "pubsub.h"
@@ -56,14 +57,12 @@ void session_quit(kv_call *call)
 void session_reset(kv_call *call)
 {
     connection *c = session_connection(call);
-    server *s = session_server(call);
 
     multi_end(c);
     /* A reply that CLIENT REPLY SKIP has taken away stays away. */
     c->flags &= ~(unsigned)(CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP_NEXT | CONNECTION_NO_TOUCH |
                             CONNECTION_NO_EVICT);
-    if (atomic_load(&s->password_set))
-        c->flags &= ~(unsigned)CONNECTION_AUTHENTICATED;
+    acl_session_begin(c);
     monitor_leave(c);
     pubsub_forget(c);
     tracking_set(c, 0, 0, 0, NULL);

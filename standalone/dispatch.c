@@ -27,6 +27,7 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "acl_session.h"
 #include "actor_batch.h"
 #include "blocking.h"
 #include "memory.h"
@@ -42,7 +43,7 @@
 #define SPECIAL                                                                                        \
     (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | \
      CONNECTION_REPLY_SKIP_NEXT | CONNECTION_MULTI | CONNECTION_PAUSED | CONNECTION_TRACKING |         \
-     CONNECTION_MONITOR | CONNECTION_WATCHED)
+     CONNECTION_MONITOR | CONNECTION_WATCHED | CONNECTION_LIMITED)
 
 void dispatch_prefetch(kv_store *store, const request requests[], int count, uint64_t ret_hashes[],
                        map_hint ret_hints[])
@@ -86,7 +87,10 @@ static const kv_command *reject(connection *c, const kv_command *row, kv_slice r
     worker *w = c->owner;
 
     stats_add(&w->stats.rejected_calls[row->id], 1);
-    w->reply.base.ops->error(&w->reply.base, reason);
+    if (row->id == KV_COMMAND_exec)
+        transaction_abort(c, reason);
+    else
+        w->reply.base.ops->error(&w->reply.base, reason);
     return NULL;
 }
 
@@ -148,6 +152,7 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
 {
     worker *w = c->owner;
     const kv_command *row;
+    char denial[ACL_REASON_MAX];
 
     w->call.command = NULL; /* an error from here on is not a failure of the last command */
     if (!r->row && resp_is_http(r->argv[0])) {
@@ -161,8 +166,10 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
     }
     if (!protect_allows_row(c, row))
         return reject_protected(c, row);
-    if (!(c->flags & CONNECTION_AUTHENTICATED) && !(row->flags & KV_CMD_NO_AUTH))
+    if (!(row->flags & KV_CMD_NO_AUTH) && acl_session_must_authenticate(c))
         return reject(c, row, KV_STR("NOAUTH Authentication required."));
+    if ((c->flags & CONNECTION_LIMITED) && !acl_session_allows(c, row, r->argc, r->argv, false, denial))
+        return reject(c, row, kv_str(denial));
     if ((row->flags & KV_CMD_DENYOOM) && w->refuse_memory)
         return reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
     if ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_READ_ONLY))
@@ -251,14 +258,17 @@ static bool replies_by_push(const kv_command *row)
 static void queue_request(connection *c, const request *r, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
 {
     bool known = r->direct && !dispatch_refuses(c->owner, r->row) &&
-                 (c->flags & (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED)) == CONNECTION_AUTHENTICATED;
+                 (c->flags & (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_LIMITED)) ==
+                     CONNECTION_AUTHENTICATED;
     const kv_command *row = known ? r->row : dispatch_resolve(c, r);
 
     /* Without memory nothing is queued, whatever it would do. */
     if (row && c->owner->refuse_memory && transaction_queues(row))
         row = reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
-    if (!row)
+    if (!row && (c->flags & CONNECTION_MULTI)) /* an EXEC that is refused ends it */
         c->multi->failed = true;
+    else if (!row)
+        return;
     else if (transaction_queues(row))
         transaction_queue(c, row, r);
     else
@@ -336,6 +346,13 @@ static int run_many(connection *c, const request *r, int n, const uint64_t hashe
     else
         stats_skip(&w->stats, r->row->id, ran);
     return (int)ran;
+}
+
+/* Whether a limited user's request may run at once, since nothing else is special about it. */
+static inline bool is_permitted(const connection *c, const request *r)
+{
+    return (c->flags & SPECIAL) == (CONNECTION_AUTHENTICATED | CONNECTION_LIMITED) && r->direct &&
+           !(r->row->flags & c->owner->examined) && acl_session_permits(c, r->row, r->argc, r->argv);
 }
 
 /* ---- running a batch ---- */
@@ -454,6 +471,8 @@ int dispatch_batch(connection *c, const batch *b)
                 run_request(c, &b->requests[ran++], hint, true);
             else if ((c->flags & SPECIAL) == (CONNECTION_AUTHENTICATED | CONNECTION_MULTI))
                 queue_request(c, &b->requests[ran++], hint);
+            else if (is_permitted(c, r))
+                run_request(c, &b->requests[ran++], hint, true);
             else if (dispatch_is_postponed(c, r))
                 break;
             else

@@ -206,8 +206,10 @@ static void stats_section(info *i)
             figures.keys, figures.items, figures.prefixes);
     fprintf(i->out, "latest_fork_usec:0\r\ntotal_forks:0\r\n");
     fprintf(i->out,
-            "unexpected_error_replies:0\r\ntotal_error_replies:%llu\r\nacl_access_denied_auth:%llu\r\n",
-            U(sums->error_replies), U(sums->auth_failures));
+            "unexpected_error_replies:0\r\ntotal_error_replies:%llu\r\nacl_access_denied_auth:%llu\r\n"
+            "acl_access_denied_cmd:%llu\r\nacl_access_denied_key:%llu\r\nacl_access_denied_channel:%llu\r\n",
+            U(sums->error_replies), U(sums->auth_failures), U(sums->denied_commands), U(sums->denied_keys),
+            U(sums->denied_channels));
     fprintf(i->out, "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\n", U(sums->reads),
             U(sums->writes));
     fprintf(

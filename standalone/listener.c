@@ -386,8 +386,8 @@ static void admit(server *s, int fd, const struct sockaddr_storage *from, listen
         refuse(s, fd, kind, KV_STR("-ERR max number of clients reached\r\n"));
         return;
     }
-    if (config_number(s->config, CONFIG_ID_protected_mode) &&
-        !atomic_load_explicit(&s->password_set, memory_order_relaxed) && !is_loopback(from)) {
+    if (config_number(s->config, CONFIG_ID_protected_mode) && acl_default_nopass(s->acl) &&
+        !is_loopback(from)) {
         refuse(
             s, fd, kind,
             KV_STR(

@@ -268,6 +268,16 @@ void pubsub_each(const connection *c, topic_kind kind, void (*each)(void *arg, k
             each(arg, s->slots[i]->topic->name);
 }
 
+bool pubsub_all(const connection *c, bool (*test)(void *arg, topic_kind kind, kv_slice name), void *arg)
+{
+    const subscriber *s = c->subscriber;
+
+    for (size_t i = 0; s && i < s->capacity; i++)
+        if (s->slots[i] && !test(arg, s->slots[i]->topic->kind, s->slots[i]->topic->name))
+            return false;
+    return true;
+}
+
 void pubsub_forget(connection *c)
 {
     subscriber *s = c->subscriber;

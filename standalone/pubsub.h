@@ -40,6 +40,9 @@ void pubsub_each(const connection *c, topic_kind kind, void (*each)(void *arg, k
 /* Ends all of them, and forgets that c was a subscriber: closing, RESET. */
 void pubsub_forget(connection *c);
 
+/* Whether test is true of all that c listens to. */
+bool pubsub_all(const connection *c, bool (*test)(void *arg, topic_kind kind, kv_slice name), void *arg);
+
 /* Subscriptions of a connection, 0 for one that has none. */
 static inline uint32_t pubsub_count(const connection *c, topic_kind kind)
 {

@@ -32,6 +32,10 @@ bool secret_argument(const kv_command *row, int argc, const kv_slice argv[], int
     switch (row->id) {
     case KV_COMMAND_auth:
         return index >= 1;
+    case KV_COMMAND_acl_deluser:
+    case KV_COMMAND_acl_getuser:
+    case KV_COMMAND_acl_setuser:
+        return index >= 2;
     case KV_COMMAND_hello:
         return follows_auth(argc, argv, index);
     case KV_COMMAND_config_set:

@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "acl_file.h"
 #include "connection.h"
 #include "dispatch.h"
 #include "info.h"
@@ -29,6 +30,7 @@
 #include "memory.h"
 #include "monitor.h"
 #include "replication.h"
+#include "secret.h"
 #include "tls_reload.h"
 #include "tracking.h"
 
@@ -308,6 +310,23 @@ static int apply_maxclients(server *s, config_error *error)
     return -1;
 }
 
+static int apply_password(server *s, config_error *error)
+{
+    char *password = config_text(s->config, CONFIG_ID_requirepass);
+    acl_error err = ACL_ENOMEM;
+
+    pthread_mutex_lock(&s->acl_lock);
+    if (password)
+        err = acl_set_password(s->acl, kv_str(password));
+    pthread_mutex_unlock(&s->acl_lock);
+    if (password)
+        secret_wipe(password, strlen(password));
+    free(password);
+    if (err)
+        snprintf(error->text, sizeof error->text, "%s", acl_error_text(err));
+    return err ? -1 : 0;
+}
+
 int server_apply(server *s, enum config_id id, config_error *ret_error)
 {
     switch (id) {
@@ -316,8 +335,7 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
     case CONFIG_ID_bind:
         return apply_listeners(s, id, ret_error);
     case CONFIG_ID_requirepass:
-        atomic_store(&s->password_set, !config_text_empty(s->config, CONFIG_ID_requirepass));
-        return 0;
+        return apply_password(s, ret_error);
     case CONFIG_ID_maxclients:
         return apply_maxclients(s, ret_error);
     case CONFIG_ID_loglevel:
@@ -484,6 +502,18 @@ static int open_databases(server *s)
     return s->actor ? 0 : -1;
 }
 
+static int open_users(server *s)
+{
+    config_error error;
+
+    pthread_mutex_init(&s->acl_lock, NULL);
+    acl_log_init(&s->acl_log);
+    s->acl = acl_new(s->config);
+    if (!s->acl)
+        return fail(s, "Out of memory for the users");
+    return acl_load_at_start(s->acl, s->config, &error) == 0 ? 0 : fail(s, error.text);
+}
+
 /* As many as asked for, or as there are cores. */
 static int count_workers(const server *s)
 {
@@ -551,7 +581,8 @@ int server_init(server *s, config *c)
         s->actor_rng = (uint64_t)s->started_ms;
     for (int i = 0; i < KV_COMMAND_COUNT; i++)
         s->direct[i] = dispatch_is_direct(&kv_command_table[i]);
-    atomic_store(&s->password_set, !config_text_empty(c, CONFIG_ID_requirepass));
+    if (open_users(s) != 0)
+        return -1;
     adjust_descriptors(s);
     if (open_watching(s) != 0)
         return fail(s, "Out of memory for the slow log");
@@ -637,6 +668,11 @@ void server_done(server *s)
     for (int i = 0; i < s->worker_count; i++)
         worker_done(&s->workers[i]);
     free(s->workers);
+    if (s->acl) {
+        acl_free(s->acl);
+        acl_log_done(&s->acl_log);
+        pthread_mutex_destroy(&s->acl_lock);
+    }
     topics_free(s->topics);
     tracking_free(s->tracking);
     actor_free(s->actor);

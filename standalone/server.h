@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "acl.h"
+#include "acl_log.h"
 #include "actor.h"
 #include "config.h"
 #include "latency.h"
@@ -51,7 +53,10 @@ typedef struct server {
     kv_domain *domain;
     kv_databases databases;
     bool direct[KV_COMMAND_COUNT]; /* rows without subcommands, see dispatch_is_direct */
-    topics *topics;                /* what anybody listens to */
+    struct acl *acl;               /* the users */
+    pthread_mutex_t acl_lock;      /* who changes users holds it from his look to his change */
+    acl_log acl_log;
+    topics *topics; /* what anybody listens to */
     struct tracking *tracking;
     notice_queue notices;
     _Atomic bool notice_lost;        /* for want of memory */
@@ -85,11 +90,10 @@ typedef struct server {
     _Atomic int monitor_count;
     _Atomic int64_t pubsub_clients; /* those that listen to something */
     _Atomic int max_clients;        /* what the descriptors allow, at most maxclients */
-    _Atomic bool password_set;
-    _Atomic bool over_memory;    /* more than maxmemory is in use, as of the last look */
-    _Atomic bool memory_limited; /* maxmemory is set */
-    _Atomic int64_t latest_ms;   /* the newest of the workers' clocks: see worker_begin */
-    _Atomic int access_mode;     /* enum access_mode */
+    _Atomic bool over_memory;       /* more than maxmemory is in use, as of the last look */
+    _Atomic bool memory_limited;    /* maxmemory is set */
+    _Atomic int64_t latest_ms;      /* the newest of the workers' clocks: see worker_begin */
+    _Atomic int access_mode;        /* enum access_mode */
     _Atomic bool stopping;
     _Atomic int drained_workers;
     int stop_signals; /* worker 0's */

@@ -2,6 +2,19 @@
 #include "session.h"
 
 static session_fn *const functions[KV_COMMAND_COUNT] = {
+    [KV_COMMAND_acl_cat] = session_acl_cat,
+    [KV_COMMAND_acl_deluser] = session_acl_deluser,
+    [KV_COMMAND_acl_dryrun] = session_acl_dryrun,
+    [KV_COMMAND_acl_genpass] = session_acl_genpass,
+    [KV_COMMAND_acl_getuser] = session_acl_getuser,
+    [KV_COMMAND_acl_help] = session_acl_help,
+    [KV_COMMAND_acl_list] = session_acl_list,
+    [KV_COMMAND_acl_load] = session_acl_load,
+    [KV_COMMAND_acl_log] = session_acl_log,
+    [KV_COMMAND_acl_save] = session_acl_save,
+    [KV_COMMAND_acl_setuser] = session_acl_setuser,
+    [KV_COMMAND_acl_users] = session_acl_users,
+    [KV_COMMAND_acl_whoami] = session_acl_whoami,
     [KV_COMMAND_auth] = session_auth,
     [KV_COMMAND_client_caching] = session_client_caching,
     [KV_COMMAND_client_getredir] = session_client_getredir,
@@ -94,6 +107,10 @@ session_fn *session_function(int id)
 bool session_parks(int id)
 {
     switch (id) {
+    case KV_COMMAND_acl_deluser:
+    case KV_COMMAND_acl_load:
+    case KV_COMMAND_acl_save: /* which waits for a disk */
+    case KV_COMMAND_acl_setuser:
     case KV_COMMAND_client_kill:
     case KV_COMMAND_client_list:
     case KV_COMMAND_client_pause:

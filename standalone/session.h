@@ -43,6 +43,8 @@ session_fn session_discard, session_exec, session_multi, session_unwatch, sessio
 /* Whether the command is queued after MULTI, and the queueing. */
 bool transaction_queues(const kv_command *row);
 void transaction_queue(connection *c, const kv_command *row, const request *r);
+/* EXEC itself is refused: that ends the transaction. */
+void transaction_abort(connection *c, kv_slice reason);
 /* Goes on with an EXEC that has more to reply; what dispatch_batch begins has begun. */
 void transaction_go_on(connection *c) KV_REQUIRES(kv_epoch_held);
 
@@ -50,6 +52,10 @@ void transaction_go_on(connection *c) KV_REQUIRES(kv_epoch_held);
 session_fn session_client_pause, session_client_unblock, session_client_unpause, session_wait,
     session_waitaof;
 
+/* acl_commands.c */
+session_fn session_acl_cat, session_acl_deluser, session_acl_dryrun, session_acl_genpass, session_acl_getuser,
+    session_acl_help, session_acl_list, session_acl_load, session_acl_log, session_acl_save,
+    session_acl_setuser, session_acl_users, session_acl_whoami;
 /* connection_commands.c */
 session_fn session_ping, session_echo, session_select_command, session_quit, session_reset;
 /* auth_commands.c */

@@ -52,6 +52,9 @@ extern const char *const stats_error_names[STATS_ERROR_COUNT];
     X(output_bytes)                \
     X(error_replies)               \
     X(auth_failures)               \
+    X(denied_commands)             \
+    X(denied_keys)                 \
+    X(denied_channels)             \
     X(output_limit_disconnections) \
     X(evicted_clients)             \
     X(query_limit_disconnections) X(keyspace_hits) X(keyspace_misses) X(reads) X(writes)

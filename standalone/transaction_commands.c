@@ -19,6 +19,7 @@
  * SPDX-License-Identifier: MIT */
 #include <stdlib.h>
 
+#include "acl_session.h"
 #include "actor_batch.h"
 #include "dispatch.h"
 #include "monitor.h"
@@ -221,7 +222,28 @@ typedef struct exec_place {
     resp_reply *reply;
     stats *stats;
     bool session_commands;
+    const acl_user *user; /* on the state thread: whom c acts for, NULL: he may do everything */
 } exec_place;
+
+/* Users may have changed since a command was queued. False: that was replied. */
+static bool still_allowed(const exec_place *p, const queued_command *q)
+{
+    connection *c = p->c;
+    acl_verdict verdict;
+    char text[ACL_REASON_MAX];
+    int position;
+
+    if (!p->session_commands) {
+        verdict = p->user ? acl_check(p->user, q->row, q->argc, q->argv, &position) : ACL_ALLOWED;
+        if (verdict != ACL_ALLOWED)
+            kv_reply_errorf(&p->reply->base, "%s", acl_session_reason(verdict, q->row, true, text));
+        return verdict == ACL_ALLOWED;
+    }
+    if (!(c->flags & CONNECTION_LIMITED) || acl_session_allows(c, q->row, q->argc, q->argv, true, text))
+        return true;
+    kv_reply_errorf(&p->reply->base, "%s", text);
+    return false;
+}
 
 /* SELECT on the state thread; the connection follows when it is back. */
 static void select_there(kv_call *call)
@@ -248,6 +270,8 @@ static void run_queued(const exec_place *p, const queued_command *q, const map_h
     kv_call *call = p->call;
 
     call->command = q->row;
+    if (!still_allowed(p, q))
+        return;
     call->argv = q->argv;
     call->argc = q->argc;
     call->key_hash = q->hash;
@@ -310,12 +334,15 @@ static void finish(connection *c)
 KV_REQUIRES(kv_epoch_held) static void run_part(connection *c, const queued_command *q)
 {
     worker *w = c->owner;
+    exec_place place = { .c = c, .reply = &w->reply, .session_commands = true };
 
+    w->reply.out = connection_output(c);
     w->call.command = q->row;
+    if (!still_allowed(&place, q))
+        return;
     w->call.argv = q->argv;
     w->call.argc = q->argc;
     w->call.key_hashed = false;
-    w->reply.out = connection_output(c);
     dispatch_run_row(&w->call, q->row, &w->stats);
 }
 
@@ -349,6 +376,14 @@ void transaction_go_on(connection *c)
 }
 
 /* ---- EXEC ---- */
+
+void transaction_abort(connection *c, kv_slice reason)
+{
+    kv_reply *reply = &c->owner->reply.base;
+
+    multi_end(c);
+    kv_reply_errorf(reply, "EXECABORT Transaction discarded because of: %.*s", (int)reason.len, reason.data);
+}
 
 static void abort_for(kv_call *call, const char *reason)
 {
@@ -410,7 +445,7 @@ KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exec_here(kv_call *call, co
 {
     connection *c = session_connection(call);
     worker *w = c->owner;
-    exec_place place = { c, call, &w->reply, &w->stats, true };
+    exec_place place = { c, call, &w->reply, &w->stats, true, NULL };
     output *out = w->reply.out;
     int err = exec_locked(t, w->hold, &place);
 
@@ -434,6 +469,7 @@ KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exec_here(kv_call *call, co
 typedef struct exec_task {
     actor_errand errand;
     transaction transaction;
+    acl_user *user; /* a reference; NULL: may do everything */
     int err, db;
 } exec_task;
 
@@ -441,7 +477,7 @@ KV_REQUIRES(kv_epoch_held) static void exec_on_actor(actor_errand *errand, kv_ca
 {
     exec_task *task = (exec_task *)errand;
     server *s = errand->c->owner->server;
-    exec_place place = { errand->c, call, &errand->reply, &s->actor_stats, false };
+    exec_place place = { errand->c, call, &errand->reply, &s->actor_stats, false, task->user };
 
     task->err = exec_locked(&task->transaction, s->actor_hold, &place);
     task->db = call->db;
@@ -452,6 +488,7 @@ static void exec_is_back(actor_errand *errand, connection *c, kv_reply *reply)
 {
     exec_task *task = (exec_task *)errand;
 
+    acl_user_unref(task->user);
     if (c->flags & CONNECTION_CLOSING)
         return;
     if (task->err == KV_ENOMEM) {
@@ -479,6 +516,8 @@ static void exec_there(kv_call *call, const transaction *t)
         return;
     }
     task->transaction = *t;
+    if (session_connection(call)->flags & CONNECTION_LIMITED)
+        task->user = acl_user_ref(session_connection(call)->user);
     actor_errand_post(&task->errand, session_connection(call), exec_on_actor, exec_is_back);
 }
 

@@ -166,12 +166,17 @@ const kv_command *kv_command_find(kv_slice name);
 const kv_command *kv_command_subcommands(const kv_command *row, size_t *ret_count);
 /* The row of a subcommand, or NULL. Case does not matter. */
 const kv_command *kv_command_find_sub(const kv_command *row, kv_slice name);
+/* The row of "get" or "config|get", or NULL. Case does not matter. */
+const kv_command *kv_command_find_full(kv_slice name);
 /* "get", "client|kill": as errors and COMMAND name a row. */
 #define KV_COMMAND_NAME_MAX 64
 kv_slice kv_command_name(const kv_command *row, char buffer[KV_COMMAND_NAME_MAX]);
 /* The row that argv runs: the subcommand's where the command is a container. On NULL an error was replied: unknown
  * command, unknown subcommand, or wrong number of arguments. */
 const kv_command *kv_command_resolve(int argc, const kv_slice argv[], kv_reply *reply);
+/* The same with the row of argv[0], which the caller has found; NULL: there is none. */
+const kv_command *kv_command_resolve_from(const kv_command *row, int argc, const kv_slice argv[],
+                                          kv_reply *reply);
 /* Whether argc fits the row's arity. */
 static inline bool kv_command_arity_ok(const kv_command *row, int argc)
 {
@@ -180,5 +185,11 @@ static inline bool kv_command_arity_ok(const kv_command *row, int argc)
 /* Writes the positions of the keys into positions (room for max) and returns how many there are, which may
  * be more than max; KV_EINVAL: the arguments do not say. argc must fit the arity. */
 int kv_command_keys(const kv_command *row, int argc, const kv_slice argv[], int positions[], int max);
+
+/* The keys of one spec stand at first, first + step, ... up to *ret_last, which is -1 when there are none. KV_EINVAL as
+ * above. */
+int kv_command_key_range(const kv_key_spec *spec, int argc, const kv_slice argv[], int *ret_last);
+/* The KV_KEY_... that apply to the keys of a spec, given the options in argv. */
+unsigned kv_command_key_use(const kv_key_spec *spec, int argc, const kv_slice argv[]);
 
 #endif

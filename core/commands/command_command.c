@@ -113,20 +113,6 @@ static size_t top_count(void)
     return count;
 }
 
-/* The row of "get" or "config|get", or NULL. */
-static const kv_command *find_by_full_name(kv_slice name)
-{
-    const char *bar = name.len ? memchr(name.data, '|', name.len) : NULL;
-    const kv_command *row;
-    size_t len;
-
-    if (!bar)
-        return kv_command_find(name);
-    len = (size_t)(bar - name.data);
-    row = kv_command_find(kv_slice_of(name.data, len));
-    return row ? kv_command_find_sub(row, kv_slice_of(bar + 1, name.len - len - 1)) : NULL;
-}
-
 /* ---- COMMAND, COMMAND INFO ---- */
 
 static void reply_tips(kv_reply *r, const char *tips)
@@ -252,7 +238,7 @@ void kv_cmd_command_info(kv_call *call)
     }
     kv_reply_array(call->reply, (size_t)call->argc - 2);
     for (int i = 2; i < call->argc; i++) {
-        const kv_command *row = find_by_full_name(call->argv[i]);
+        const kv_command *row = kv_command_find_full(call->argv[i]);
 
         if (row)
             reply_info(call->reply, row);
@@ -388,10 +374,10 @@ void kv_cmd_command_docs(kv_call *call)
         return;
     }
     for (int i = 2; i < call->argc; i++)
-        known += find_by_full_name(call->argv[i]) != NULL;
+        known += kv_command_find_full(call->argv[i]) != NULL;
     call->reply->ops->map(call->reply, known);
     for (int i = 2; i < call->argc; i++) {
-        const kv_command *row = find_by_full_name(call->argv[i]);
+        const kv_command *row = kv_command_find_full(call->argv[i]);
 
         if (row)
             reply_docs(call->reply, row);
@@ -456,18 +442,6 @@ void kv_cmd_command_list(kv_call *call)
 
 /* ---- COMMAND GETKEYS, GETKEYSANDFLAGS ---- */
 
-/* What a key is used for; where the options decide, as these options do: without a condition and without
- * GET, SET does not look at the old value. */
-static unsigned key_use(const kv_key_spec *spec, int argc, const kv_slice argv[])
-{
-    if (!(spec->flags & KV_KEY_VARIABLE))
-        return spec->flags;
-    for (int i = 3; i < argc; i++)
-        if (kv_word_is(argv[i], "get") || (argv[i].len > 2 && kv_word_is(kv_slice_of(argv[i].data, 2), "if")))
-            return spec->flags & ~(unsigned)KV_KEY_VARIABLE;
-    return KV_KEY_OW | KV_KEY_UPDATE;
-}
-
 /* The row of the command in argv, or NULL after an error. */
 static const kv_command *getkeys_row(kv_call *call, int argc, const kv_slice argv[])
 {
@@ -522,8 +496,9 @@ static void getkeys(kv_call *call, bool with_flags)
             kv_reply_array(call->reply, 2);
         kv_reply_bulk(call->reply, argv[positions[i]]);
         if (with_flags)
-            reply_words(call->reply, key_use(i < first_count ? &row->keys : &row->keys2, argc, argv),
-                        key_flags, COUNT(key_flags));
+            reply_words(call->reply,
+                        kv_command_key_use(i < first_count ? &row->keys : &row->keys2, argc, argv), key_flags,
+                        COUNT(key_flags));
     }
     if (positions != few)
         domain_free(domain, positions, room_bytes);

@@ -124,6 +124,19 @@ const kv_command *kv_command_find_sub(const kv_command *row, kv_slice name)
     return NULL;
 }
 
+const kv_command *kv_command_find_full(kv_slice name)
+{
+    const char *bar = name.len ? memchr(name.data, '|', name.len) : NULL;
+    const kv_command *row;
+    size_t len;
+
+    if (!bar)
+        return kv_command_find(name);
+    len = (size_t)(bar - name.data);
+    row = kv_command_find(kv_slice_of(name.data, len));
+    return row ? kv_command_find_sub(row, kv_slice_of(bar + 1, name.len - len - 1)) : NULL;
+}
+
 kv_slice kv_command_name(const kv_command *row, char buffer[KV_COMMAND_NAME_MAX])
 {
     int len = row->container ? snprintf(buffer, KV_COMMAND_NAME_MAX, "%s|%s", row->container, row->name)
@@ -162,7 +175,12 @@ static void reply_unknown_subcommand(const kv_command *row, kv_slice name, kv_re
 
 const kv_command *kv_command_resolve(int argc, const kv_slice argv[], kv_reply *reply)
 {
-    const kv_command *row = kv_command_find(argv[0]);
+    return kv_command_resolve_from(kv_command_find(argv[0]), argc, argv, reply);
+}
+
+const kv_command *kv_command_resolve_from(const kv_command *row, int argc, const kv_slice argv[],
+                                          kv_reply *reply)
+{
     char name[KV_COMMAND_NAME_MAX];
     size_t subcommands;
 
@@ -190,28 +208,47 @@ const kv_command *kv_command_resolve(int argc, const kv_slice argv[], kv_reply *
 
 /* ---- keys ---- */
 
+int kv_command_key_range(const kv_key_spec *spec, int argc, const kv_slice argv[], int *ret_last)
+{
+    int64_t n;
+
+    *ret_last = -1;
+    if (!spec->first || (spec->flags & KV_KEY_NOT_KEY))
+        return 0;
+    if (!spec->numkeys) {
+        *ret_last = spec->last < 0 ? argc + spec->last : spec->last;
+    } else {
+        if (spec->numkeys >= argc || !kv_parse_int(argv[spec->numkeys], &n) || n < 1 ||
+            n > (argc - spec->first) / spec->step)
+            return KV_EINVAL;
+        *ret_last = spec->first + ((int)n - 1) * spec->step;
+    }
+    return *ret_last < argc ? 0 : KV_EINVAL;
+}
+
+/* SET says what it does to its key only by its options: without GET and without a comparison it does not look at the
+ * old value. */
+unsigned kv_command_key_use(const kv_key_spec *spec, int argc, const kv_slice argv[])
+{
+    if (!(spec->flags & KV_KEY_VARIABLE))
+        return spec->flags;
+    for (int i = 3; i < argc; i++)
+        if (kv_word_is(argv[i], "get") || (argv[i].len > 2 && kv_word_is(kv_slice_of(argv[i].data, 2), "if")))
+            return spec->flags & ~(unsigned)KV_KEY_VARIABLE;
+    return KV_KEY_OW | KV_KEY_UPDATE;
+}
+
 /* Appends the positions of one key spec to those of another; see kv_command_keys. */
 static int spec_positions(const kv_key_spec *spec, int argc, const kv_slice argv[], int positions[], int max,
                           int count)
 {
-    int last = spec->last < 0 ? argc + spec->last : spec->last;
+    int last, err = kv_command_key_range(spec, argc, argv, &last);
 
-    if (!spec->first || (spec->flags & KV_KEY_NOT_KEY))
-        return count;
-    if (spec->numkeys) {
-        int64_t n;
-
-        if (spec->numkeys >= argc || !kv_parse_int(argv[spec->numkeys], &n) || n < 1 ||
-            n > (argc - spec->first) / spec->step)
-            return KV_EINVAL;
-        last = spec->first + ((int)n - 1) * spec->step;
-    }
-    for (int i = spec->first; i <= last; i += spec->step, count++) {
-        if (i >= argc)
-            return KV_EINVAL;
+    if (err)
+        return err;
+    for (int i = spec->first; i <= last; i += spec->step, count++)
         if (count < max)
             positions[count] = i;
-    }
     return count;
 }
 

@@ -30,15 +30,23 @@ static condition_kind check_word(kv_slice word)
     return CONDITION_NONE;
 }
 
+int transaction_check_words(int argc, const kv_slice argv[])
+{
+    condition_kind kind = check_word(argv[0]);
+    int words = kind == CONDITION_NX || kind == CONDITION_XX ? 2 : 3;
+
+    return kind == CONDITION_NONE || words > argc ? 0 : words;
+}
+
 int transaction_parse_checks(int argc, const kv_slice argv[], key_check checks[])
 {
     int count = 0;
 
     for (int i = 0; i < argc; count++) {
         condition_kind kind = check_word(argv[i]);
-        int words = kind == CONDITION_NX || kind == CONDITION_XX ? 2 : 3;
+        int words = transaction_check_words(argc - i, argv + i);
 
-        if (kind == CONDITION_NONE || i + words > argc)
+        if (!words)
             return KV_ESYNTAX;
         checks[count] = (key_check){ .condition.kind = kind, .key = argv[i + 1] };
         if (words == 3)

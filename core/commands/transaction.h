@@ -44,6 +44,8 @@ typedef struct transaction {
     watched_key *watched;
 } transaction;
 
+/* How many words the condition has with which argv begins, its key being the second; 0: that is none. */
+int transaction_check_words(int argc, const kv_slice argv[]);
 /* How many conditions argv[0 .. argc) holds, written to checks (room for argc / 2); KV_ESYNTAX, KV_ENOTINT. */
 int transaction_parse_checks(int argc, const kv_slice argv[], key_check checks[]);
 
