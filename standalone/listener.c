@@ -96,7 +96,7 @@ static int open_address(server *s, const char *word, int port, listener_kind kin
     struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV },
                     *info = NULL;
     bool optional = *word == '-', covered;
-    const char *host = word + optional, *step;
+    const char *host = word + optional, *step = "socket";
     listener_socket *socket;
     char service[16];
     int found;

@@ -130,8 +130,10 @@ static int need(rdb_input *in, size_t n)
 
 int rdb_input_take(rdb_input *in, size_t n, const unsigned char **ret_bytes)
 {
-    if (in->error || need(in, n))
-        return in->error;
+    int err = in->error ? in->error : need(in, n);
+
+    if (err)
+        return err;
     *ret_bytes = in->buffer + in->at;
     in->at += n;
     return 0;
@@ -140,11 +142,11 @@ int rdb_input_take(rdb_input *in, size_t n, const unsigned char **ret_bytes)
 int rdb_input_byte(rdb_input *in, unsigned *ret_byte)
 {
     const unsigned char *bytes;
+    int err = rdb_input_take(in, 1, &bytes);
 
-    if (rdb_input_take(in, 1, &bytes))
-        return in->error;
-    *ret_byte = *bytes;
-    return 0;
+    if (!err)
+        *ret_byte = *bytes;
+    return err;
 }
 
 int rdb_input_pass(rdb_input *in, uint64_t n)
@@ -252,10 +254,11 @@ static int read_packed_head(rdb_input *in, size_t *ret_packed, size_t *ret_len)
 
 static int read_packed(rdb_input *in, rdb_text *text)
 {
-    size_t packed, len;
+    size_t packed = 0, len = 0;
+    int err = read_packed_head(in, &packed, &len);
 
-    if (read_packed_head(in, &packed, &len))
-        return in->error;
+    if (err)
+        return err;
     if (text->unpacked_size < len || !text->unpacked) {
         free(text->unpacked);
         text->unpacked = malloc(len ? len : 1);
