@@ -100,16 +100,17 @@ static int put_record(loading *l, const rdb_record *record)
 {
     server *s = l->r->server;
     kv_store *store = l->stores[record->db];
+    int64_t now_ms = clock_ms();
     entry_parts parts = {
         .key = record->key,
         .value = record->value,
         .deadline_ms = record->deadline_ms,
-        .access = access_of(s->databases.stores[record->db], record, clock_ms()),
+        .access = access_of(s->databases.stores[record->db], record, now_ms),
     };
     int err = epoch_enter(s->domain);
 
     if (!err)
-        err = store_put(store, store_key_of(store, record->key), &parts, 1);
+        err = store_put(store, store_key_of(store, record->key), &parts, now_ms);
     epoch_leave(s->domain);
     return err;
 }
@@ -345,7 +346,7 @@ static void show_end(const loading *l)
 
 int replication_load(replication *r, int64_t bytes, const char mark[REPLICATION_ID_LEN], int64_t offset)
 {
-    loading l = { .r = r, .left = bytes };
+    loading l = { .r = r, .left = bytes, .newline_ms = peer_clock_ms() + NEWLINE_INTERVAL_MS };
     int result;
 
     show_beginning(r, bytes);

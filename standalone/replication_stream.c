@@ -9,7 +9,7 @@
  *
  * Time. A replica removes no key because it has expired (worker.c leaves that out); its primary does, and says DEL. Until then
  * readers do not see it. But INCR, from before the primary's clock passed the deadline, means the value that was there: so a
- * command runs at a time at which none of the keys it names has expired, which is now for nearly all of them.
+ * command that names a key which has expired here runs at a time before all deadlines.
  *
  * What is not replicated. Types and commands that the table does not have. They are passed over, counted, and named in INFO
  * and in the log. Where such a command replaces a key of ours (SUNIONSTORE to what was a string), the key is deleted, since
@@ -216,33 +216,34 @@ void stream_read_gaps(replication_stream *st, stream_gaps *ret_gaps)
 
 /* ---- time ---- */
 
-/* Not later than the deadline that a command may give a key: one that has passed is kept, until the primary's DEL. */
-static int64_t before_given_deadline(const kv_call *call, int64_t now_ms)
+/* Whether the command gives a key a deadline that has passed: it is kept, until the primary's DEL. */
+static bool gives_past_deadline(const kv_call *call, int64_t now_ms)
 {
     bool seconds = call->command->id == KV_COMMAND_expireat;
     int64_t at;
 
     if ((!seconds && call->command->id != KV_COMMAND_pexpireat) || call->argc < 3 ||
-        !kv_parse_int(call->argv[2], &at) || at <= 0 || (seconds && at > INT64_MAX / 1000))
-        return now_ms;
-    at = seconds ? at * 1000 : at;
-    return at <= now_ms ? at - 1 : now_ms;
+        !kv_parse_int(call->argv[2], &at) || at <= 0)
+        return false;
+    return at <= (seconds ? now_ms / 1000 : now_ms);
 }
 
-/* A time at which no key that the command names has expired. */
+/* When the command runs: now, or, when it names a key that has expired here, before all deadlines. */
 KV_REQUIRES(kv_epoch_held) static int64_t time_for(const kv_call *call, int64_t now_ms)
 {
     int positions[KEYS_LOOKED_AT];
     int n = kv_command_keys(call->command, call->argc, call->argv, positions, KEYS_LOOKED_AT);
-    int64_t at_ms = before_given_deadline(call, now_ms);
 
+    if (gives_past_deadline(call, now_ms))
+        return INT64_MIN;
     for (int i = 0; i < n && i < KEYS_LOOKED_AT; i++) {
-        const entry *e = store_find(call->store, store_key_of(call->store, call->argv[positions[i]]), 0);
+        store_key key = store_key_of(call->store, call->argv[positions[i]]);
+        const entry *e = store_find(call->store, key, INT64_MIN);
 
-        if (e && entry_deadline(e) <= at_ms)
-            at_ms = entry_deadline(e) - 1;
+        if (e && entry_deadline(e) <= now_ms)
+            return INT64_MIN;
     }
-    return at_ms > 1 ? at_ms : 1;
+    return now_ms;
 }
 
 /* ---- running a command ---- */
@@ -252,7 +253,7 @@ KV_EXCLUDES(kv_shard_held) static void delete_key(replication_stream *st, kv_sli
 {
     size_t removed;
 
-    if (store_delete_many(st->call.store, 1, &key, &removed, 1) != 0)
+    if (store_delete_many(st->call.store, 1, &key, &removed, INT64_MIN) != 0)
         st->out_of_memory = true;
 }
 

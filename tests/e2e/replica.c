@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { look_ms = 5 };
+enum { look_ms = 2 };
 
 server *replica_begin_redis(const char *const options[])
 {
