@@ -15,6 +15,7 @@
 #include "info.h"
 #include "lockstat.h"
 #include "memory.h"
+#include "migrate.h"
 #include "replication_commands.h"
 #include "session.h"
 #include "tracking.h"
@@ -204,7 +205,8 @@ static void stats_section(info *i)
     tracking_read_figures(s, &figures);
     fprintf(i->out, "tracking_total_keys:%zu\r\ntracking_total_items:%zu\r\ntracking_total_prefixes:%zu\r\n",
             figures.keys, figures.items, figures.prefixes);
-    fprintf(i->out, "latest_fork_usec:0\r\ntotal_forks:0\r\n");
+    fprintf(i->out, "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:%d\r\n",
+            migrations_sockets(s->migrations));
     fprintf(i->out,
             "unexpected_error_replies:0\r\ntotal_error_replies:%llu\r\nacl_access_denied_auth:%llu\r\n"
             "acl_access_denied_cmd:%llu\r\nacl_access_denied_key:%llu\r\nacl_access_denied_channel:%llu\r\n",

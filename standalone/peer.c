@@ -138,7 +138,7 @@ peer_status peer_connect(peer *p, const char *host, int port, const char *source
     snprintf(service, sizeof service, "%d", port);
     error = getaddrinfo(host, service, &hints, &found);
     if (error)
-        return fail(p, PEER_LOST, "%s: %s", host, gai_strerror(error));
+        return fail(p, PEER_NO_HOST, "%s: %s", host, gai_strerror(error));
     for (struct addrinfo *at = found; at && status == PEER_LOST; at = at->ai_next) {
         close_socket(p);
         status = connect_to(p, at, source, deadline_ms);

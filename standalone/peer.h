@@ -26,6 +26,7 @@ typedef enum peer_status {
     PEER_OK,
     PEER_TIMEOUT,
     PEER_LOST,      /* refused, closed, an error of the socket */
+    PEER_NO_HOST,   /* the name does not resolve */
     PEER_CANCELLED, /* cancel_fd is readable */
     PEER_TOO_LONG,  /* more than the caller allows */
     PEER_NOMEM,

@@ -28,6 +28,7 @@
 #include "info.h"
 #include "lockstat.h"
 #include "memory.h"
+#include "migrate.h"
 #include "monitor.h"
 #include "replication.h"
 #include "secret.h"
@@ -382,8 +383,10 @@ static void drain(worker *w, worker_message *message)
     server *s = w->server;
 
     (void)message;
-    if (w->index == 0)
+    if (w->index == 0) {
         listener_stop(s);
+        migrations_cancel(s->migrations);
+    }
     worker_drain(w, w->now_ms + config_number(s->config, CONFIG_ID_shutdown_timeout) * 1000);
 }
 
@@ -595,8 +598,9 @@ int server_init(server *s, config *c)
     notify_open(s);
     memory_apply(s);
     s->replication = replication_new(s);
-    if (!s->replication)
-        return fail(s, "Out of memory, or of descriptors, for replication");
+    s->migrations = migrations_new(s);
+    if (!s->replication || !s->migrations)
+        return fail(s, "Out of memory, or of descriptors, for tasks that talk to other servers");
     s->startup_memory = server_memory(s);
     return 0;
 }
@@ -662,6 +666,7 @@ void server_done(server *s)
 {
     listener_stop(s);
     replication_free(s->replication);
+    migrations_free(s->migrations);
     for (int i = 0; i < SERVER_SIGNALS; i++)
         if (s->signals[i])
             event_free(s->signals[i]);

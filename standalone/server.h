@@ -68,6 +68,7 @@ typedef struct server {
     struct store_hold *actor_hold;
 
     struct replication *replication;
+    struct migrations *migrations;
     _Atomic unsigned restrictions; /* SERVER_...; see replication_apply */
 
     struct wait_table *waits;   /* for keys */

@@ -57,6 +57,7 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_latency_reset] = session_latency_reset,
     [KV_COMMAND_lockstat] = session_lockstat,
     [KV_COMMAND_lolwut] = session_lolwut,
+    [KV_COMMAND_migrate] = session_migrate,
     [KV_COMMAND_monitor] = session_monitor,
     [KV_COMMAND_multi] = session_multi,
     [KV_COMMAND_memory_doctor] = session_memory_doctor,
@@ -117,6 +118,7 @@ bool session_parks(int id)
     case KV_COMMAND_client_tracking:
     case KV_COMMAND_client_unblock:
     case KV_COMMAND_client_unpause:
+    case KV_COMMAND_migrate:
     case KV_COMMAND_publish:
     case KV_COMMAND_replicaof:
     case KV_COMMAND_slaveof:

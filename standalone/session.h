@@ -94,6 +94,8 @@ session_fn session_latency_doctor, session_latency_graph, session_latency_help, 
     session_latency_history, session_latency_latest, session_latency_reset;
 /* lockstat.c */
 session_fn session_lockstat;
+/* migrate_commands.c */
+session_fn session_migrate;
 /* replication_commands.c */
 session_fn session_replconf, session_replicaof, session_role;
 /* server_commands.c */

@@ -57,9 +57,11 @@ typedef struct kv_key_spec {
     int first; /* 0: no keys */
     int last;  /* counted from the end when negative */
     int step;
-    int numkeys;       /* when not 0: argv[numkeys] counts the keys, which begin right after it, step apart */
-    unsigned flags;    /* KV_KEY_... */
-    const char *notes; /* COMMAND INFO's remark about the flags, or NULL */
+    int numkeys; /* when not 0: argv[numkeys] counts the keys, which begin right after it, step apart */
+    const char *keyword; /* when not NULL: the keys follow this word, if it is there; first is only not 0 */
+    int keyword_from;    /* where COMMAND INFO says that it is searched */
+    unsigned flags;      /* KV_KEY_... */
+    const char *notes;   /* COMMAND INFO's remark about the flags, or NULL */
 } kv_key_spec;
 
 /* COMMAND INFO's key-spec flags. */
@@ -72,8 +74,9 @@ enum kv_key_flag {
     KV_KEY_UPDATE = 32,
     KV_KEY_INSERT = 64,
     KV_KEY_DELETE = 128,
-    KV_KEY_NOT_KEY = 512,  /* clusters route by it, but it names no key */
-    KV_KEY_VARIABLE = 256, /* the options decide which of the flags apply */
+    KV_KEY_NOT_KEY = 512,     /* clusters route by it, but it names no key */
+    KV_KEY_INCOMPLETE = 1024, /* there may be more keys than the spec tells */
+    KV_KEY_VARIABLE = 256,    /* the options decide which of the flags apply */
 };
 
 /* An argument as COMMAND DOCS describes it. */

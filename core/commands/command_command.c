@@ -39,11 +39,17 @@ static const struct word command_flags[] = {
 };
 
 static const struct word key_flags[] = {
-    { KV_KEY_RO, "RO" },           { KV_KEY_RW, "RW" },
-    { KV_KEY_OW, "OW" },           { KV_KEY_RM, "RM" },
-    { KV_KEY_ACCESS, "access" },   { KV_KEY_UPDATE, "update" },
-    { KV_KEY_INSERT, "insert" },   { KV_KEY_DELETE, "delete" },
-    { KV_KEY_NOT_KEY, "not_key" }, { KV_KEY_VARIABLE, "variable_flags" },
+    { KV_KEY_RO, "RO" },
+    { KV_KEY_RW, "RW" },
+    { KV_KEY_OW, "OW" },
+    { KV_KEY_RM, "RM" },
+    { KV_KEY_ACCESS, "access" },
+    { KV_KEY_UPDATE, "update" },
+    { KV_KEY_INSERT, "insert" },
+    { KV_KEY_DELETE, "delete" },
+    { KV_KEY_NOT_KEY, "not_key" },
+    { KV_KEY_VARIABLE, "variable_flags" },
+    { KV_KEY_INCOMPLETE, "incomplete" },
 };
 
 static const struct word arg_flags[] = {
@@ -146,10 +152,15 @@ static void reply_key_spec(kv_reply *r, const kv_key_spec *spec)
 
     reply_text(r, "begin_search");
     r->ops->map(r, 2);
-    reply_pair(r, "type", "index");
+    reply_pair(r, "type", spec->keyword ? "keyword" : "index");
     reply_text(r, "spec");
-    r->ops->map(r, 1);
-    reply_number(r, "index", spec->numkeys ? spec->numkeys : spec->first);
+    r->ops->map(r, spec->keyword ? 2 : 1);
+    if (spec->keyword) {
+        reply_pair(r, "keyword", spec->keyword);
+        reply_number(r, "startfrom", spec->keyword_from);
+    } else {
+        reply_number(r, "index", spec->numkeys ? spec->numkeys : spec->first);
+    }
 
     reply_text(r, "find_keys");
     r->ops->map(r, 2);
@@ -486,7 +497,7 @@ static void getkeys(kv_call *call, bool with_flags)
     }
     count = kv_command_keys(row, argc, argv, positions, argc);
     /* Those of the second spec come last, one each. */
-    first_count = row->keys2.first ? count - 1 : count;
+    first_count = row->keys2.first && !row->keys2.keyword ? count - 1 : count;
     if (count < 0)
         kv_reply_errorf(call->reply, "ERR Invalid arguments specified for command");
     else

@@ -11,9 +11,12 @@
 #include "command.h"
 
 #include <stdio.h>
+#include <strings.h>
 
 #include "args.h"
+
 #include "index/name_words.h"
+#include <strings.h>
 
 /* ---- the rows ---- */
 
@@ -28,6 +31,7 @@ enum {
     INSERT = KV_KEY_INSERT,
     DELETE = KV_KEY_DELETE,
     VARIABLE = KV_KEY_VARIABLE,
+    INCOMPLETE = KV_KEY_INCOMPLETE,
 };
 
 #define KEYS(first_, last_, step_, ...)                                     \
@@ -252,11 +256,30 @@ static int spec_positions(const kv_key_spec *spec, int argc, const kv_slice argv
     return count;
 }
 
+/* Where the keyword of a spec stands behind the key of another; 0: nowhere. */
+static int find_keyword(const kv_command *row, int argc, const kv_slice argv[])
+{
+    for (int i = row->keys.last + 1; row->keys2.keyword && i < argc; i++)
+        if (argv[i].len == strlen(row->keys2.keyword) &&
+            strncasecmp(argv[i].data, row->keys2.keyword, argv[i].len) == 0)
+            return i;
+    return 0;
+}
+
 int kv_command_keys(const kv_command *row, int argc, const kv_slice argv[], int positions[], int max)
 {
-    int count = spec_positions(&row->keys, argc, argv, positions, max, 0);
+    int keyword = find_keyword(row, argc, argv), count = 0;
 
+    /* An empty key in front of KEYS (MIGRATE) only says that the keys come later. */
+    if (!keyword || argv[row->keys.first].len)
+        count = spec_positions(&row->keys, argc, argv, positions, max, 0);
     if (count < 0)
         return count;
+    if (row->keys2.keyword) {
+        kv_key_spec behind = row->keys2;
+
+        behind.first = keyword ? keyword + 1 : 0;
+        return spec_positions(&behind, argc, argv, positions, max, count);
+    }
     return spec_positions(&row->keys2, argc, argv, positions, max, count);
 }

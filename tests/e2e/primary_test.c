@@ -302,8 +302,8 @@ static void a_damaged_data_set_is_not_taken(void **state)
 
 static void what_is_no_command_ends_the_link(void **state)
 {
-    static const char *const streams[] = { "*1\r\n$-1\r\n", "*99999999999\r\n",
-                                           "*2\r\n$3\r\nSET\r\n:1\r\n", "*1\r\n$99999999999999\r\n" };
+    static const char *const streams[] = { "*1\r\n$-1\r\n", "*99999999999\r\n", "*2\r\n$3\r\nSET\r\n:1\r\n",
+                                           "*1\r\n$99999999999999\r\n" };
 
     (void)state;
     for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
