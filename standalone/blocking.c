@@ -195,11 +195,18 @@ int blocking_keys(blocking *b, size_t n, const kv_slice keys[], bool (*retry)(bl
 
 /* ---- CLIENT PAUSE ---- */
 
+void blocking_apply_reaping(server *s)
+{
+    bool on = atomic_load(&s->pause) == PAUSE_NONE && !(atomic_load(&s->restrictions) & SERVER_REPLICA);
+
+    for (int i = 0; i < s->databases.count; i++)
+        store_set_reaping(s->databases.stores[i], on);
+}
+
 void blocking_set_pause(server *s, int pause)
 {
-    for (int i = 0; i < s->databases.count; i++)
-        store_set_reaping(s->databases.stores[i], pause == PAUSE_NONE);
     atomic_store_explicit(&s->pause, pause, memory_order_release);
+    blocking_apply_reaping(s);
 }
 
 int blocking_pause(server *s, int64_t now_ms)

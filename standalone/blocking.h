@@ -65,6 +65,8 @@ enum { PAUSE_NONE, PAUSE_WRITE, PAUSE_ALL };
 
 /* The only way to change it; pause_lock is held. While anything is paused, reads remove no key that has expired. */
 void blocking_set_pause(struct server *s, int pause);
+/* Lets reads remove what has expired, or not: neither while anything is paused, nor on a replica. pause_lock is held. */
+void blocking_apply_reaping(struct server *s);
 /* What is paused now; ends a pause whose time is over. */
 int blocking_pause(struct server *s, int64_t now_ms);
 /* Whether the request must wait for the end of a pause: then c is parked before it. */

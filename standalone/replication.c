@@ -38,6 +38,7 @@
 #include <unistd.h>
 
 #include "args.h"
+#include "blocking.h"
 #include "replication_internal.h"
 
 #define RETRY_FIRST_MS  100
@@ -314,6 +315,9 @@ void replication_apply(server *s)
     }
     atomic_store_explicit(&s->restrictions, restrictions, memory_order_release);
     pthread_mutex_unlock(&r->figures_lock);
+    pthread_mutex_lock(&s->pause_lock);
+    blocking_apply_reaping(s);
+    pthread_mutex_unlock(&s->pause_lock);
     atomic_store_explicit(&s->log.role, restrictions & SERVER_REPLICA ? 'S' : 'M', memory_order_relaxed);
 }
 

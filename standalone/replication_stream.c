@@ -29,7 +29,6 @@
 
 #include "actor.h"
 #include "args.h"
-#include "dispatch.h"
 #include "pubsub.h"
 #include "resp.h"
 #include "server.h"
@@ -285,7 +284,8 @@ KV_EXCLUDES(kv_shard_held) static void run(replication_stream *st, const queued_
     call->access = server_access(st->server, now_ms);
     st->sink.error[0] = '\0';
     stats_add(&st->stats.commands, 1);
-    dispatch_run_row(call, q->row, &st->stats);
+    stats_add(&st->stats.calls[q->row->id], 1);
+    q->row->run(call);
     if (!st->sink.error[0])
         return;
     if (strcmp(st->sink.error, kv_error_text(KV_ENOMEM)) == 0)
