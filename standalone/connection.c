@@ -44,6 +44,7 @@
 #include "monitor.h"
 #include "multi.h"
 #include "pubsub.h"
+#include "rest.h"
 #include "server.h"
 #include "socket_io.h"
 #include "tls_reload.h"
@@ -218,6 +219,7 @@ void connection_free(connection *c)
         return;
     multi_end(c);
     acl_session_end(c);
+    rest_end(c);
     drop_input(c);
     drop_pending(c);
     actor_batch_free(c->unfinished);
@@ -443,7 +445,8 @@ static size_t run_requests(connection *c, resp_parser *parser, char *data, size_
         done += b->used;
         if (end == BATCH_MORE)
             return done;
-        if ((c->flags & (CONNECTION_PARKED | CONNECTION_BLOCKED)) || (end == BATCH_FULL && turn_is_over(c))) {
+        if ((c->flags & (CONNECTION_PARKED | CONNECTION_BLOCKED | CONNECTION_UNFINISHED)) ||
+            (end == BATCH_FULL && turn_is_over(c))) {
             c->flags |= done < len ? CONNECTION_READY : 0;
             return done;
         }
@@ -985,7 +988,7 @@ void connection_usage_running(const connection *c, const kv_call *call, connecti
 size_t connection_memory(const connection *c)
 {
     const output *pending = c->pending;
-    size_t bytes = sizeof *c + (c->names ? sizeof *c->names : 0) + multi_memory(c);
+    size_t bytes = sizeof *c + (c->names ? sizeof *c->names : 0) + multi_memory(c) + rest_memory(c);
 
     if (c->input)
         bytes += sizeof *c->input + c->input->capacity;

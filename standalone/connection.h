@@ -35,7 +35,7 @@ enum connection_flag {
     CONNECTION_HALF_CLOSED = 1 << 14,   /* the client has said that no more will come */
     CONNECTION_ACTOR_WAITING = 1 << 12, /* in the list for a place in the actor's queue */
     CONNECTION_MULTI = 1 << 15,         /* commands are queued, or EXEC runs them */
-    CONNECTION_UNFINISHED = 1 << 16,    /* EXEC has more to reply: see transaction_commands.c */
+    CONNECTION_UNFINISHED = 1 << 16,    /* a request goes on: see rest.h, transaction_commands.c */
     CONNECTION_DIRTY = 1 << 17,         /* a watched key had changed when CLIENT LIST last looked */
     CONNECTION_BLOCKED = 1 << 18,       /* parked until what it waits for comes: blocking.h */
     CONNECTION_PAUSED = 1 << 19,        /* this batch: there is a pause, see CLIENT PAUSE */
@@ -88,6 +88,7 @@ typedef struct connection {
     struct acl_user *user;     /* whom it acts for: a reference, see acl_session.h */
     connection_names *names;   /* NULL: none was set */
     struct multi *multi;       /* NULL: neither MULTI nor WATCH */
+    struct request_rest *rest; /* NULL, or what is left to do of a request */
     struct blocking *blocking; /* NULL, or what it is BLOCKED by */
 
     struct tls_session *tls;        /* NULL: what the socket gives is what the client says */

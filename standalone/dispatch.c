@@ -35,6 +35,7 @@
 #include "multi.h"
 #include "protect.h"
 #include "pubsub.h"
+#include "rest.h"
 #include "server.h"
 #include "session.h"
 #include "slow.h"
@@ -308,7 +309,7 @@ static void run_special(connection *c, const request *r, const map_hint *hint) K
         output_rewind(out, mark);
     if (c->flags & CONNECTION_TRACKING)
         tracking_after(c, c->owner->call.command);
-    if (!(c->flags & (CONNECTION_PARKED | CONNECTION_BLOCKED)))
+    if (!(c->flags & (CONNECTION_PARKED | CONNECTION_BLOCKED | CONNECTION_UNFINISHED)))
         c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
 }
 
@@ -359,8 +360,8 @@ static inline bool is_permitted(const connection *c, const request *r)
 
 static inline bool must_stop(const connection *c, const output *out)
 {
-    return (c->flags &
-            (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED | CONNECTION_BLOCKED)) ||
+    return (c->flags & (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED | CONNECTION_BLOCKED |
+                        CONNECTION_UNFINISHED)) ||
            out->failed || output_unsent(out) >= OUTPUT_ENOUGH;
 }
 
@@ -491,10 +492,12 @@ int dispatch_batch(connection *c, const batch *b)
 void dispatch_go_on(connection *c)
 {
     begin_batch(c, 0, 0);
-    if (epoch_enter(c->owner->server->domain) == 0)
-        transaction_go_on(c);
-    else
+    if (epoch_enter(c->owner->server->domain) != 0)
         connection_close(c);
+    else if (c->rest)
+        rest_go_on(c);
+    else
+        transaction_go_on(c);
     epoch_leave(c->owner->server->domain);
     if (c->owner->notices.some)
         tell_changes(c);

@@ -63,7 +63,7 @@ bool dispatch_is_postponed(connection *c, const request *r);
 /* Whether no further request of c may run now. */
 bool dispatch_must_stop(connection *c);
 
-/* Goes on with an EXEC that was interrupted (CONNECTION_UNFINISHED). */
+/* Goes on with a request that was interrupted (CONNECTION_UNFINISHED). */
 void dispatch_go_on(connection *c);
 
 #endif

@@ -24,6 +24,7 @@
 #include "dispatch.h"
 #include "monitor.h"
 #include "multi.h"
+#include "rest.h"
 #include "session.h"
 #include "tracking.h"
 
@@ -447,8 +448,11 @@ KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exec_here(kv_call *call, co
     worker *w = c->owner;
     exec_place place = { c, call, &w->reply, &w->stats, true, NULL };
     output *out = w->reply.out;
-    int err = exec_locked(t, w->hold, &place);
+    int err;
 
+    call->put_off = NULL; /* all at once */
+    err = exec_locked(t, w->hold, &place);
+    call->put_off = rest_put_off;
     w->reply.out = out;
     if (err == KV_ENOMEM) {
         connection_close(c);

@@ -35,6 +35,7 @@
 #include "memory.h"
 #include "multi.h"
 #include "pubsub.h"
+#include "rest.h"
 #include "server.h"
 #include "tracking.h"
 
@@ -386,6 +387,7 @@ static void init_call(worker *w)
     w->call.databases = &w->server->databases;
     w->call.counters = &w->stats.keyspace;
     w->call.rng = &w->rng;
+    w->call.put_off = w->server->actor ? NULL : rest_put_off;
     w->notices = (notices){ .server = w->server, .call = &w->call };
 }
 

@@ -100,6 +100,16 @@ typedef struct kv_counters {
 
 typedef struct kv_call kv_call;
 
+/* What is left to do of a call that would keep its thread for too long: the host goes on with it between what others ask
+ * for. Begins a struct of the command's. */
+typedef struct kv_rest kv_rest;
+struct kv_rest {
+    /* The next part, of some milliseconds; true: that was the last one, and it has replied. call is set up as at
+     * first, its arguments are a copy. The same promises as kv_command_fn. */
+    bool (*go_on)(kv_rest *rest, kv_call *call);
+    void (*free)(kv_rest *rest); /* after the last part, or when nobody wants it any more */
+};
+
 struct kv_call {
     const struct kv_command *command; /* the row: of the subcommand, where there is one */
     const kv_slice *argv;             /* argv[0] is the command's name */
@@ -118,6 +128,9 @@ struct kv_call {
     size_t value_max; /* proto-max-bulk-len: the longest value a command may build */
     /* NULL, or told of each key that a read command did not find. */
     void (*on_miss)(kv_call *call, kv_slice key);
+    /* NULL: all must be done at once. Else takes rest over, and the function returns without a reply; false: memory is
+     * out, rest is still the caller's. */
+    bool (*put_off)(kv_call *call, kv_rest *rest);
     void *host; /* the host's: its session */
 };
 

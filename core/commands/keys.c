@@ -9,17 +9,85 @@
 #include "condition.h"
 #include "read.h"
 
-/* ---- DEL, UNLINK ---- */
+#define KEYS_AT_ONCE 16384 /* keys of one act */
 
-KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void delete_many(kv_call *call)
+/* ---- many keys ---- */
+
+/* What a command does with the keys argv[first] ... argv[first + n - 1]: adds to *count. 0 or KV_E... */
+typedef int piece_fn(kv_call *call, int first, int n, int64_t *count);
+
+/* A command about so many keys that it goes through them piece by piece. */
+typedef struct many_keys {
+    kv_rest rest;
+    kv_domain *domain;
+    piece_fn *piece;
+    int next; /* argument */
+    int64_t count;
+} many_keys;
+
+static void free_many(kv_rest *rest)
 {
-    size_t removed;
-    int err = store_delete_many(call->store, (size_t)call->argc - 1, call->argv + 1, &removed, call->now_ms);
+    domain_free(((many_keys *)rest)->domain, rest, sizeof(many_keys));
+}
 
+static void reply_count(kv_call *call, int err, int64_t count)
+{
     if (err)
         kv_reply_error(call->reply, err);
     else
-        kv_reply_int(call->reply, (int64_t)removed);
+        kv_reply_int(call->reply, count);
+}
+
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static bool next_piece(kv_rest *rest, kv_call *call)
+{
+    many_keys *many = (many_keys *)rest;
+    int left = call->argc - many->next, n = left < KEYS_AT_ONCE ? left : KEYS_AT_ONCE;
+    int err = many->piece(call, many->next, n, &many->count);
+
+    many->next += n;
+    if (!err && many->next < call->argc)
+        return false;
+    reply_count(call, err, many->count);
+    return true;
+}
+
+/* False: it must be done at once. */
+static bool put_off(kv_call *call, piece_fn *piece)
+{
+    kv_domain *domain = kv_store_domain(call->store);
+    many_keys *many = call->put_off ? domain_alloc(domain, sizeof *many, 8) : NULL;
+
+    if (!many)
+        return false;
+    *many = (many_keys){ .rest = { next_piece, free_many }, .domain = domain, .piece = piece, .next = 1 };
+    if (call->put_off(call, &many->rest))
+        return true;
+    free_many(&many->rest);
+    return false;
+}
+
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void for_all_keys(kv_call *call, piece_fn *piece)
+{
+    int64_t count = 0;
+    int err;
+
+    if (call->argc > KEYS_AT_ONCE && put_off(call, piece))
+        return;
+    err = piece(call, 1, call->argc - 1, &count);
+    reply_count(call, err, count);
+}
+
+/* ---- DEL, UNLINK ---- */
+
+KV_REQUIRES(kv_epoch_held)
+KV_EXCLUDES(kv_shard_held) static int delete_piece(kv_call *call, int first, int n, int64_t *count)
+{
+    size_t removed;
+    int err = store_delete_many(call->store, (size_t)n, call->argv + first, &removed, call->now_ms);
+
+    if (!err)
+        *count += (int64_t)removed;
+    return err;
 }
 
 /* UNLINK key [key ...] */
@@ -30,7 +98,7 @@ void kv_cmd_unlink(kv_call *call)
     if (call->argc == 2)
         condition_delete(call, &always);
     else
-        delete_many(call);
+        for_all_keys(call, delete_piece);
 }
 
 /* DEL key [key ...], or DEL key IFVER version */
@@ -49,33 +117,44 @@ void kv_cmd_del(kv_call *call)
 
 KV_REQUIRES(kv_epoch_held)
 KV_EXCLUDES(kv_shard_held)
-static void count_existing(kv_call *call, void (*note)(kv_call *, kv_slice, const entry *))
+static int count_existing(kv_call *call, int first, int n, int64_t *count,
+                          void (*note)(kv_call *, kv_slice, const entry *))
 {
     kv_found found;
-    int64_t count = 0;
+    int err = kv_found_some(&found, call, first, (size_t)n);
 
-    if (kv_found_init(&found, call, 1) != 0) {
-        kv_reply_error(call->reply, KV_ENOMEM);
-        return;
-    }
+    if (err)
+        return err;
     for (size_t i = 0; i < found.count; i++) {
-        note(call, call->argv[i + 1], found.entries[i]);
-        count += found.entries[i] != NULL;
+        note(call, call->argv[(size_t)first + i], found.entries[i]);
+        *count += found.entries[i] != NULL;
     }
     kv_found_done(&found, call);
-    kv_reply_int(call->reply, count);
+    return 0;
+}
+
+KV_REQUIRES(kv_epoch_held)
+KV_EXCLUDES(kv_shard_held) static int exists_piece(kv_call *call, int first, int n, int64_t *count)
+{
+    return count_existing(call, first, n, count, kv_note_peek);
 }
 
 /* EXISTS key [key ...] */
 void kv_cmd_exists(kv_call *call)
 {
-    count_existing(call, kv_note_peek);
+    for_all_keys(call, exists_piece);
+}
+
+KV_REQUIRES(kv_epoch_held)
+KV_EXCLUDES(kv_shard_held) static int touch_piece(kv_call *call, int first, int n, int64_t *count)
+{
+    return count_existing(call, first, n, count, kv_note_read);
 }
 
 /* TOUCH key [key ...] */
 void kv_cmd_touch(kv_call *call)
 {
-    count_existing(call, kv_note_read);
+    for_all_keys(call, touch_piece);
 }
 
 /* TYPE key */

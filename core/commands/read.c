@@ -8,7 +8,11 @@ kv_slice kv_type_name(const entry *e)
 
 int kv_found_init(kv_found *found, kv_call *call, int first)
 {
-    size_t n = (size_t)(call->argc - first);
+    return kv_found_some(found, call, first, (size_t)(call->argc - first));
+}
+
+int kv_found_some(kv_found *found, kv_call *call, int first, size_t n)
+{
     uint64_t *hashes = found->hashes_on_stack;
 
     found->count = n;

@@ -108,5 +108,8 @@ typedef struct kv_found {
 int kv_found_init(kv_found *found, kv_call *call, int first) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held);
 void kv_found_done(kv_found *found, kv_call *call);
+/* Of n keys from argv[first] on. */
+int kv_found_some(kv_found *found, kv_call *call, int first, size_t n) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
 
 #endif

@@ -11,7 +11,11 @@
 #include "read.h"
 
 #define SCAN_COUNT_DEFAULT 10
-#define KEYS_MAX           1048576 /* elements of one reply of KEYS */
+#define SCAN_COUNT_MAX     65536              /* COUNT is a hint, and one call is not to take long */
+#define KEYS_MAX           1048576            /* elements of one reply of KEYS */
+#define KEYS_BYTES_MAX     (64 * 1024 * 1024) /* of keys that a walk remembers */
+#define KEYS_AT_ONCE       100000             /* keys of a database that is walked through as of one moment */
+#define KEYS_PART          16384              /* keys that are visited in one part of a longer walk */
 #define RANDOM_TRIES       16
 
 /* The entries that a walk found. */
@@ -163,7 +167,8 @@ void kv_cmd_scan(kv_call *call)
     if (!scan_options(call, &h, &count))
         return;
     /* A sparse index must not make one call long: it visits no more than ten times as many places. */
-    steps = count > INT64_MAX / 10 ? INT64_MAX : (uint64_t)count * 10;
+    count = count > SCAN_COUNT_MAX ? SCAN_COUNT_MAX : count;
+    steps = (uint64_t)count * 10;
     do {
         cursor = store_scan(call->store, cursor, harvest_visit, &h, call->now_ms);
     } while (cursor && h.visited < (uint64_t)count && --steps && !h.failed);
@@ -203,29 +208,154 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void walk_through(v
     } while (w->cursor && !walk_is_over(w));
 }
 
+static void reply_too_many(kv_call *call)
+{
+    kv_reply_errorf(call->reply, "ERR more than %d keys match, which one reply does not hold: use SCAN",
+                    KEYS_MAX);
+}
+
 static void keys_reply(kv_call *call, const struct harvest *h)
 {
     if (h->failed)
         kv_reply_error(call->reply, KV_ENOMEM);
     else if (h->count > KEYS_MAX)
-        kv_reply_errorf(call->reply, "ERR more than %d keys match, which one reply does not hold: use SCAN",
-                        KEYS_MAX);
+        reply_too_many(call);
     else
         harvest_reply(call, h);
 }
 
-/* KEYS pattern */
-void kv_cmd_keys(kv_call *call)
+KV_REQUIRES(kv_epoch_held)
+KV_EXCLUDES(kv_shard_held) static void keys_at_once(kv_call *call, kv_slice pattern)
 {
     struct walk w = { .call = call };
 
     harvest_init(&w.harvest, call);
-    if (!harvest_pattern(&w.harvest, call, call->argv[1]))
-        return;
+    w.harvest.pattern = pattern;
     if (store_look(call->store, walk_through, &w) != 0)
         w.harvest.failed = true;
     keys_reply(call, &w.harvest);
     harvest_done(&w.harvest);
+}
+
+/* A walk in parts. Entries do not outlive a part, so the keys are copied. */
+typedef struct long_walk {
+    kv_rest rest;
+    kv_domain *domain;
+    uint64_t cursor;
+    size_t visited; /* in this part */
+    kv_slice pattern;
+    size_t count, len, capacity;
+    char *keys; /* a length and the bytes, one after the other */
+    bool failed;
+} long_walk;
+
+static void free_walk(kv_rest *rest)
+{
+    long_walk *w = (long_walk *)rest;
+
+    if (w->keys)
+        domain_free(w->domain, w->keys, w->capacity);
+    domain_free(w->domain, w, sizeof *w);
+}
+
+static bool walk_room(long_walk *w, size_t bytes)
+{
+    size_t capacity = w->capacity ? w->capacity : 4096;
+    char *keys;
+
+    if (w->len + bytes <= w->capacity)
+        return true;
+    while (capacity < w->len + bytes)
+        capacity *= 2;
+    keys = domain_alloc(w->domain, capacity, 16);
+    if (!keys)
+        return false;
+    if (w->keys) {
+        memcpy(keys, w->keys, w->len);
+        domain_free(w->domain, w->keys, w->capacity);
+    }
+    w->keys = keys;
+    w->capacity = capacity;
+    return true;
+}
+
+static void walk_visit(void *arg, const entry *e)
+{
+    long_walk *w = arg;
+    kv_slice key = entry_key(e);
+    uint32_t len = (uint32_t)key.len;
+
+    w->visited++;
+    if ((w->pattern.data && !pattern_match(w->pattern, key, false)) || w->count > KEYS_MAX)
+        return;
+    if (w->failed || w->len > KEYS_BYTES_MAX || !walk_room(w, sizeof len + len)) {
+        w->failed = true;
+        return;
+    }
+    memcpy(w->keys + w->len, &len, sizeof len);
+    memcpy(w->keys + w->len + sizeof len, key.data, len);
+    w->len += sizeof len + len;
+    w->count++;
+}
+
+static void walk_reply(kv_call *call, const long_walk *w)
+{
+    const char *at = w->keys;
+    uint32_t len;
+
+    if (w->failed)
+        kv_reply_error(call->reply, KV_ENOMEM);
+    else if (w->count > KEYS_MAX)
+        reply_too_many(call);
+    else
+        kv_reply_array(call->reply, w->count);
+    for (size_t i = 0; !w->failed && w->count <= KEYS_MAX && i < w->count; i++, at += sizeof len + len) {
+        memcpy(&len, at, sizeof len);
+        kv_reply_bulk(call->reply, kv_slice_of(at + sizeof len, len));
+    }
+}
+
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static bool walk_on(kv_rest *rest, kv_call *call)
+{
+    long_walk *w = (long_walk *)rest;
+
+    w->visited = 0;
+    w->pattern = kv_slice_equal(call->argv[1], KV_STR("*")) ? kv_slice_of(NULL, 0) : call->argv[1];
+    do {
+        w->cursor = store_scan(call->store, w->cursor, walk_visit, w, call->now_ms);
+    } while (w->cursor && w->visited < KEYS_PART && !w->failed && w->count <= KEYS_MAX);
+    if (w->cursor && !w->failed && w->count <= KEYS_MAX)
+        return false;
+    walk_reply(call, w);
+    return true;
+}
+
+/* False: it must be done at once. */
+static bool walk_later(kv_call *call)
+{
+    kv_domain *domain = kv_store_domain(call->store);
+    long_walk *w = call->put_off ? domain_alloc(domain, sizeof *w, 8) : NULL;
+
+    if (!w)
+        return false;
+    *w = (long_walk){ .rest = { walk_on, free_walk }, .domain = domain };
+    if (call->put_off(call, &w->rest))
+        return true;
+    free_walk(&w->rest);
+    return false;
+}
+
+/* KEYS pattern: of a large database in parts, between which others are served. Then it is what a SCAN to the end would have
+ * told: each key that was there throughout, once. */
+void kv_cmd_keys(kv_call *call)
+{
+    struct harvest pattern;
+
+    harvest_init(&pattern, call);
+    if (!harvest_pattern(&pattern, call, call->argv[1]))
+        return;
+    if (store_count(call->store) <= KEYS_AT_ONCE || !walk_later(call))
+        keys_at_once(call, pattern.pattern);
 }
 
 /* ---- RANDOMKEY ---- */

@@ -305,11 +305,15 @@ static bool view_holds(const view *v, const map *m)
     return map_root_word(m) == v->root_word;
 }
 
-static void find_all(uint64_t root_word, size_t n, const kv_slice keys[], const uint64_t hashes[],
-                     const entry *ret[])
+KV_REQUIRES(kv_epoch_held)
+static void find_all(const map *m, uint64_t root_word, size_t n, const kv_slice keys[],
+                     const uint64_t hashes[], const entry *ret[])
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        if (i % GROUP == 0)
+            map_prefetch(m, n - i < GROUP ? n - i : GROUP, hashes + i, NULL);
         ret[i] = shard_lookup(root_word_shard(root_word, hashes[i]), keys[i], hashes[i]).entry;
+    }
 }
 
 KV_UNCHECKED static void lock_involved(const view *v, bool lock)
@@ -329,6 +333,7 @@ KV_UNCHECKED static void lock_involved(const view *v, bool lock)
         }
 }
 
+KV_REQUIRES(kv_epoch_held)
 static void find_many_locked(view *v, const map *m, size_t n, const kv_slice keys[], const uint64_t hashes[],
                              const entry *ret[])
 {
@@ -344,7 +349,7 @@ static void find_many_locked(view *v, const map *m, size_t n, const kv_slice key
         bool current = map_root_word(m) == v->root_word;
 
         if (current)
-            find_all(v->root_word, n, keys, hashes, ret);
+            find_all(m, v->root_word, n, keys, hashes, ret);
         lock_involved(v, false);
         if (current)
             return;
@@ -355,17 +360,15 @@ void map_find_many(const map *m, size_t n, const kv_slice keys[], const uint64_t
 {
     view v;
 
-    for (size_t i = 0; i < n; i += GROUP)
-        map_prefetch(m, n - i < GROUP ? n - i : GROUP, hashes + i, NULL);
     for (int i = 0; i < TRIES; i++) {
         if (!view_open(&v, m, n, hashes)) {
             if (!holding_thread(m->domain))
                 continue;
-            find_all(map_root_word(m), n, keys, hashes,
+            find_all(m, map_root_word(m), n, keys, hashes,
                      ret); /* it is this thread's own act that is under way */
             return;
         }
-        find_all(v.root_word, n, keys, hashes, ret);
+        find_all(m, v.root_word, n, keys, hashes, ret);
         if (view_holds(&v, m))
             return;
     }

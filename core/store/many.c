@@ -16,7 +16,22 @@
  * SPDX-License-Identifier: MIT */
 #include "store_private.h"
 
-#define ON_STACK 16 /* so many keys need no allocation for the bookkeeping */
+#define ON_STACK 16  /* so many keys need no allocation for the bookkeeping */
+#define GROUP    32u /* keys whose cache misses overlap */
+
+/* Before the i-th key is looked up: fetches what the lookups of a group from there on will touch. */
+KV_REQUIRES(kv_epoch_held)
+static inline void fetch_ahead(const kv_store *store, const map_key keys[], size_t i, size_t n)
+{
+    uint64_t hashes[GROUP];
+    size_t some = n - i < GROUP ? n - i : GROUP;
+
+    if (i % GROUP)
+        return;
+    for (size_t k = 0; k < some; k++)
+        hashes[k] = keys[i + k].hash;
+    map_prefetch(store->map, some, hashes, NULL);
+}
 
 /* ---- store_put_many ---- */
 
@@ -108,7 +123,7 @@ KV_UNDER_LOCK static int put_many_keep_deadlines(const struct put_many *m)
 }
 
 /* Inserts the keys that are absent; on a failure takes them out again, and they are garbage. */
-KV_UNDER_LOCK static int put_many_insert(struct put_many *m)
+KV_REQUIRES(kv_epoch_held) KV_UNDER_LOCK static int put_many_insert(struct put_many *m)
 {
     int err = 0;
     size_t i;
@@ -116,6 +131,7 @@ KV_UNDER_LOCK static int put_many_insert(struct put_many *m)
     for (i = 0; i < m->n && !err; i++) {
         struct put *put = &m->puts[i];
 
+        fetch_ahead(m->store, m->keys, i, m->n);
         if (put_find(m, i).entry)
             continue;
         err = shard_insert(m->keys[i].shard, m->keys[i].hash, put->fresh);
@@ -134,12 +150,13 @@ KV_UNDER_LOCK static int put_many_insert(struct put_many *m)
     return err;
 }
 
-KV_UNDER_LOCK static void put_many_replace(struct put_many *m)
+KV_REQUIRES(kv_epoch_held) KV_UNDER_LOCK static void put_many_replace(struct put_many *m)
 {
     for (size_t i = 0; i < m->n; i++) {
         struct put *put = &m->puts[i];
         bool created = put->inserted;
 
+        fetch_ahead(m->store, m->keys, i, m->n);
         if (!put->inserted) {
             map_place place = put_find(m, i);
 
@@ -197,12 +214,14 @@ int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], store_put_
 
 /* ---- store_delete_many ---- */
 
+KV_REQUIRES(kv_epoch_held)
 KV_UNDER_LOCK static size_t delete_under_locks(kv_store *store, size_t n, const kv_slice names[],
                                                const map_key keys[], entry *garbage[], int64_t now_ms)
 {
     size_t removed = 0;
 
     for (size_t i = 0; i < n; i++) {
+        fetch_ahead(store, keys, i, n);
         map_place place = shard_find(keys[i].shard, names[i], keys[i].hash);
 
         garbage[i] = place.entry;

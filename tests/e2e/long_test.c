@@ -1,0 +1,210 @@
+/* long_test.c - requests with a great deal to do: they are answered as ever, and others are served meanwhile.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "e2e.h"
+
+#ifdef KV_SANITIZED
+enum { many = 40000, all_keys = 110000 };
+#else
+enum { many = 100000, all_keys = 130000 };
+#endif
+
+/* "NAME key:0 key:1 ...", n of them. */
+static void send_about(conn *c, const char *name, int n)
+{
+    char *text = malloc(64 + (size_t)n * 32), *at = text;
+
+    assert_non_null(text);
+    at += sprintf(at, "*%d\r\n$%zu\r\n%s\r\n", n + 1, strlen(name), name);
+    for (int i = 0; i < n; i++) {
+        char key[16];
+        int len = sprintf(key, "key:%d", i);
+
+        at += sprintf(at, "$%d\r\n%s\r\n", len, key);
+    }
+    assert_true(conn_send(c, kv_slice_of(text, (size_t)(at - text))));
+    free(text);
+}
+
+static void fill(conn *c, int n)
+{
+    char *text = malloc((size_t)n * 48), *at = text;
+
+    assert_non_null(text);
+    for (int i = 0; i < n; i++)
+        at += sprintf(at, "SET key:%d v\r\n", i);
+    for (size_t sent = 0, len = (size_t)(at - text), some; sent < len; sent += some) {
+        some = len - sent < 65536 ? len - sent : 65536;
+        while (some > 1 && text[sent + some - 1] != '\n')
+            some--;
+        assert_true(conn_send(c, kv_slice_of(text + sent, some)));
+        for (size_t i = 0; i < some; i++)
+            if (text[sent + i] == '\n')
+                next_is(c, "+OK");
+    }
+    free(text);
+}
+
+static void expect_number(conn *c, int n)
+{
+    char text[32];
+
+    sprintf(text, ":%d", n);
+    next_is(c, text);
+}
+
+static void many_keys_are_counted_and_deleted_in_order(void **state)
+{
+    server *s = begin("--threads", "1");
+    conn *c = connect_to(s), *other = connect_to(s);
+
+    (void)state;
+    fill(c, many / 2);
+    send_about(c, "EXISTS", many);
+    says(other, "+PONG", "PING");
+    expect_number(c, many / 2);
+    send_about(c, "TOUCH", many);
+    send_about(c, "DEL", many);
+    assert_true(conn_send(c, KV_STR("EXISTS key:1\r\nDBSIZE\r\n")));
+    says(other, "+PONG", "PING");
+    expect_number(c, many / 2);
+    expect_number(c, many / 2);
+    expect_number(c, 0);
+    expect_number(c, 0);
+    send_about(c, "UNLINK", many);
+    expect_number(c, 0);
+    conn_close(c);
+    conn_close(other);
+    end(s);
+}
+
+static void replies_that_are_not_wanted_do_not_come(void **state)
+{
+    server *s = begin("--threads", "1");
+    conn *c = connect_to(s);
+
+    (void)state;
+    assert_true(conn_send(c, KV_STR("CLIENT REPLY SKIP\r\n")));
+    send_about(c, "DEL", many);
+    says(c, "+PONG", "PING");
+    assert_true(conn_send(c, KV_STR("CLIENT REPLY OFF\r\n")));
+    send_about(c, "EXISTS", many);
+    assert_true(conn_send(c, KV_STR("PING\r\nCLIENT REPLY ON\r\n")));
+    next_is(c, "+OK");
+    conn_close(c);
+    end(s);
+}
+
+static void in_a_transaction_it_is_one_act(void **state)
+{
+    server *s = begin("--threads", "2");
+    conn *c = connect_to(s);
+
+    (void)state;
+    fill(c, many / 4);
+    says(c, "+OK", "MULTI");
+    send_about(c, "DEL", many / 4);
+    next_is(c, "+QUEUED");
+    says(c, "+QUEUED", "DBSIZE");
+    char text[64];
+
+    sprintf(text, "*2 :%d :0", many / 4);
+    says(c, text, "EXEC");
+    conn_close(c);
+    end(s);
+}
+
+static void who_leaves_in_the_midst_of_it_is_forgotten(void **state)
+{
+    server *s = begin("--threads", "2");
+    conn *last = connect_to(s);
+
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        conn *c = connect_to(s);
+
+        send_about(c, i % 2 ? "DEL" : "EXISTS", many);
+        if (i % 3 == 0)
+            free(ask(last, "CLIENT", "KILL", "TYPE", "normal"));
+        conn_close(c);
+    }
+    says(last, "+PONG", "PING");
+    conn_close(last);
+    end(s);
+}
+
+static void keys_of_a_large_database_come_once_each(void **state)
+{
+    server *s = begin("--threads", "1");
+    conn *c = connect_to(s), *other = connect_to(s);
+    reply *r;
+
+    (void)state;
+    fill(c, all_keys);
+    assert_true(conn_send(c, KV_STR("KEYS none*\r\nKEYS key:1?3\r\n")));
+    says(other, "+PONG", "PING");
+    next_is(c, "*0");
+    r = conn_read(c);
+    assert_non_null(r);
+    assert_int_equal(r->type, '*');
+    assert_int_equal(r->count, 10);
+    reply_free(r);
+    assert_true(conn_send(c, KV_STR("KEYS *\r\n")));
+    r = conn_read(c);
+    assert_non_null(r);
+    assert_int_equal(r->count, all_keys);
+    char *seen = calloc(all_keys, 1);
+
+    assert_non_null(seen);
+    for (size_t i = 0; i < r->count; i++) {
+        int number = atoi(r->elements[i].text + 4);
+
+        assert_in_range(number, 0, all_keys - 1);
+        assert_int_equal(seen[number]++, 0);
+    }
+    free(seen);
+    reply_free(r);
+    conn_close(c);
+    conn_close(other);
+    end(s);
+}
+
+static void scan_does_not_take_all_at_once(void **state)
+{
+    server *s = begin("--threads", "1");
+    conn *c = connect_to(s);
+    char cursor[32] = "0";
+    int visits = 0;
+
+    (void)state;
+    fill(c, all_keys);
+    do {
+        char *text = ask(c, "SCAN", cursor, "MATCH", "none", "COUNT", "1000000000");
+
+        assert_non_null(text);
+        assert_int_equal(sscanf(text, "*2 $%30[0-9] *0", cursor), 1);
+        free(text);
+        visits++;
+    } while (strcmp(cursor, "0") != 0);
+    assert_in_range(visits, 2, 10);
+    conn_close(c);
+    end(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_keys_are_counted_and_deleted_in_order),
+        cmocka_unit_test(replies_that_are_not_wanted_do_not_come),
+        cmocka_unit_test(in_a_transaction_it_is_one_act),
+        cmocka_unit_test(who_leaves_in_the_midst_of_it_is_forgotten),
+        cmocka_unit_test(keys_of_a_large_database_come_once_each),
+        cmocka_unit_test(scan_does_not_take_all_at_once),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
