@@ -58,6 +58,8 @@ const config_directive config_directives[CONFIG_COUNT] = {
 static const char *const *const choices[CONFIG_COUNT] = {
     [CONFIG_ID_loglevel] = WORDS("debug", "verbose", "notice", "warning"),
     [CONFIG_ID_sharing] = WORDS("sharded", "mutex", "actor"),
+    [CONFIG_ID_log_format] = WORDS("legacy", "logfmt"),
+    [CONFIG_ID_log_timestamp_format] = WORDS("legacy", "iso8601", "milliseconds"),
     [CONFIG_ID_supervised] = WORDS("no", "systemd", "auto", "upstart"),
     [CONFIG_ID_syslog_facility] =
         WORDS("user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"),

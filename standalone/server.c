@@ -24,12 +24,14 @@
 
 #include "acl_file.h"
 #include "connection.h"
+#include "crash.h"
 #include "dispatch.h"
 #include "info.h"
 #include "lockstat.h"
 #include "memory.h"
 #include "migrate.h"
 #include "monitor.h"
+#include "oom_score.h"
 #include "replication.h"
 #include "secret.h"
 #include "tls_reload.h"
@@ -340,8 +342,17 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
     case CONFIG_ID_maxclients:
         return apply_maxclients(s, ret_error);
     case CONFIG_ID_loglevel:
-        atomic_store(&s->log.level, (int)config_number(s->config, id));
+    case CONFIG_ID_log_format:
+    case CONFIG_ID_log_timestamp_format:
+        log_apply(&s->log, s->config);
         return 0;
+    case CONFIG_ID_oom_score_adj:
+    case CONFIG_ID_oom_score_adj_values:
+        if (oom_score_apply(s) == 0)
+            return 0;
+        snprintf(ret_error->text, sizeof ret_error->text,
+                 "Failed to apply new oom_score_adj configuration, check server logs.");
+        return -1;
     case CONFIG_ID_maxmemory:
     case CONFIG_ID_maxmemory_policy:
     case CONFIG_ID_lfu_log_factor:
@@ -614,7 +625,10 @@ static void *run_worker(void *arg)
         exit(1);
     }
     notify_thread(&w->notices);
+    w->thread = pthread_self();
+    crash_thread(&w->crash_stack);
     worker_run(w);
+    crash_thread_done(&w->crash_stack);
     kv_thread_unregister(w->server->domain);
     return NULL;
 }
@@ -626,6 +640,7 @@ static int start_threads(server *s)
     int started = 1, err = 0;
 
     sigfillset(&all);
+    crash_unblock(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     for (; started < s->worker_count && !err; started++)
         err = pthread_create(&s->workers[started].thread, NULL, run_worker, &s->workers[started]);
@@ -641,6 +656,8 @@ int server_run(server *s)
 {
     config_error error;
 
+    crash_watch(s);
+    oom_score_apply(s);
     if (tls_reload_prepare(s, &s->tls, &error) != 0)
         return fail(s, "Failed to configure TLS, aborting.");
     if (listener_open(s, &error) != 0) {

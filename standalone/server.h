@@ -100,6 +100,8 @@ typedef struct server {
     int stop_signals; /* worker 0's */
     struct event *signals[SERVER_SIGNALS];
     supervision supervision;
+    int oom_start; /* oom_score_adj before we changed it, once that is known */
+    bool oom_start_known;
 
     ticks_clock ticks;
     slowlog *slowlog;

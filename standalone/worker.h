@@ -40,6 +40,7 @@ struct worker {
     struct server *server;
     int index;
     pthread_t thread;
+    void *crash_stack; /* see crash.h */
     struct event_base *base;
     bool in_turn;  /* online in the domain's epochs, and turn_ms is of this turn */
     bool draining; /* the server stops: no new requests are read */
