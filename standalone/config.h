@@ -91,6 +91,11 @@ void config_free(config *c);
 
 /* The command line of redis-server: [file] [--name value ...] [-]. What is given later wins. */
 int config_load(config *c, int argc, char *const argv[], config_error *ret_error) KV_EXCLUDES(kv_shard_held);
+/* The same, but goes on after a mistake, and tells each: "file:line: reason: 'the line'". Returns how many there were. c is then
+ * what the rest says. */
+typedef void config_complaint(void *arg, const char *text);
+int config_check(config *c, int argc, char *const argv[], config_complaint *complain, void *arg)
+    KV_EXCLUDES(kv_shard_held);
 /* Lines as in a file; source names them in errors. */
 int config_load_text(config *c, const char *source, char *text, size_t len, config_error *ret_error);
 /* The file that was given, as an absolute path, or NULL. */

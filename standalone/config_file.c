@@ -8,6 +8,8 @@
  * have the form of Redis's, with the name of the file added, since includes make the line number alone
  * ambiguous.
  *
+ * A check (config_check) goes on after each of them, so that all are told at once.
+ *
  * Bounds: files of 16 MiB, 128 words in a line, includes nested 16 deep. SPDX-License-Identifier: MIT */
 #include <dirent.h>
 #include <fcntl.h>
@@ -53,15 +55,29 @@ static size_t shown_length(const char *line, size_t len)
     return len;
 }
 
-/* Puts the frame round a bare reason in error. Passwords are not shown. */
-static int fail_at(config_error *error, const place *at, const char *line, size_t len)
+static void complain(config *c, const char *text)
+{
+    c->complaints++;
+    c->complain(c->complain_arg, text);
+}
+
+/* Puts the frame round a bare reason in error, or tells it where there is a check, and returns 0. Passwords are not shown. */
+static int fail_at(config *c, config_error *error, const place *at, const char *line, size_t len)
 {
     char reason[256], where[32] = "";
 
     snprintf(reason, sizeof reason, "%.200s", error->text);
+    len = shown_length(line, len);
+    if (c->complain) {
+        if (at->line)
+            snprintf(where, sizeof where, ":%d", at->line);
+        config_fail(error, "%.300s%s: %s: '%.*s'", at->source, where, reason, (int)(len > 200 ? 200 : len),
+                    line);
+        complain(c, error->text);
+        return 0;
+    }
     if (at->line)
         snprintf(where, sizeof where, ", at line %d", at->line);
-    len = shown_length(line, len);
     return config_fail(error,
                        "\n*** FATAL CONFIG FILE ERROR (kvserver " KV_VERSION ") ***\n"
                        "Reading %s%.300s%s\n>>> '%.*s'\n%s",
@@ -236,7 +252,7 @@ static int load_line(config *c, const place *at, char *line, size_t len, config_
         result = config_fail(error, "too many words in the line");
     else
         result = run_line(c, at, argc, words, &framed, error);
-    return result == 0 || framed ? result : fail_at(error, at, quoted, quoted_len);
+    return result == 0 || framed ? result : fail_at(c, error, at, quoted, quoted_len);
 }
 
 static int load_lines(config *c, place at, char *text, size_t len, config_error *error)
@@ -344,7 +360,7 @@ static int load_option(config *c, int argc, char *const argv[], config_error *er
         result = run_line(c, &at, n, words, &framed, error);
     if (result != 0 && !framed) {
         quote_words(n, words, quoted, sizeof quoted);
-        fail_at(error, &at, quoted, strlen(quoted));
+        result = fail_at(c, error, &at, quoted, strlen(quoted));
     }
     free(copy);
     return result == 0 ? taken : -1;
@@ -377,4 +393,15 @@ int config_load(config *c, int argc, char *const argv[], config_error *ret_error
         i += taken;
     }
     return 0;
+}
+
+int config_check(config *c, int argc, char *const argv[], config_complaint *complaint, void *arg)
+{
+    config_error error;
+
+    c->complain = complaint;
+    c->complain_arg = arg;
+    if (config_load(c, argc, argv, &error) != 0)
+        complain(c, error.text);
+    return c->complaints;
 }

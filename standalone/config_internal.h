@@ -20,6 +20,9 @@ struct config {
     bool save_given;          /* a save line was read, so that the default is gone */
     config_words *users;      /* user lines; each is one block */
     size_t user_count;
+    config_complaint *complain; /* only checked: every mistake is told to it, and reading goes on */
+    void *complain_arg;
+    int complaints;
 };
 
 /* Writes the sentence and returns -1. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "server.h"
+#include "tls.h"
 
 static const char usage[] =
     "Usage: kvserver [/path/to/kv.conf] [--directive value ...] [-]\n"
@@ -169,6 +170,32 @@ static void find_executable(server *s)
     s->executable[len > 0 ? len : 0] = '\0';
 }
 
+static void print_line(void *arg, const char *text)
+{
+    fprintf(arg, "%s\n", text);
+}
+
+/* --check-config: all mistakes, one a line, and what a start would warn of. Returns the exit status. */
+static int check(config *c, int argc, char *const argv[])
+{
+    int mistakes = config_check(c, argc, argv, print_line, stderr);
+    tls_context *context = NULL;
+    config_error error;
+
+    if (!mistakes && config_number(c, CONFIG_ID_tls_port) && tls_context_new(c, &context, &error) != 0) {
+        print_line(stderr, error.text);
+        mistakes++;
+    }
+    tls_context_unref(context);
+    if (mistakes) {
+        fprintf(stderr, "The configuration has %d mistake%s\n", mistakes, mistakes == 1 ? "" : "s");
+        return 1;
+    }
+    config_each_warning(c, print_line, stdout);
+    puts("The configuration is valid");
+    return 0;
+}
+
 int main(int argc, char *argv[])
 {
     bool check_only = argc > 1 && strcmp(argv[1], "--check-config") == 0;
@@ -188,13 +215,12 @@ int main(int argc, char *argv[])
     log_init(&s->log);
     s->config = c;
     find_executable(s);
-    if (config_load(c, argc - check_only, argv + check_only, &error) != 0) {
-        fprintf(stderr, "%s\n", error.text);
+    if (check_only) {
+        status = check(c, argc - 1, argv + 1);
         goto out;
     }
-    if (check_only) {
-        puts("The configuration is valid");
-        status = 0;
+    if (config_load(c, argc, argv, &error) != 0) {
+        fprintf(stderr, "%s\n", error.text);
         goto out;
     }
     status = serve(s, c);

@@ -225,7 +225,7 @@ static void check_config_does_not_start(void **state)
     free(output);
     write_file(directory, "kv.conf", "port 0\ntimeout x\n", path);
     assert_int_equal(run_kvserver(&output, directory, "--check-config", path), 1);
-    assert_says(output, "line 2");
+    assert_says(output, "kv.conf:2: ");
     free(output);
     remove_directory(directory);
 }

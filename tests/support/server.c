@@ -370,3 +370,10 @@ bool server_stop(server *s)
     free(s);
     return well;
 }
+
+void server_forget(server *s)
+{
+    if (s->ended)
+        s->status = 0;
+    server_stop(s);
+}

@@ -46,6 +46,8 @@ bool server_stop(server *s);
 bool server_kill(server *s);
 /* Waits for a server that was told to end otherwise; its wait status, or -1. s is still to be stopped. */
 int server_wait(server *s);
+/* Frees one that has ended as the test wanted, whatever its status; the directory is gone. */
+void server_forget(server *s);
 
 /* A port on 127.0.0.1 that nobody listens on now. */
 int free_port(void);
