@@ -217,6 +217,13 @@ static void visit(round *r, worker *w)
     acl_users_free(&users);
 }
 
+void acl_session_refresh(worker *w)
+{
+    spread s = { .integer = -1 };
+
+    visit(&s.round, w);
+}
+
 static void answer(round *r, kv_reply *reply)
 {
     spread *s = (spread *)r;

@@ -33,5 +33,7 @@ bool acl_session_permits(const connection *c, const kv_command *row, int argc, c
 /* Replies integer, or OK when it is negative, once all connections go by the users as they are now: those of deleted users are
  * closed, and those that listen to what they may not listen to any more. */
 void acl_session_spread(kv_call *call, int64_t integer);
+/* The same for the connections of one worker, on its thread, when no client has asked for it. */
+void acl_session_refresh(worker *w);
 
 #endif

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "acl_file.h"
+#include "acl_session.h"
 #include "connection.h"
 #include "crash.h"
 #include "dispatch.h"
@@ -427,6 +428,32 @@ static void on_stop_signal(evutil_socket_t number, short what, void *arg)
     server_stop(s);
 }
 
+/* Reads aclfile again, if there is one; what it says holds as a whole or not at all. */
+static void reload_users(server *s)
+{
+    char *path = config_text(s->config, CONFIG_ID_aclfile), *errors = NULL;
+    acl_users users;
+    bool ok = false;
+
+    if (path && *path) {
+        pthread_mutex_lock(&s->acl_lock);
+        ok = acl_file_read(s->acl, path, &users, &errors);
+        if (ok && !acl_replace(s->acl, &users)) {
+            acl_users_free(&users);
+            ok = false;
+        }
+        pthread_mutex_unlock(&s->acl_lock);
+        log_write(&s->log, ok ? CONFIG_LOG_NOTICE : CONFIG_LOG_WARNING, "%s",
+                  ok       ? "The users of aclfile were read again"
+                  : errors ? errors
+                           : "Out of memory for the users of aclfile");
+    }
+    for (int i = 0; ok && i < s->worker_count; i++)
+        post_errand(&s->workers[i], acl_session_refresh);
+    free(errors);
+    free(path);
+}
+
 static void on_reload_signal(evutil_socket_t number, short what, void *arg)
 {
     server *s = arg;
@@ -435,6 +462,7 @@ static void on_reload_signal(evutil_socket_t number, short what, void *arg)
     (void)what;
     supervise_reloading(s);
     log_reopen(&s->log);
+    reload_users(s);
     tls_reload_now(s);
     supervise_ready(s);
 }
