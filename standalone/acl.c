@@ -185,6 +185,31 @@ void acl_free(acl *a)
     free(a);
 }
 
+static bool same_rules(const acl_user *a, const acl_user *b)
+{
+    size_t a_len = 0, b_len = 0;
+    char *a_text = acl_describe(a, &a_len), *b_text = acl_describe(b, &b_len);
+    bool same = a_text && b_text && kv_slice_equal(kv_slice_of(a_text, a_len), kv_slice_of(b_text, b_len));
+
+    free(a_text);
+    free(b_text);
+    return same;
+}
+
+bool acl_is_plain(acl *a)
+{
+    acl_user *plain = make_default(a);
+    acl_users users;
+    bool same = false;
+
+    if (plain && acl_list(a, &users)) {
+        same = users.count == 1 && same_rules(users.list[0], plain);
+        acl_users_free(&users);
+    }
+    acl_user_unref(plain);
+    return same;
+}
+
 /* ---- looking ---- */
 
 acl_user *acl_find(acl *a, kv_slice name)
@@ -271,32 +296,6 @@ bool acl_delete(acl *a, kv_slice name)
     return found;
 }
 
-static bool same_rules(const acl_user *a, const acl_user *b)
-{
-    size_t a_len, b_len;
-    char *a_text = acl_describe(a, &a_len), *b_text = acl_describe(b, &b_len);
-    bool same = a_text && b_text && kv_slice_equal(kv_slice_of(a_text, a_len), kv_slice_of(b_text, b_len));
-
-    free(a_text);
-    free(b_text);
-    return same;
-}
-
-/* Before the lock is taken: this may take a while. */
-static void keep_unchanged(acl_users *fresh, const acl_users *old)
-{
-    for (size_t i = 0; i < fresh->count; i++) {
-        acl_user *before = acl_users_find(old, acl_user_name(fresh->list[i]));
-
-        if (before && same_rules(before, fresh->list[i])) {
-            acl_user_unref(fresh->list[i]);
-            fresh->list[i] = acl_user_ref(before);
-        } else if (before && kv_slice_equal(acl_user_name(before), DEFAULT)) {
-            fresh->list[i]->born = before->born; /* he is changed, not exchanged */
-        }
-    }
-}
-
 bool acl_replace(acl *a, acl_users *fresh)
 {
     acl_users old;
@@ -304,12 +303,9 @@ bool acl_replace(acl *a, acl_users *fresh)
 
     if (u ? !acl_users_add(fresh, u) : !acl_users_find(fresh, DEFAULT))
         return false;
-    if (!acl_list(a, &old))
-        return false;
-    keep_unchanged(fresh, &old);
-    acl_users_free(&old);
     pthread_mutex_lock(&a->lock);
     old = a->users;
+    acl_users_find(fresh, DEFAULT)->born = acl_users_find(&old, DEFAULT)->born;
     a->users = *fresh;
     note_default(a);
     pthread_mutex_unlock(&a->lock);

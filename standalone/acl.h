@@ -47,12 +47,14 @@ bool acl_list(acl *a, acl_users *ret_users);
 acl_error acl_put(acl *a, acl_user *u, bool *ret_full);
 /* Whether there was one; "default" stays. */
 bool acl_delete(acl *a, kv_slice name);
-/* Puts other users in the place of all; who stays as he was stays the same object. "default" is what requirepass makes of him when fresh has none. Takes over what
+/* Puts other users in the place of all, born anew; only "default" is the one he was. "default" is what requirepass makes of him when fresh has none. Takes over what
  * fresh holds; false: memory is out, and nothing has changed. */
 bool acl_replace(acl *a, acl_users *fresh);
 /* Makes requirepass the password of "default"; "" is none. ACL_ENOMEM. */
 acl_error acl_set_password(acl *a, kv_slice password);
 
+/* Whether there is nobody but "default", as requirepass makes him. */
+bool acl_is_plain(acl *a);
 /* Whether "default" needs no password, and whether a new connection may begin at once. */
 bool acl_default_nopass(const acl *a);
 bool acl_default_open(const acl *a);

@@ -393,7 +393,7 @@ static void refuse_file(kv_call *call, const char *errors)
     free(text);
 }
 
-/* ACL LOAD */
+/* ACL LOAD. As in Redis 7.0 all users but "default" are new ones then, and connections of the old ones are closed. */
 void session_acl_load(kv_call *call)
 {
     server *s = session_server(call);

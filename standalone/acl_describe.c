@@ -17,15 +17,21 @@
 #include <stdlib.h>
 
 #include "acl_user.h"
-#include "category.h"
+#define ACL_BITS ACL_CATEGORY(KV_CATEGORY_COUNT)
 
 /* ---- commands ---- */
 
-/* Of all rows, so that this is found out once. */
-static void read_categories(unsigned of[KV_COMMAND_COUNT])
+/* The categories of all bits that stand for commands, so that this is found out once. */
+static void read_categories(unsigned of[ACL_BITS])
 {
-    for (int id = 0; id < KV_COMMAND_COUNT; id++)
+    unsigned some = 0;
+
+    for (int id = 0; id < KV_COMMAND_COUNT; id++) {
         of[id] = kv_category_of(&kv_command_table[id]);
+        some |= of[id];
+    }
+    for (int i = 0; i < KV_CATEGORY_COUNT; i++)
+        of[ACL_CATEGORY(i)] = some & 1u << i ? 0 : 1u << i;
 }
 
 /* Rows of a category that s allows, and that it does not. */
@@ -33,7 +39,7 @@ static void count_rows(const acl_selector *s, const unsigned of[], unsigned cate
                        int *ret_off)
 {
     *ret_on = *ret_off = 0;
-    for (int id = 0; id < KV_COMMAND_COUNT; id++)
+    for (int id = 0; id < ACL_BITS; id++)
         if (of[id] & category) {
             *ret_on += acl_selector_allows(s, id);
             *ret_off += !acl_selector_allows(s, id);
@@ -63,13 +69,13 @@ static int best_category(const acl_selector *s, const unsigned of[], unsigned ap
 }
 
 /* Writes the categories, and applies them to made. */
-static void describe_categories(FILE *out, const acl_selector *s, acl_selector *made, bool additive)
+static void describe_categories(FILE *out, const acl_selector *s, const unsigned of[], acl_selector *made,
+                                bool additive)
 {
-    unsigned of[KV_COMMAND_COUNT], applied = 0;
+    unsigned applied = 0;
     acl_selector rest = { .all_keys = false };
     int best;
 
-    read_categories(of);
     memcpy(rest.commands, s->commands, sizeof rest.commands);
     while ((best = best_category(&rest, of, applied, additive)) >= 0) {
         fprintf(out, " %c@%s", additive ? '+' : '-', kv_category_name(best));
@@ -91,8 +97,19 @@ static void write_first_args(FILE *out, const acl_selector *s, const kv_command 
     }
 }
 
+/* What is said of categories without commands, unless made has it. */
+static void describe_empty(FILE *out, const acl_selector *s, const unsigned of[], const acl_selector *made)
+{
+    for (int i = 0; i < KV_CATEGORY_COUNT; i++) {
+        bool wanted = acl_selector_allows(s, ACL_CATEGORY(i));
+
+        if (of[ACL_CATEGORY(i)] && wanted != acl_selector_allows(made, ACL_CATEGORY(i)))
+            fprintf(out, " %c@%s", wanted ? '+' : '-', kv_category_name(i));
+    }
+}
+
 /* by_category: with categories, else row by row. */
-static void describe_commands(FILE *out, const acl_selector *s, bool by_category)
+static void describe_commands(FILE *out, const acl_selector *s, const unsigned of[], bool by_category)
 {
     acl_selector made = { .all_keys = false };
     bool additive = !acl_selector_allows(s, ACL_FUTURE);
@@ -101,7 +118,8 @@ static void describe_commands(FILE *out, const acl_selector *s, bool by_category
     acl_selector_all(&made, !additive);
     fputs(additive ? "-@all" : "+@all", out);
     if (by_category)
-        describe_categories(out, s, &made, additive);
+        describe_categories(out, s, of, &made, additive);
+    describe_empty(out, s, of, &made);
     for (int id = 0; id < KV_COMMAND_COUNT; id++) {
         const kv_command *row = &kv_command_table[id];
         bool wanted = acl_selector_allows(s, id);
@@ -120,17 +138,19 @@ void acl_describe_commands(FILE *out, const acl_selector *s)
 {
     char *texts[2] = { NULL, NULL };
     size_t lens[2] = { SIZE_MAX, SIZE_MAX };
+    unsigned of[ACL_BITS];
 
+    read_categories(of);
     for (int by_category = 0; by_category < 2; by_category++) {
         FILE *one = open_memstream(&texts[by_category], &lens[by_category]);
 
         if (one)
-            describe_commands(one, s, by_category);
+            describe_commands(one, s, of, by_category);
         if (!one || fclose(one) != 0)
             lens[by_category] = SIZE_MAX;
     }
     if (lens[0] == SIZE_MAX && lens[1] == SIZE_MAX)
-        describe_commands(out, s, true);
+        describe_commands(out, s, of, true);
     else
         fwrite(texts[lens[1] <= lens[0]], 1, lens[lens[1] <= lens[0]], out);
     free(texts[0]);

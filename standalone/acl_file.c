@@ -210,25 +210,72 @@ bool acl_file_read(acl *a, const char *path, acl_users *ret_users, char **ret_er
 
 /* ---- writing ---- */
 
-bool acl_write_lines(acl *a, FILE *out)
+/* As the configuration's grammar wants it: a word with quotes in it stands in quotes. */
+static void write_quoted(FILE *out, kv_slice word)
+{
+    if (!word.len || (!memchr(word.data, '"', word.len) && !memchr(word.data, '\'', word.len))) {
+        fwrite(word.data, 1, word.len, out);
+        return;
+    }
+    fputc('"', out);
+    for (size_t i = 0; i < word.len; i++)
+        fprintf(out, strchr("\"\\", word.data[i]) ? "\\%c" : "%c", word.data[i]);
+    fputc('"', out);
+}
+
+static void write_words(FILE *out, kv_slice line)
+{
+    while (line.len) {
+        const char *blank = memchr(line.data, ' ', line.len);
+        size_t len = blank ? (size_t)(blank - line.data) : line.len;
+
+        write_quoted(out, kv_slice_of(line.data, len));
+        if (blank)
+            fputc(' ', out);
+        len += blank != NULL;
+        line = kv_slice_of(line.data + len, line.len - len);
+    }
+}
+
+static bool write_user(FILE *out, const acl_user *u, bool quoted)
+{
+    size_t len;
+    char *line = acl_describe(u, &len);
+
+    if (!line)
+        return false;
+    fputs("user ", out);
+    if (quoted)
+        write_words(out, kv_slice_of(line, len));
+    else
+        fwrite(line, 1, len, out);
+    fputc('\n', out);
+    free(line);
+    return true;
+}
+
+bool acl_write_lines(acl *a, FILE *out, bool quoted)
 {
     acl_users users;
     bool whole = acl_list(a, &users);
 
-    for (size_t i = 0; whole && i < users.count; i++) {
-        size_t len;
-        char *line = acl_describe(users.list[i], &len);
-
-        whole = line != NULL;
-        if (whole) {
-            fputs("user ", out);
-            fwrite(line, 1, len, out);
-            fputc('\n', out);
-        }
-        free(line);
-    }
+    for (size_t i = 0; whole && i < users.count; i++)
+        whole = write_user(out, users.list[i], quoted);
     acl_users_free(&users);
     return whole;
+}
+
+char *acl_config_lines(acl *a, config *c, size_t *ret_len)
+{
+    bool in_file = !config_text_empty(c, CONFIG_ID_aclfile);
+    char *text = NULL;
+    FILE *out = open_memstream(&text, ret_len);
+    bool whole = out && (in_file || acl_is_plain(a) || acl_write_lines(a, out, true));
+
+    if (out && fclose(out) == 0 && whole)
+        return text;
+    free(text);
+    return NULL;
 }
 
 int acl_file_write(acl *a, const char *path, config_error *ret_error)
@@ -236,7 +283,7 @@ int acl_file_write(acl *a, const char *path, config_error *ret_error)
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
-    bool whole = out && acl_write_lines(a, out);
+    bool whole = out && acl_write_lines(a, out, false);
     int result = -1;
 
     errno = ENOMEM;

@@ -16,7 +16,6 @@
 
 #include "acl_user.h"
 #include "args.h"
-#include "category.h"
 #include "resp.h"
 
 const char *acl_error_text(acl_error error)
@@ -96,6 +95,9 @@ void acl_selector_category(acl_selector *s, unsigned categories, bool on)
     for (int id = 0; id < KV_COMMAND_COUNT; id++)
         if (kv_category_of(&kv_command_table[id]) & categories)
             acl_selector_row(s, &kv_command_table[id], on);
+    for (int i = 0; i < KV_CATEGORY_COUNT; i++)
+        if (categories & 1u << i)
+            selector_bit(s, ACL_CATEGORY(i), on);
 }
 
 void acl_selector_all(acl_selector *s, bool on)
@@ -261,6 +263,12 @@ static acl_error apply_to_selector(acl_selector *s, kv_slice rule, const acl_opt
 
 /* ---- selectors ---- */
 
+/* Within a selector quotes do not stand for themselves, so that what it is shown as could not be read again. */
+static bool has_quotes(kv_slice word)
+{
+    return word.len && (memchr(word.data, '"', word.len) || memchr(word.data, '\'', word.len));
+}
+
 /* "(rules)" */
 static acl_error apply_selector(acl_user *u, kv_slice rule, const acl_options *options)
 {
@@ -278,7 +286,7 @@ static acl_error apply_selector(acl_user *u, kv_slice rule, const acl_options *o
         err = count < 0 ? ACL_ESYNTAX : ACL_OK;
     }
     for (int i = 0; i < count && !err; i++)
-        err = apply_to_selector(&s, words[i], options);
+        err = has_quotes(words[i]) ? ACL_ESYNTAX : apply_to_selector(&s, words[i], options);
     if (!err && u->selector_count >= options->rules_max)
         err = ACL_ETOOMANY;
     if (!err && !acl_user_add_selector(u, &s))

@@ -20,6 +20,7 @@
 #include <stdio.h>
 
 #include "acl_text.h"
+#include "category.h"
 #include "command.h"
 #include "sha256.h"
 
@@ -27,9 +28,11 @@
 #define ACL_READ        1u
 #define ACL_WRITE       2u
 
-/* Bits by the ids of rows, and one more, the last: commands that there will be. */
-#define ACL_WORDS  (KV_COMMAND_COUNT / 64 + 1)
-#define ACL_FUTURE (ACL_WORDS * 64 - 1)
+/* Bits by the ids of rows; then one for each category, which stands for the commands of a category that has none yet: what a
+ * rule says of these must not be forgotten in a file that a later version reads; the last one is for all that there will be. */
+#define ACL_CATEGORY(index) (KV_COMMAND_COUNT + (index))
+#define ACL_WORDS           (ACL_CATEGORY(KV_CATEGORY_COUNT) / 64 + 1)
+#define ACL_FUTURE          (ACL_WORDS * 64 - 1)
 
 typedef struct acl_selector {
     uint64_t commands[ACL_WORDS];

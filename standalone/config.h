@@ -134,7 +134,7 @@ int config_restore(config *c, enum config_id id, const char *text);
 /* ---- writing it back (config_rewrite.c) ---- */
 
 /* Brings the file up to date with the values in use, keeping comments and order: a temporary file beside it, synced, then
- * renamed over it. */
-int config_rewrite(config *c, config_error *ret_error) KV_EXCLUDES(kv_shard_held);
+ * renamed over it. users: lines that stand for all user lines of the file. */
+int config_rewrite(config *c, kv_slice users, config_error *ret_error) KV_EXCLUDES(kv_shard_held);
 
 #endif

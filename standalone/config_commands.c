@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "acl_file.h"
 #include "pattern.h"
 #include "protect.h"
 #include "session.h"
@@ -259,12 +260,17 @@ void session_config_set(kv_call *call)
 void session_config_rewrite(kv_call *call)
 {
     server *s = session_server(call);
-    config_error error;
-    int err;
+    config_error error = { "out of memory" };
+    size_t len = 0;
+    char *users;
+    int err = -1;
 
     pthread_mutex_lock(&s->config_lock);
-    err = config_rewrite(s->config, &error);
+    users = acl_config_lines(s->acl, s->config, &len);
+    if (users)
+        err = config_rewrite(s->config, kv_slice_of(users, len), &error);
     pthread_mutex_unlock(&s->config_lock);
+    free(users);
     if (err) {
         log_write(&s->log, CONFIG_LOG_WARNING, "CONFIG REWRITE failed: %s", error.text);
         kv_reply_errorf(call->reply, "ERR %s", error.text);

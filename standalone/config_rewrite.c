@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -120,7 +121,17 @@ static int directive_of(const char *line, size_t len)
     return end > start ? config_find(kv_slice_of(line + start, end - start)) : -1;
 }
 
-static int rewrite_lines(FILE *out, config *c, const char *text, size_t len, bool written[], bool *ret_signed)
+/* Whether a line defines a user. */
+static bool is_user_line(const char *line, size_t len)
+{
+    while (len && (*line == ' ' || *line == '\t'))
+        line++, len--;
+    return len > 4 && strncasecmp(line, "user", 4) == 0 && (line[4] == ' ' || line[4] == '\t');
+}
+
+/* users: goes where the first user line stands, and is empty from then on. */
+static int rewrite_lines(FILE *out, config *c, const char *text, size_t len, kv_slice *users, bool written[],
+                         bool *ret_signed)
 {
     const char *end = text + len;
 
@@ -131,7 +142,10 @@ static int rewrite_lines(FILE *out, config *c, const char *text, size_t len, boo
 
         if (line_len == strlen(SIGNATURE) && memcmp(line, SIGNATURE, line_len) == 0)
             *ret_signed = true;
-        if (id < 0 || (!written[id] && line_says_value(c, (enum config_id)id, line, line_len)))
+        if (is_user_line(line, line_len)) {
+            fwrite(users->data, 1, users->len, out);
+            users->len = 0;
+        } else if (id < 0 || (!written[id] && line_says_value(c, (enum config_id)id, line, line_len)))
             fprintf(out, "%.*s\n", (int)line_len, line);
         else if (!written[id] && write_directive(out, c, (enum config_id)id) != 0)
             return -1;
@@ -142,7 +156,7 @@ static int rewrite_lines(FILE *out, config *c, const char *text, size_t len, boo
     return 0;
 }
 
-static int append_changed(FILE *out, config *c, const bool written[], bool is_signed)
+static int append_changed(FILE *out, config *c, kv_slice users, const bool written[], bool is_signed)
 {
     for (int id = 0; id < CONFIG_COUNT; id++) {
         config *fresh = NULL;
@@ -166,6 +180,9 @@ static int append_changed(FILE *out, config *c, const bool written[], bool is_si
         if (write_directive(out, c, (enum config_id)id) != 0)
             return -1;
     }
+    if (users.len && !is_signed)
+        fputs(SIGNATURE "\n", out);
+    fwrite(users.data, 1, users.len, out);
     return 0;
 }
 
@@ -186,7 +203,7 @@ static char *read_file(const char *path, size_t *ret_len, mode_t *ret_mode)
     return text;
 }
 
-int config_rewrite(config *c, config_error *ret_error)
+int config_rewrite(config *c, kv_slice users, config_error *ret_error)
 {
     bool written[CONFIG_COUNT] = { false }, is_signed = false;
     char *old = NULL, *text = NULL;
@@ -201,8 +218,8 @@ int config_rewrite(config *c, config_error *ret_error)
     if (!old && errno != ENOENT)
         goto out;
     out = open_memstream(&text, &len);
-    if (!out || rewrite_lines(out, c, old ? old : "", old_len, written, &is_signed) != 0 ||
-        append_changed(out, c, written, is_signed) != 0)
+    if (!out || rewrite_lines(out, c, old ? old : "", old_len, &users, written, &is_signed) != 0 ||
+        append_changed(out, c, users, written, is_signed) != 0)
         goto out;
     if (fclose(out) != 0) {
         out = NULL;

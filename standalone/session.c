@@ -116,6 +116,7 @@ bool session_parks(int id)
     case KV_COMMAND_client_list:
     case KV_COMMAND_client_pause:
     case KV_COMMAND_client_tracking:
+    case KV_COMMAND_config_rewrite:
     case KV_COMMAND_client_unblock:
     case KV_COMMAND_client_unpause:
     case KV_COMMAND_migrate:
