@@ -39,6 +39,13 @@ void keyed_set_attached(keyed *k, bool attached)
     k->content = (k->content & ~ATTACHED_TAG) | (attached ? ATTACHED_TAG : 0);
 }
 
+uint64_t keyed_version_max(rm_ctx *ctx)
+{
+    int trusted = RM_IS_LOADING | RM_ASYNC_LOADING | RM_IS_REPLICATED;
+
+    return rm.GetContextFlags(ctx) & trusted ? INT64_MAX : (uint64_t)1 << 62;
+}
+
 kv_store *keyed_store_new(uint64_t version_start)
 {
     kv_store_options options = { .domain = module.domain, .version_start = version_start };

@@ -65,6 +65,11 @@ void keyed_each(const keyed *k, keyed_visit_fn *visit, void *arg);
 int keyed_restore(kv_store *store, const pack_field *field) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held);
 
+/* The newest version that a record or a payload may have. The sequence goes on from there for ever, so what a client
+ * says is limited far below the end of the numbers; what the server itself loads, or its primary sends, may have gone
+ * on from that. ctx may be NULL. */
+uint64_t keyed_version_max(rm_ctx *ctx);
+
 /* A store of the module, which reports its changes to module.effects. NULL when memory is out. */
 kv_store *keyed_store_new(uint64_t version_start);
 

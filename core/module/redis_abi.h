@@ -54,6 +54,7 @@ enum rm_context_flag {
     RM_IN_MULTI = 1 << 1,
     RM_IS_PRIMARY = 1 << 2,
     RM_IS_REPLICA = 1 << 3,
+    RM_IS_REPLICATED = 1 << 12, /* the command is the primary's */
     RM_IS_LOADING = 1 << 13,
     RM_ACTIVE_CHILD = 1 << 18,
     RM_IS_CHILD = 1 << 20,

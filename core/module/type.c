@@ -101,7 +101,7 @@ KV_EXCLUDES(kv_shard_held) static int load_fields(rm_io *io, keyed *k, int64_t *
 {
     uint64_t newest = rm.LoadUnsigned(io), count = rm.LoadUnsigned(io);
     kv_store *store = keyed_open(NULL, (keyed_part){ 0 });
-    int err = rm.IsIOError(io) || !count || newest > INT64_MAX ? KV_EINVAL : 0;
+    int err = rm.IsIOError(io) || !count || newest > keyed_version_max(NULL) ? KV_EINVAL : 0;
 
     if (!store)
         return KV_ENOMEM;

@@ -296,8 +296,8 @@ int whole_info(rm_ctx *ctx, rm_str **argv, int argc)
 
 /* ---- records ---- */
 
-/* field value deadline version, as KV.PUT has them. */
-static int read_record(rm_str **argv, pack_field *ret_field)
+/* field value deadline version, as KV.PUT has them. version_max: keyed_version_max. */
+static int read_record(rm_str **argv, uint64_t version_max, pack_field *ret_field)
 {
     int64_t deadline_ms, version;
 
@@ -305,7 +305,7 @@ static int read_record(rm_str **argv, pack_field *ret_field)
     ret_field->value = run_slice(argv[1]);
     if (!decimal_parse(run_slice(argv[2]), &deadline_ms) || !decimal_parse(run_slice(argv[3]), &version))
         return KV_ENOTINT;
-    if (deadline_ms < 0 || version < 1)
+    if (deadline_ms < 0 || version < 1 || (uint64_t)version > version_max)
         return KV_EINVAL;
     ret_field->deadline_ms = deadline_ms ? deadline_ms : KV_FOREVER;
     ret_field->version = (uint64_t)version;
@@ -315,13 +315,14 @@ static int read_record(rm_str **argv, pack_field *ret_field)
 KV_REQUIRES(kv_epoch_held)
 KV_EXCLUDES(kv_shard_held) static int put_records(run *r, rm_str **argv, int argc)
 {
+    uint64_t version_max = keyed_version_max(r->ctx);
     pack_field field;
     int err = 0;
 
     for (int i = 2; !err && i < argc; i += 4)
-        err = read_record(argv + i, &field); /* all or nothing */
+        err = read_record(argv + i, version_max, &field); /* all or nothing */
     for (int i = 2; !err && i < argc; i += 4) {
-        read_record(argv + i, &field);
+        read_record(argv + i, version_max, &field);
         err = keyed_restore(r->store, &field);
     }
     return err;

@@ -66,6 +66,13 @@ static void records_say_the_whole_state(void **state)
     expect_reply(c, "-...", "KV.PUT", "k", "c", "1", "x", "1");
     expect_reply(c, "-...", "KV.PUT", "k", "c", "1", "-1", "1");
     expect_reply(c, "-ERR wrong number of arguments...", "KV.PUT", "k", "c", "1", "0");
+    expect_reply(c, "-...", "KV.PUT", "k", "c", "1", "0",
+                 "4611686018427387905"); /* the sequence must not end */
+    expect_reply(c, ":1", "KV.PUT", "last", "c", "1", "0", "4611686018427387904");
+    expect_reply(c, "+OK", "KV.SET", "last", "c", "2");
+    expect_reply(c, "*3 $2 :4611686018427387905 :-1", "KV.GETV", "last", "c");
+    expect_reply(c, "+OK", "DEBUG", "RELOAD");
+    expect_reply(c, "*3 $2 :4611686018427387905 :-1", "KV.GETV", "last", "c");
     expect_reply(c, ":2", "KV.LEN", "k");
     expect_reply(c, ":1", "KV.REM", "k", "a", "nobody");
     expect_reply(c, ":1", "KV.REM", "k", "b");
