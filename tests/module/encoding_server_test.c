@@ -92,6 +92,7 @@ static void encoding_1_is_read(void **state)
     copy_fixture("encoding-1.rdb", directory);
     s = host_start_in(directory, (const char *const[]){ NULL });
     c = host_connect(s);
+    wait_for(c, "+PONG", "PING"); /* it may still be loading */
     expect_contents(c);
     expect_reply(c, "+OK", "DEBUG", "RELOAD"); /* as this module writes it */
     expect_contents(c);
@@ -150,7 +151,7 @@ static void records_of_a_log_are_read(void **state)
     free(bytes);
     s = host_start_in(directory, (const char *const[]){ "--appendonly", "yes", NULL });
     c = host_connect(s);
-    expect_reply(c, ":1", "DBSIZE");
+    wait_for(c, ":1", "DBSIZE");
     expect_reply(c, "_", "KV.GET", "k", "a");
     expect_reply(c, ":4102444800000", "KV.PEXPIRETIME", "k", "b");
     expect_reply(c, "*3 $\"\" :7 :-1", "KV.GETV", "k", "c");

@@ -67,6 +67,40 @@ static void what_makes_sense_within_a_key_is_a_command_and_nothing_else(void **s
     }
 }
 
+/* ---- the manual ---- */
+
+static void find_in_manual(void *arg, const char *name)
+{
+    const char *manual = arg, *at = manual;
+    size_t len = strlen(name);
+
+    while ((at = strstr(at, name)) != NULL && strchr("-_.", at[len]) && at[len])
+        at += len;
+    if (!at)
+        fail_msg("the manual does not name %s", name);
+}
+
+static void find_command_in_manual(void *arg, const standin_command *c)
+{
+    if (!row_of(c->name) || strcmp(c->name, "KV.KEYS") == 0 || strcmp(c->name, "KV.INFO") == 0)
+        find_in_manual(arg, c->name);
+}
+
+static void the_manual_names_every_setting_figure_and_command_of_the_module(void **state)
+{
+    char manual[32768];
+    FILE *in = getenv("KV_MODULE_MANUAL") ? fopen(getenv("KV_MODULE_MANUAL"), "re") : NULL;
+    size_t len;
+
+    (void)state;
+    assert_non_null(in);
+    len = fread(manual, 1, sizeof manual - 1, in);
+    fclose(in);
+    manual[len] = '\0';
+    standin_names(find_in_manual, manual);
+    standin_commands(find_command_in_manual, manual);
+}
+
 /* ---- rebuilding ---- */
 
 static void forget_replicated(void)
@@ -290,6 +324,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_makes_sense_within_a_key_is_a_command_and_nothing_else),
+        cmocka_unit_test(the_manual_names_every_setting_figure_and_command_of_the_module),
         cmocka_unit_test(replicated_records_rebuild_every_key),
         cmocka_unit_test(a_rewritten_log_and_a_payload_rebuild_a_key),
         cmocka_unit_test(a_damaged_payload_is_refused_at_every_bit_and_cut),

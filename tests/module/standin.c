@@ -237,6 +237,17 @@ bool standin_config(const char *name, long long value)
     return false;
 }
 
+void standin_names(void (*visit)(void *arg, const char *name), void *arg)
+{
+    char name[64];
+
+    for (size_t i = 0; i < config_count; i++) {
+        snprintf(name, sizeof name, "kv.%s", configs[i].name);
+        visit(arg, name);
+    }
+    figures_each(visit, arg);
+}
+
 /* ---- commands ---- */
 
 standin_call *standin_ask(size_t argc, const kv_slice argv[])

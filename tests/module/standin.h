@@ -89,6 +89,8 @@ uint64_t standin_digest(void);
 unsigned long long standin_info(const char *name);
 bool standin_config(const char *name, long long value);
 size_t standin_memory_usage(const char *key);
+/* Calls visit for each setting and each figure by its full name, as users see it: "kv.port", "kv_keys". */
+void standin_names(void (*visit)(void *arg, const char *name), void *arg);
 
 /* ---- persistence ---- */
 

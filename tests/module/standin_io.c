@@ -186,9 +186,11 @@ uint64_t standin_digest(void)
 /* ---- figures ---- */
 
 struct rm_info {
-    const char *wanted;
+    const char *wanted; /* NULL: each is visited */
     unsigned long long found;
     bool there;
+    void (*visit)(void *arg, const char *name);
+    void *arg;
 };
 
 static void (*info_fn)(rm_info *, int);
@@ -209,11 +211,23 @@ int standin_InfoAddSection(rm_info *info, const char *name)
 
 int standin_InfoAddFieldULongLong(rm_info *info, const char *name, unsigned long long value)
 {
-    if (strcmp(name, info->wanted) == 0) {
+    char full[64];
+
+    if (!info->wanted) {
+        snprintf(full, sizeof full, "kv_%s", name);
+        info->visit(info->arg, full);
+    } else if (strcmp(name, info->wanted) == 0) {
         info->found = value;
         info->there = true;
     }
     return RM_OK;
+}
+
+void figures_each(void (*visit)(void *arg, const char *name), void *arg)
+{
+    rm_info info = { .visit = visit, .arg = arg };
+
+    info_fn(&info, 0);
 }
 
 unsigned long long standin_info(const char *name)

@@ -51,6 +51,9 @@ void slot_add(int db, rm_str *name, void *value);
 /* Takes it out and ends it, the value with it. */
 void slot_delete(slot **link);
 
+/* Calls visit for each figure by its full name. */
+void figures_each(void (*visit)(void *arg, const char *name), void *arg);
+
 /* Tells the module what happened to a key. */
 void standin_tell_key(const char *event, rm_str *key);
 
