@@ -162,4 +162,16 @@ uint64_t clock_ns(void);
 /* Worker 0, ten times a second or as hz says. */
 void server_tick(server *s);
 
+/* Brings w->now_ms up to date: the newest time that any worker has read, at most half a millisecond old. */
+static inline void worker_read_clock(worker *w)
+{
+    uint64_t ticks = ticks_now(&w->stats.clock);
+
+    /* Pairs with the release in worker.c. */
+    if (__builtin_expect(ticks - w->clock_ticks >= w->fresh_ticks ||
+                             atomic_load_explicit(&w->server->latest_ms, memory_order_acquire) != w->now_ms,
+                         0))
+        worker_read_clock_anew(w, ticks);
+}
+
 #endif

@@ -5,8 +5,9 @@
  * read (it goes offline, and online again when the next turn has something to do). So an idle worker holds up
  * no reclamation, and a busy one is quiescent once per turn without any cost per request.
  *
- * The clock is read by the first callback of a turn, and again for each batch of requests after it was received: so no request
- * is run by a time before it was sent, which a key's deadline would show. Workers go by the newest time that any of them has
+ * The clock is looked at by the first callback of a turn, and again for each batch of requests after it was received: so no request
+ * is run by a time long before it was sent, which a key's deadline would show; half a millisecond it may be behind, for as long as
+ * the processor's counter, which is cheaper to read, says so. Workers go by the newest time that any of them has
  * read: a key that one has found expired is not there for another whose clock was read before.
  *
  * libevent is used without its locking: a base is touched by its own thread only. What others want comes
@@ -39,6 +40,7 @@
 #include "server.h"
 #include "tracking.h"
 
+#define CLOCK_FRESH_NS  500000
 #define EXPIRE_SLICE_MS 1
 #define EXPIRE_SEGMENTS 4 /* of the index, in one step */
 
@@ -227,9 +229,10 @@ static int64_t agreed_time(server *s)
     return latest_ms;
 }
 
-void worker_read_clock(worker *w)
+void worker_read_clock_anew(worker *w, uint64_t ticks)
 {
     w->now_ms = agreed_time(w->server);
+    w->clock_ticks = ticks;
 }
 
 void worker_begin(worker *w)
@@ -419,6 +422,8 @@ int worker_init(worker *w, struct server *s, int index)
     batch_init(&w->batch, s->direct);
     w->slow.server = s;
     stats_init(&w->stats, &s->ticks, &w->slow);
+    w->fresh_ticks = ticks_of_ns(&s->ticks, CLOCK_FRESH_NS);
+    worker_read_clock_anew(w, ticks_now(&s->ticks));
     init_call(w);
     return w->wakeup_fd >= 0 && w->input && w->hold && init_events(w) == 0 ? 0 : -1;
 }

@@ -46,8 +46,9 @@ struct worker {
     bool draining; /* the server stops: no new requests are read */
     bool drained;  /* draining, and without connections */
     int64_t drain_until_ms;
-    int64_t turn_ms; /* when the turn began */
-    int64_t now_ms;  /* as of the batch that runs, or since the turn began */
+    int64_t turn_ms;                   /* when the turn began */
+    int64_t now_ms;                    /* as of the batch that runs, or since the turn began */
+    uint64_t clock_ticks, fresh_ticks; /* when now_ms was read, and for how long it is good */
 
     pthread_mutex_t mailbox_lock; /* guards the next two */
     worker_message *mailbox, **mailbox_tail;
@@ -115,8 +116,9 @@ void worker_done(worker *w);
 void worker_run(worker *w) KV_EXCLUDES(kv_shard_held);
 /* Starts a callback: reads the clock and goes online if that was not yet done in this turn. */
 void worker_begin(worker *w);
-/* Brings now_ms up to date, see worker.c. Within a turn. */
-void worker_read_clock(worker *w);
+/* Brings now_ms up to date, see worker.c; server.h has worker_read_clock, which does it when it is time. ticks: the
+ * counter of now. */
+void worker_read_clock_anew(worker *w, uint64_t ticks);
 /* Ticks as often as hz says. */
 void worker_set_tick(worker *w);
 /* Stops reading requests, closes connections as their replies are sent, all of them after until_ms. */
