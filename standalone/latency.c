@@ -2,7 +2,6 @@
 #include "latency.h"
 
 #include <stdlib.h>
-#include <strings.h>
 
 latency_monitor *latency_new(void)
 {
@@ -30,7 +29,7 @@ void latency_free(latency_monitor *l)
 
 static bool is_named(const latency_event *e, kv_slice name)
 {
-    return strlen(e->name) == name.len && strncasecmp(e->name, name.data, name.len) == 0;
+    return kv_slice_equal(kv_str(e->name), name);
 }
 
 /* The event of that name, or NULL. */

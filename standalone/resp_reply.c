@@ -307,6 +307,21 @@ static const kv_reply_ops resp3_ops = {
 
 /* ---- */
 
+void resp_reply_bignum(kv_reply *reply, kv_slice digits)
+{
+    if (reply->protocol == 3)
+        write_line(reply, '(', digits);
+    else
+        write_bulk(reply, digits, NULL);
+}
+
+bool resp_reply_attribute(kv_reply *reply, size_t pairs)
+{
+    if (reply->protocol == 3)
+        write_header(reply, '|', pairs);
+    return reply->protocol == 3;
+}
+
 void resp_reply_set_protocol(resp_reply *reply, int protocol)
 {
     reply->base.protocol = protocol;

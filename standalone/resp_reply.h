@@ -29,4 +29,9 @@ void resp_reply_init(resp_reply *reply, output *out, int protocol);
 /* HELLO changes the protocol of a connection. */
 void resp_reply_set_protocol(resp_reply *reply, int protocol);
 
+/* What no command but DEBUG PROTOCOL replies, of a reply that is a resp_reply: a big number, a bulk in RESP2; and an attribute
+ * of so many pairs, which follow. False: RESP2 has none, and nothing may follow. */
+void resp_reply_bignum(kv_reply *reply, kv_slice digits);
+bool resp_reply_attribute(kv_reply *reply, size_t pairs);
+
 #endif

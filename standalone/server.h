@@ -103,6 +103,7 @@ typedef struct server {
     int oom_start; /* oom_score_adj before we changed it, once that is known */
     bool oom_start_known;
 
+    _Atomic bool no_active_expire; /* DEBUG SET-ACTIVE-EXPIRE 0 */
     ticks_clock ticks;
     slowlog *slowlog;
     latency_monitor *latency;

@@ -39,6 +39,7 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_config_resetstat] = session_config_resetstat,
     [KV_COMMAND_config_rewrite] = session_config_rewrite,
     [KV_COMMAND_config_set] = session_config_set,
+    [KV_COMMAND_debug] = session_debug,
     [KV_COMMAND_discard] = session_discard,
     [KV_COMMAND_echo] = session_echo,
     [KV_COMMAND_exec] = session_exec,

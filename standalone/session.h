@@ -87,6 +87,8 @@ session_fn session_psubscribe, session_publish, session_pubsub_channels, session
     session_unsubscribe;
 /* monitor.c */
 session_fn session_monitor;
+/* debug_commands.c */
+session_fn session_debug;
 /* slowlog_commands.c */
 session_fn session_slowlog_get, session_slowlog_help, session_slowlog_len, session_slowlog_reset;
 /* latency_commands.c */

@@ -7,6 +7,8 @@
  * None of these marks the key as used.
  *
  * SPDX-License-Identifier: MIT */
+#include "object.h"
+
 #include "read.h"
 
 #define EMBSTR_MAX  44
@@ -17,7 +19,7 @@ static bool value_is_int(const entry *e, int64_t *ret_value)
     return !(entry_meta(e) & (ENTRY_RAW | ENTRY_TEXT)) && kv_parse_int(entry_value(e, NULL), ret_value);
 }
 
-static kv_slice encoding_of(const entry *e)
+kv_slice kv_object_encoding(const entry *e)
 {
     int64_t value;
 
@@ -34,7 +36,7 @@ void kv_cmd_object_encoding(kv_call *call)
     const entry *e = kv_inspect(call, 2);
 
     if (e)
-        kv_reply_bulk(call->reply, encoding_of(e));
+        kv_reply_bulk(call->reply, kv_object_encoding(e));
     else
         kv_reply_null(call->reply);
 }
@@ -71,18 +73,22 @@ void kv_cmd_object_idletime(kv_call *call)
         kv_reply_int(call->reply, store_idle_ms(e, call->now_ms) / 1000);
 }
 
+int64_t kv_object_references(const entry *e)
+{
+    int64_t value;
+
+    return value_is_int(e, &value) && value >= 0 && value < SHARED_INTS ? INT_MAX : 1;
+}
+
 /* OBJECT REFCOUNT key */
 void kv_cmd_object_refcount(kv_call *call)
 {
     const entry *e = kv_inspect(call, 2);
-    int64_t value;
 
-    if (!e)
-        kv_reply_null(call->reply);
-    else if (value_is_int(e, &value) && value >= 0 && value < SHARED_INTS)
-        kv_reply_int(call->reply, INT_MAX);
+    if (e)
+        kv_reply_int(call->reply, kv_object_references(e));
     else
-        kv_reply_int(call->reply, 1);
+        kv_reply_null(call->reply);
 }
 
 /* OBJECT HELP */
