@@ -64,8 +64,9 @@ static void server_section(info *i)
             "\r\n");
     fprintf(i->out, "os:%s %s %s\r\narch_bits:%zu\r\n", name.sysname, name.release, name.machine,
             sizeof(void *) * 8);
-    fprintf(i->out, "monotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:libevent-%s-%s\r\n",
-            event_get_version(), event_base_get_method(s->workers[0].base));
+    fprintf(i->out, "monotonic_clock:%s\r\natomicvar_api:c11-builtin\r\nmultiplexing_api:libevent-%s-%s\r\n",
+            s->ticks.counter ? "the processor's counter" : "POSIX clock_gettime", event_get_version(),
+            event_base_get_method(s->workers[0].base));
     fprintf(i->out, "gcc_version:%s\r\nprocess_id:%d\r\n", __VERSION__, (int)getpid());
     fprintf(i->out, "process_supervised:%s\r\n", supervise_name(s));
     fprintf(i->out, "run_id:%s\r\ntcp_port:%lld\r\n", s->run_id,
@@ -123,6 +124,29 @@ static uint64_t dataset_bytes(info *i)
     return bytes;
 }
 
+/* The allocator is libc's, which does not tell what it has in use of the pages that it holds: active is what we have asked
+ * for. */
+static void write_allocator(info *i, uint64_t allocated, uint64_t resident)
+{
+    fprintf(i->out, "allocator_allocated:%llu\r\nallocator_active:%llu\r\nallocator_resident:%llu\r\n",
+            U(allocated), U(allocated), U(resident));
+    fprintf(i->out,
+            "allocator_frag_ratio:1.00\r\nallocator_frag_bytes:0\r\nallocator_rss_ratio:%.2f\r\n"
+            "allocator_rss_bytes:%lld\r\nrss_overhead_ratio:1.00\r\nrss_overhead_bytes:0\r\n",
+            allocated ? (double)resident / (double)allocated : 0.0,
+            (long long)resident - (long long)allocated);
+}
+
+/* There are no scripts and no functions. */
+static void write_scripts(info *i)
+{
+    fprintf(i->out, "used_memory_vm_eval:0\r\nused_memory_lua:0\r\nused_memory_lua_human:0B\r\n"
+                    "used_memory_scripts_eval:0\r\nnumber_of_cached_scripts:0\r\nnumber_of_functions:0\r\n"
+                    "number_of_libraries:0\r\nused_memory_vm_functions:0\r\nused_memory_vm_total:0\r\n"
+                    "used_memory_vm_total_human:0B\r\nused_memory_functions:0\r\nused_memory_scripts:0\r\n"
+                    "used_memory_scripts_human:0B\r\n");
+}
+
 static void memory_section(info *i)
 {
     server *s = i->server;
@@ -144,18 +168,20 @@ static void memory_section(info *i)
             U(s->startup_memory));
     fprintf(i->out, "used_memory_dataset:%llu\r\nused_memory_dataset_perc:%.2f%%\r\n", U(dataset),
             100.0 * (double)dataset / (double)used);
-    fprintf(i->out, "allocator_allocated:%zu\r\nallocator_active:%zu\r\nallocator_resident:%llu\r\n",
-            memory.allocated_bytes, memory.allocated_bytes, U(resident));
+    write_allocator(i, memory.allocated_bytes, resident);
     write_bytes(i, "total_system_memory",
                 (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
-    fprintf(i->out, "used_memory_lua:0\r\nused_memory_scripts:0\r\nnumber_of_cached_scripts:0\r\n");
+    write_scripts(i);
     write_bytes(i, "maxmemory", (uint64_t)config_number(s->config, CONFIG_ID_maxmemory));
     policy = config_text(s->config, CONFIG_ID_maxmemory_policy);
     fprintf(i->out, "maxmemory_policy:%s\r\nmem_fragmentation_ratio:%.2f\r\n", policy ? policy : "",
             (double)resident / (double)used);
     free(policy);
-    fprintf(i->out, "mem_clients_normal:%llu\r\nmem_clients_slaves:0\r\nmem_aof_buffer:0\r\n",
-            U(memory_of_clients(s)));
+    fprintf(
+        i->out,
+        "mem_fragmentation_bytes:%lld\r\nmem_not_counted_for_evict:0\r\nmem_total_replication_buffers:0\r\n"
+        "mem_cluster_links:0\r\nmem_clients_normal:%llu\r\nmem_clients_slaves:0\r\nmem_aof_buffer:0\r\n",
+        (long long)resident - (long long)used, U(memory_of_clients(s)));
     fprintf(i->out, "mem_allocator:libc\r\nactive_defrag_running:0\r\nlazyfree_pending_objects:"
                     "0\r\nlazyfreed_objects:0\r\n");
 }
@@ -169,6 +195,30 @@ static void persistence_section(info *i)
             "aof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\n"
             "aof_last_bgrewrite_status:ok\r\naof_last_write_status:ok\r\n",
             (long long)i->server->started_ms / 1000);
+}
+
+/* What Redis does and this server has no need of: defragmentation, a table of what replicas expire. */
+static void write_nothing_of(info *i)
+{
+    fprintf(i->out,
+            "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\nactive_defrag_misses:0\r\n"
+            "active_defrag_key_hits:0\r\nactive_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\n"
+            "current_active_defrag_time:0\r\ndump_payload_sanitizations:0\r\nreply_buffer_shrinks:0\r\n"
+            "reply_buffer_expands:0\r\n");
+}
+
+/* For how long more than maxmemory has been in use, as the ticks saw it. */
+static void write_time_over_limit(info *i)
+{
+    server *s = i->server;
+    int64_t total_ms, current_ms;
+
+    pthread_mutex_lock(&s->stats_lock);
+    current_ms = s->over_since_ms ? i->now_ms - s->over_since_ms : 0;
+    total_ms = s->over_total_ms + current_ms;
+    pthread_mutex_unlock(&s->stats_lock);
+    fprintf(i->out, "total_eviction_exceeded_time:%lld\r\ncurrent_eviction_exceeded_time:%lld\r\n",
+            (long long)total_ms, (long long)current_ms);
 }
 
 static void stats_section(info *i)
@@ -194,11 +244,14 @@ static void stats_section(info *i)
             (double)rates[1] / 1024, (double)rates[2] / 1024);
     fprintf(i->out, "rejected_connections:%llu\r\nsync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n",
             U(sums->connections_rejected));
-    fprintf(i->out, "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:0\r\n",
-            U(expired));
+    fprintf(i->out,
+            "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:%llu\r\n"
+            "expire_cycle_cpu_milliseconds:%llu\r\n",
+            U(expired), U(sums->expire_caps), U(sums->expire_us / 1000));
     fprintf(i->out,
             "evicted_keys:%llu\r\nevicted_clients:%llu\r\nkeyspace_hits:%llu\r\nkeyspace_misses:%llu\r\n",
             U(evicted), U(sums->evicted_clients), U(sums->keyspace_hits), U(sums->keyspace_misses));
+    write_time_over_limit(i);
     fprintf(i->out, "pubsub_channels:%zu\r\npubsub_patterns:%zu\r\npubsubshard_channels:%zu\r\n",
             topics_count(s->topics, TOPIC_CHANNEL), topics_count(s->topics, TOPIC_PATTERN),
             topics_count(s->topics, TOPIC_SHARD));
@@ -207,6 +260,7 @@ static void stats_section(info *i)
             figures.keys, figures.items, figures.prefixes);
     fprintf(i->out, "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:%d\r\n",
             migrations_sockets(s->migrations));
+    write_nothing_of(i);
     fprintf(i->out,
             "unexpected_error_replies:0\r\ntotal_error_replies:%llu\r\nacl_access_denied_auth:%llu\r\n"
             "acl_access_denied_cmd:%llu\r\nacl_access_denied_key:%llu\r\nacl_access_denied_channel:%llu\r\n",
@@ -214,6 +268,8 @@ static void stats_section(info *i)
             U(sums->denied_channels));
     fprintf(i->out, "total_reads_processed:%llu\r\ntotal_writes_processed:%llu\r\n", U(sums->reads),
             U(sums->writes));
+    fprintf(i->out, "io_threaded_reads_processed:%llu\r\nio_threaded_writes_processed:%llu\r\n",
+            U(s->worker_count > 1 ? sums->reads : 0), U(s->worker_count > 1 ? sums->writes : 0));
     fprintf(
         i->out,
         "client_query_buffer_limit_disconnections:%llu\r\nclient_output_buffer_limit_disconnections:%llu\r\n",
@@ -223,6 +279,24 @@ static void stats_section(info *i)
 static void replication_section(info *i)
 {
     replication_write_info(i->server, i->out);
+}
+
+/* Of worker 0's thread, as the kernel counts it: in its clock's ticks. */
+static void write_main_thread(info *i)
+{
+    unsigned long user = 0, system = 0;
+    double per_second = (double)sysconf(_SC_CLK_TCK);
+    char path[64];
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)getpid());
+    file = fopen(path, "re");
+    if (!file)
+        return;
+    if (fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) == 2)
+        fprintf(i->out, "used_cpu_sys_main_thread:%.6f\r\nused_cpu_user_main_thread:%.6f\r\n",
+                (double)system / per_second, (double)user / per_second);
+    fclose(file);
 }
 
 static void cpu_section(info *i)
@@ -236,6 +310,7 @@ static void cpu_section(info *i)
     fprintf(i->out, "used_cpu_sys_children:%ld.%06ld\r\nused_cpu_user_children:%ld.%06ld\r\n",
             (long)children.ru_stime.tv_sec, (long)children.ru_stime.tv_usec, (long)children.ru_utime.tv_sec,
             (long)children.ru_utime.tv_usec);
+    write_main_thread(i);
 }
 
 static void modules_section(info *i)
@@ -265,6 +340,35 @@ static void errorstats_section(info *i)
     for (int e = 0; e < STATS_ERROR_COUNT; e++)
         if (i->sums.errors[e])
             fprintf(i->out, "errorstat_%s:count=%llu\r\n", stats_error_names[e], U(i->sums.errors[e]));
+}
+
+/* latency-tracking-info-percentiles of the calls of each command. */
+static void latencystats_section(info *i)
+{
+    char *percentiles = config_text(i->server->config, CONFIG_ID_latency_tracking_info_percentiles);
+    durations_sum *sum = malloc(sizeof *sum);
+
+    for (int id = 0; percentiles && sum && id < KV_COMMAND_COUNT; id++) {
+        const kv_command *row = &kv_command_table[id];
+        const char *at = percentiles, *separator = "";
+        char *end;
+
+        if (!config_number(i->server->config, CONFIG_ID_latency_tracking) ||
+            !server_has_durations(i->server, id))
+            continue;
+        server_durations(i->server, id, sum);
+        if (!sum->total)
+            continue;
+        fprintf(i->out, "latency_percentiles_usec_%s%s%s:", row->container ? row->container : "",
+                row->container ? "|" : "", row->name);
+        for (double percent = strtod(at, &end); end != at;
+             at = end, percent = strtod(at, &end), separator = ",")
+            fprintf(i->out, "%sp%.10g=%.3f", separator, percent,
+                    (double)durations_percentile(sum, percent) / 1000);
+        fprintf(i->out, "\r\n");
+    }
+    free(percentiles);
+    free(sum);
 }
 
 static void contention_section(info *i)
@@ -305,6 +409,7 @@ static const struct section {
     { "Modules", true, modules_section },
     { "Commandstats", false, commandstats_section },
     { "Errorstats", true, errorstats_section },
+    { "Latencystats", false, latencystats_section },
     { "Contention", false, contention_section },
     { "Cluster", true, cluster_section },
     { "Keyspace", true, keyspace_section },
@@ -365,6 +470,16 @@ void session_info(kv_call *call)
     else
         kv_reply_error(call->reply, KV_ENOMEM);
     free(text);
+}
+
+char *info_everything(server *s)
+{
+    bool chosen[SECTIONS];
+    size_t len = 0;
+
+    for (size_t n = 0; n < SECTIONS; n++)
+        chosen[n] = true;
+    return write_sections(s, clock_ms(), chosen, &len);
 }
 
 void info_log(server *s)

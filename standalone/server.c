@@ -30,6 +30,7 @@
 #include "info.h"
 #include "lockstat.h"
 #include "memory.h"
+#include "metrics.h"
 #include "migrate.h"
 #include "monitor.h"
 #include "oom_score.h"
@@ -110,7 +111,22 @@ static void watch_memory(server *s)
     pthread_mutex_lock(&s->stats_lock);
     if (used > s->peak_memory)
         s->peak_memory = used;
+    if (most && used > most) {
+        s->over_since_ms = s->over_since_ms ? s->over_since_ms : clock_ms();
+    } else if (s->over_since_ms) {
+        s->over_total_ms += clock_ms() - s->over_since_ms;
+        s->over_since_ms = 0;
+    }
     pthread_mutex_unlock(&s->stats_lock);
+}
+
+const char *server_unready(server *s)
+{
+    if (atomic_load(&s->stopping))
+        return "stopping";
+    if (atomic_load_explicit(&s->restrictions, memory_order_relaxed) & SERVER_STALE)
+        return "not in step with its primary";
+    return NULL;
 }
 
 static void sum_stats(server *s, stats_sums *sums)
@@ -331,6 +347,29 @@ static int apply_password(server *s, config_error *error)
     return err ? -1 : 0;
 }
 
+/* Numbers from 0 to 100. */
+static int check_percentiles(server *s, config_error *error)
+{
+    char *text = config_text(s->config, CONFIG_ID_latency_tracking_info_percentiles), *rest = text;
+    const char *wrong = text ? NULL : "out of memory";
+
+    for (char *word; rest && !wrong && (word = strsep(&rest, " "));) {
+        char *end;
+        double percent = strtod(word, &end);
+
+        if (*word == '\0')
+            continue;
+        if (*end != '\0')
+            wrong = "Invalid latency-tracking-info-percentiles parameters";
+        else if (!(percent >= 0 && percent <= 100))
+            wrong = "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]";
+    }
+    if (wrong)
+        snprintf(error->text, sizeof error->text, "%s", wrong);
+    free(text);
+    return wrong ? -1 : 0;
+}
+
 int server_apply(server *s, enum config_id id, config_error *ret_error)
 {
     switch (id) {
@@ -361,6 +400,8 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
         memory_apply(s);
         watch_memory(s);
         return 0;
+    case CONFIG_ID_latency_tracking_info_percentiles:
+        return check_percentiles(s, ret_error);
     case CONFIG_ID_slowlog_log_slower_than:
     case CONFIG_ID_latency_monitor_threshold:
     case CONFIG_ID_latency_tracking:
@@ -695,6 +736,9 @@ int server_run(server *s)
     if (s->listener.open.count == 0)
         return fail(s, "Configured to not listen anywhere, exiting.");
     listener_watch(s);
+    s->metrics = metrics_start(s, &error);
+    if (!s->metrics && error.text[0])
+        return fail(s, error.text);
     if (watch_signals(s) != 0 || start_threads(s) != 0)
         return fail(s, "Can't watch signals, exiting.");
     if (replication_start(s) != 0)
@@ -709,6 +753,7 @@ int server_run(server *s)
 
 void server_done(server *s)
 {
+    metrics_stop(s->metrics);
     listener_stop(s);
     replication_free(s->replication);
     migrations_free(s->migrations);

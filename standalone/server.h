@@ -104,6 +104,7 @@ typedef struct server {
     bool oom_start_known;
 
     _Atomic bool no_active_expire; /* DEBUG SET-ACTIVE-EXPIRE 0 */
+    struct metrics *metrics;       /* NULL: metrics-port is 0 */
     ticks_clock ticks;
     slowlog *slowlog;
     latency_monitor *latency;
@@ -113,10 +114,12 @@ typedef struct server {
     _Atomic bool keeps_durations;
     slow_watch actor_slow;
 
-    pthread_mutex_t stats_lock; /* guards the next three */
+    pthread_mutex_t stats_lock; /* guards the next six */
     stats_sums stats_base;      /* at the last CONFIG RESETSTAT */
     uint64_t expired_base, evicted_base;
     uint64_t peak_memory;
+    int64_t over_since_ms,
+        over_total_ms; /* more than maxmemory in use: since then (0: not so); before that */
     uint64_t startup_memory;
     server_rate rates[3]; /* worker 0's: commands, input bytes, output bytes */
     unsigned rate_index;
@@ -159,6 +162,9 @@ int64_t clock_ms(void);
 uint32_t server_access(const server *s, int64_t now_ms);
 /* A clock that nobody sets, for how long something took. */
 uint64_t clock_ns(void);
+
+/* Why the server does not answer its clients as it should, in a word or two; NULL: it does. Any thread. */
+const char *server_unready(server *s);
 
 /* Worker 0, ten times a second or as hz says. */
 void server_tick(server *s);

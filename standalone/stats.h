@@ -57,7 +57,8 @@ extern const char *const stats_error_names[STATS_ERROR_COUNT];
     X(denied_channels)             \
     X(output_limit_disconnections) \
     X(evicted_clients)             \
-    X(query_limit_disconnections) X(keyspace_hits) X(keyspace_misses) X(reads) X(writes)
+    X(query_limit_disconnections)  \
+    X(keyspace_hits) X(keyspace_misses) X(reads) X(writes) X(expire_us) X(expire_caps)
 
 /* Plain numbers: a sum, or the difference of two. */
 typedef struct stats_sums {

@@ -154,6 +154,7 @@ static void expire_keys(worker *w)
 {
     server *s = w->server;
     int64_t start_ms = clock_ms(), took_ms;
+    uint64_t start_ticks = ticks_now(&s->ticks);
     bool more;
 
     w->expiring = false;
@@ -170,6 +171,8 @@ static void expire_keys(worker *w)
         took_ms = clock_ms() - start_ms;
     } while (more && took_ms < EXPIRE_SLICE_MS);
     latency_add(s->latency, "expire-cycle", took_ms, w->now_ms);
+    stats_add(&w->stats.expire_us, ticks_to_ns(&s->ticks, ticks_now(&s->ticks) - start_ticks) / 1000);
+    stats_add(&w->stats.expire_caps, more);
     w->expire_budget_ms -= took_ms < EXPIRE_SLICE_MS ? EXPIRE_SLICE_MS : (int)took_ms;
     w->expiring = more && w->expire_budget_ms > 0;
 }

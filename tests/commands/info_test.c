@@ -256,6 +256,32 @@ static void connections_are_counted(void **state)
     free(after);
 }
 
+static void latencystats_tell_the_percentiles_that_are_asked_for(void **state)
+{
+    session *s = *state;
+
+    expect(s, "+OK", "CONFIG", "RESETSTAT");
+    expect(s, "+OK", "SET", "a", "b");
+    expect_like(s, "$*latency_percentiles_usec_set:p50=*.*,p99=*.*,p99.9=*.*", "INFO", "latencystats");
+    expect(s, "+OK", "CONFIG", "SET", "latency-tracking-info-percentiles", "10 100 0.5");
+    expect_like(s, "$*latency_percentiles_usec_set:p10=*.*,p100=*.*,p0.5=*.*", "INFO", "latencystats");
+    expect(
+        s,
+        "-ERR CONFIG SET failed (possibly related to argument 'latency-tracking-info-percentiles') - Invalid "
+        "latency-tracking-info-percentiles parameters",
+        "CONFIG", "SET", "latency-tracking-info-percentiles", "many");
+    expect(s,
+           "-ERR CONFIG SET failed (possibly related to argument 'latency-tracking-info-percentiles') - "
+           "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]",
+           "CONFIG", "SET", "latency-tracking-info-percentiles", "101");
+    expect(s, "+OK", "CONFIG", "SET", "latency-tracking-info-percentiles", "");
+    expect_like(s, "$*latency_percentiles_usec_set:\\x0d*", "INFO", "latencystats");
+    expect(s, "+OK", "CONFIG", "SET", "latency-tracking-info-percentiles", "50 99 99.9");
+    expect(s, "+OK", "CONFIG", "SET", "latency-tracking", "no");
+    assert_null(strstr(said(s, "INFO", "latencystats"), "_set:"));
+    expect(s, "+OK", "CONFIG", "SET", "latency-tracking", "yes");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +294,7 @@ int main(int argc, char **argv)
         conversation(keyspace_counts_keys_and_deadlines),
         conversation(statistics_move),
         conversation(connections_are_counted),
+        conversation(latencystats_tell_the_percentiles_that_are_asked_for),
     };
 
     return run_conversations(argc, argv, tests);
