@@ -360,22 +360,19 @@ void session_latency_help(kv_call *call)
     static const char *const lines[] = {
         "LATENCY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "DOCTOR",
-        "    Return a human readable latency analysis report.",
+        "    Say in words what took long, and what can be done.",
         "GRAPH <event>",
-        "    Return an ASCII latency graph for the <event> class.",
+        "    Draw the samples of an <event>.",
         "HISTORY <event>",
-        "    Return time-latency samples for the <event> class.",
+        "    Return the samples of an <event>: when, how many milliseconds.",
         "LATEST",
-        "    Return the latest latency samples for all events.",
+        "    Return the latest sample and the longest of all events.",
         "RESET [<event> ...]",
-        "    Reset latency data of one or more <event> classes.",
-        "    (default: reset all data for all event classes)",
+        "    Forget the samples of these events (all), and tell of how many.",
         "HISTOGRAM [COMMAND ...]",
-        "    Return a cumulative distribution of latencies in the format of a histogram for the specified "
-        "command names.",
-        "    If no commands are specified then all histograms are replied.",
+        "    Tell how many calls of these commands (all) took at most how many microseconds.",
         "HELP",
-        "    Prints this help.",
+        "    Print this help.",
     };
 
     session_reply_help(call, lines, sizeof lines / sizeof *lines);

@@ -37,16 +37,14 @@ void session_slowlog_help(kv_call *call)
     static const char *const lines[] = {
         "SLOWLOG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
         "GET [<count>]",
-        "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
-        "    Entries are made of:",
-        "    id, timestamp, time in microseconds, arguments array, client IP and port,",
-        "    client name",
+        "    Return the newest <count> entries (10; -1: all): id, time, microseconds,",
+        "    arguments, address and name of the client.",
         "LEN",
-        "    Return the length of the slowlog.",
+        "    Return how many entries there are.",
         "RESET",
-        "    Reset the slowlog.",
+        "    Forget them.",
         "HELP",
-        "    Prints this help.",
+        "    Print this help.",
     };
 
     session_reply_help(call, lines, sizeof lines / sizeof *lines);

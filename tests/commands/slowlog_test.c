@@ -136,7 +136,7 @@ static void what_is_asked_wrongly_is_refused(void **state)
     expect(s, "-ERR unknown subcommand 'NOPE'. Try SLOWLOG HELP.", "SLOWLOG", "NOPE");
     expect(s, "-ERR wrong number of arguments for 'slowlog' command", "SLOWLOG");
     expect(s, "-ERR wrong number of arguments for 'slowlog|len' command", "SLOWLOG", "LEN", "x");
-    expect_like(s, "*12 +\"SLOWLOG <subcommand> *", "SLOWLOG", "HELP");
+    expect_like(s, "*[0-9]* +\"SLOWLOG <subcommand> *", "SLOWLOG", "HELP");
 }
 
 /* Four in one write: they are one batch of kvserver. */
