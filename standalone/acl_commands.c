@@ -6,6 +6,7 @@
 #include "acl_file.h"
 #include "acl_session.h"
 #include "category.h"
+#include "renames.h"
 #include "session.h"
 
 #define GENPASS_BITS     256
@@ -275,7 +276,7 @@ static void reply_verdict(kv_call *call, acl_verdict verdict, const kv_command *
 
 static void dry_run(kv_call *call, const acl_user *u, int argc, const kv_slice argv[])
 {
-    const kv_command *row = kv_command_find(argv[0]);
+    const kv_command *row = kv_renames_find(call->renames, argv[0]);
     char name[KV_COMMAND_NAME_MAX];
     size_t subcommands = 0;
     int position;

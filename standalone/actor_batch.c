@@ -93,6 +93,7 @@ static void run_errand(actor_message *message)
         .counters = &s->actor_stats.keyspace,
         .rng = &s->actor_rng,
         .value_max = e->value_max,
+        .renames = config_renames(s->config),
     };
 
     e->call = &call;

@@ -9,8 +9,9 @@
  * SPDX-License-Identifier: MIT */
 #include "batch.h"
 
-void batch_init(batch *b, const bool direct[KV_COMMAND_COUNT])
+void batch_init(batch *b, const bool direct[KV_COMMAND_COUNT], const kv_renames *renames)
 {
+    b->renames = renames;
     b->direct = direct;
     b->opening.len = SIZE_MAX;
 }
@@ -30,7 +31,7 @@ static inline int first_key(const kv_command *row, int argc)
 static void prepare(batch *b, const kv_domain *domain, const kv_slice *argv, int argc)
 {
     request *r = &b->requests[b->count++];
-    const kv_command *row = kv_command_find(argv[0]);
+    const kv_command *row = b->renames ? kv_renames_find(b->renames, argv[0]) : kv_command_find(argv[0]);
 
     r->row = row;
     r->argv = argv;

@@ -8,6 +8,7 @@
 #define KV_STANDALONE_BATCH_H
 
 #include "command.h"
+#include "renames.h"
 #include "resp.h"
 
 #define BATCH_REQUESTS 64
@@ -46,11 +47,12 @@ typedef struct batch {
     size_t used; /* bytes of the input that are done with when the requests are */
     batch_opening opening;
     const bool *direct; /* by row id: see dispatch_is_direct */
+    const kv_renames *renames;
     kv_slice slices[BATCH_SLICES];
 } batch;
 
-/* Before first use. direct must outlive the batch. */
-void batch_init(batch *b, const bool direct[KV_COMMAND_COUNT]);
+/* Before first use. renames: the names by which commands are called, NULL: their own. Both must outlive the batch. */
+void batch_init(batch *b, const bool direct[KV_COMMAND_COUNT], const kv_renames *renames);
 
 /* Parses whole requests from data until the batch is full or the input ends. The requests point into
  * data, into the batch and into parser, until the next call. domain: of the hash. */

@@ -697,6 +697,7 @@ void config_free(config *c)
     for (size_t i = 0; i < c->user_count; i++)
         free((void *)c->users[i].words);
     free(c->users);
+    kv_renames_free(c->renames);
     free(c->file);
     pthread_mutex_destroy(&c->lock);
     free(c);
@@ -710,6 +711,11 @@ const char *config_file(const config *c)
 size_t config_user_count(const config *c)
 {
     return c->user_count;
+}
+
+const kv_renames *config_renames(const config *c)
+{
+    return c->renames;
 }
 
 const config_words *config_user(const config *c, size_t index)

@@ -107,6 +107,8 @@ typedef struct config_words {
 } config_words;
 size_t config_user_count(const config *c);
 const config_words *config_user(const config *c, size_t index);
+/* What rename-command says, or NULL: nothing. */
+const struct kv_renames *config_renames(const config *c);
 /* Calls warn for each passive directive that a file or the command line set. */
 void config_each_warning(const config *c, void (*warn)(void *arg, const char *text), void *arg);
 

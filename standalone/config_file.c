@@ -173,7 +173,8 @@ static int check_user(const config *c, int count, const kv_slice words[], config
     if (failure.error == ACL_EUNKNOWN)
         return config_fail(error, "Error in user declaration '%s': %s", failure.word,
                            acl_error_text(failure.error));
-    return config_fail(error, "Error in user declaration '%.100s': %s", words[0].data,
+    return config_fail(error, "Error in user declaration '%.*s': %s",
+                       (int)(words[0].len > 100 ? 100 : words[0].len), words[0].data,
                        failure.unmatched ? "Unmatched parenthesis in a selector"
                                          : acl_error_text(failure.error));
 }
@@ -200,6 +201,27 @@ static int add_user(config *c, int count, const kv_slice words[], config_error *
     return 0;
 }
 
+/* rename-command name newname */
+static int add_rename(config *c, int count, const kv_slice words[], config_error *error)
+{
+    if (count != 2)
+        return config_fail(error, "Bad directive or wrong number of arguments");
+    if (!c->renames)
+        c->renames = kv_renames_new();
+    switch (c->renames ? kv_renames_add(c->renames, words[0], words[1]) : KV_RENAME_ENOMEM) {
+    case KV_RENAME_OK:
+        return 0;
+    case KV_RENAME_UNKNOWN:
+        return config_fail(error, "No such command in rename-command");
+    case KV_RENAME_TAKEN:
+        return config_fail(error, "Target command name already exists");
+    case KV_RENAME_FULL:
+        return config_fail(error, "too many commands are renamed");
+    default:
+        return config_fail(error, "out of memory");
+    }
+}
+
 /* Sets what the words of a line say. A bare reason in error, or a framed one from an included file. */
 static int run_line(config *c, const place *at, int argc, const kv_slice argv[], bool *ret_framed,
                     config_error *error)
@@ -216,6 +238,8 @@ static int run_line(config *c, const place *at, int argc, const kv_slice argv[],
         *ret_framed = result != 0 && error->text[0] == '\n';
         return result;
     }
+    if (argv[0].len == 14 && strncasecmp(argv[0].data, "rename-command", 14) == 0)
+        return add_rename(c, argc - 1, argv + 1, error);
     if (argv[0].len == 4 && strncasecmp(argv[0].data, "user", 4) == 0)
         return add_user(c, argc - 1, argv + 1, error);
     if (id < 0)

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "config.h"
+#include "renames.h"
 
 struct config {
     _Atomic int64_t numbers[CONFIG_COUNT];
@@ -20,6 +21,7 @@ struct config {
     bool save_given;          /* a save line was read, so that the default is gone */
     config_words *users;      /* user lines; each is one block */
     size_t user_count;
+    kv_renames *renames;        /* NULL: none */
     config_complaint *complain; /* only checked: every mistake is told to it, and reading goes on */
     void *complain_arg;
     int complaints;

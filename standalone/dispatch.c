@@ -160,7 +160,7 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
         close_http(c);
         return NULL;
     }
-    row = kv_command_resolve(r->argc, r->argv, &w->reply.base);
+    row = kv_command_resolve_from(r->row, r->argc, r->argv, &w->reply.base);
     if (!row) {
         count_rejected(w, r);
         return NULL;

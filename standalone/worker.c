@@ -393,6 +393,7 @@ static void init_call(worker *w)
     w->reply.arg = w;
     w->call.reply = &w->reply.base;
     w->call.databases = &w->server->databases;
+    w->call.renames = config_renames(w->server->config);
     w->call.counters = &w->stats.keyspace;
     w->call.rng = &w->rng;
     w->call.put_off = w->server->actor ? NULL : rest_put_off;
@@ -424,7 +425,7 @@ int worker_init(worker *w, struct server *s, int index)
     for (int i = 0; i < s->databases.count; i++)
         w->hands[i] = w->rng * (uint64_t)(2 * i + 1);
     w->hold = store_hold_new(s->domain, (size_t)s->databases.count);
-    batch_init(&w->batch, s->direct);
+    batch_init(&w->batch, s->direct, config_renames(s->config));
     w->slow.server = s;
     stats_init(&w->stats, &s->ticks, &w->slow);
     w->fresh_ticks = ticks_of_ns(&s->ticks, CLOCK_FRESH_NS);

@@ -124,8 +124,9 @@ struct kv_call {
     const map_hint *key_hint; /* what the host learned of that key by reading ahead, or NULL */
     kv_reply *reply;
     kv_counters *counters;
-    uint64_t *rng;    /* a random state of the thread's own */
-    size_t value_max; /* proto-max-bulk-len: the longest value a command may build */
+    uint64_t *rng;                    /* a random state of the thread's own */
+    const struct kv_renames *renames; /* other names of commands, or NULL: see renames.h */
+    size_t value_max;                 /* proto-max-bulk-len: the longest value a command may build */
     /* NULL, or told of each key that a read command did not find. */
     void (*on_miss)(kv_call *call, kv_slice key);
     /* NULL: all must be done at once. Else takes rest over, and the function returns without a reply; false: memory is

@@ -9,6 +9,7 @@
 #include "category.h"
 #include "pattern.h"
 #include "read.h"
+#include "renames.h"
 
 /* ---- sets of words ---- */
 
@@ -105,17 +106,18 @@ static void reply_name(kv_reply *r, const kv_command *row)
 
 /* ---- walking the table ---- */
 
-static bool is_top(const kv_command *row)
+/* Whether the row stands for itself, and can be called. */
+static bool is_top(const kv_call *call, const kv_command *row)
 {
-    return row->container == NULL;
+    return row->container == NULL && kv_renames_has(call->renames, row);
 }
 
-static size_t top_count(void)
+static size_t top_count(const kv_call *call)
 {
     size_t count = 0;
 
     for (int i = 0; i < KV_COMMAND_COUNT; i++)
-        count += is_top(&kv_command_table[i]);
+        count += is_top(call, &kv_command_table[i]);
     return count;
 }
 
@@ -228,16 +230,16 @@ static void reply_info(kv_reply *r, const kv_command *row)
 /* COMMAND */
 void kv_cmd_command(kv_call *call)
 {
-    kv_reply_array(call->reply, top_count());
+    kv_reply_array(call->reply, top_count(call));
     for (int i = 0; i < KV_COMMAND_COUNT; i++)
-        if (is_top(&kv_command_table[i]))
+        if (is_top(call, &kv_command_table[i]))
             reply_info(call->reply, &kv_command_table[i]);
 }
 
 /* COMMAND COUNT */
 void kv_cmd_command_count(kv_call *call)
 {
-    kv_reply_int(call->reply, (int64_t)top_count());
+    kv_reply_int(call->reply, (int64_t)top_count(call));
 }
 
 /* COMMAND INFO [name ...] */
@@ -249,7 +251,7 @@ void kv_cmd_command_info(kv_call *call)
     }
     kv_reply_array(call->reply, (size_t)call->argc - 2);
     for (int i = 2; i < call->argc; i++) {
-        const kv_command *row = kv_command_find_full(call->argv[i]);
+        const kv_command *row = kv_renames_find_full(call->renames, call->argv[i]);
 
         if (row)
             reply_info(call->reply, row);
@@ -378,17 +380,17 @@ void kv_cmd_command_docs(kv_call *call)
     size_t known = 0;
 
     if (call->argc == 2) {
-        call->reply->ops->map(call->reply, top_count());
+        call->reply->ops->map(call->reply, top_count(call));
         for (int i = 0; i < KV_COMMAND_COUNT; i++)
-            if (is_top(&kv_command_table[i]))
+            if (is_top(call, &kv_command_table[i]))
                 reply_docs(call->reply, &kv_command_table[i]);
         return;
     }
     for (int i = 2; i < call->argc; i++)
-        known += kv_command_find_full(call->argv[i]) != NULL;
+        known += kv_renames_find_full(call->renames, call->argv[i]) != NULL;
     call->reply->ops->map(call->reply, known);
     for (int i = 2; i < call->argc; i++) {
-        const kv_command *row = kv_command_find_full(call->argv[i]);
+        const kv_command *row = kv_renames_find_full(call->renames, call->argv[i]);
 
         if (row)
             reply_docs(call->reply, row);
@@ -399,10 +401,13 @@ void kv_cmd_command_docs(kv_call *call)
 
 typedef enum list_filter { LIST_ALL, LIST_NONE, LIST_CATEGORY, LIST_PATTERN } list_filter;
 
-static bool list_wants(const kv_command *row, list_filter filter, unsigned category, kv_slice pattern)
+static bool list_wants(const kv_call *call, const kv_command *row, list_filter filter, unsigned category,
+                       kv_slice pattern)
 {
     char name[KV_COMMAND_NAME_MAX];
 
+    if (!kv_renames_has(call->renames, row))
+        return false;
     switch (filter) {
     case LIST_ALL:
         return true;
@@ -421,10 +426,10 @@ static void reply_list(kv_call *call, list_filter filter, unsigned category, kv_
     size_t count = 0;
 
     for (int i = 0; i < KV_COMMAND_COUNT; i++)
-        count += list_wants(&kv_command_table[i], filter, category, pattern);
+        count += list_wants(call, &kv_command_table[i], filter, category, pattern);
     kv_reply_array(call->reply, count);
     for (int i = 0; i < KV_COMMAND_COUNT; i++)
-        if (list_wants(&kv_command_table[i], filter, category, pattern))
+        if (list_wants(call, &kv_command_table[i], filter, category, pattern))
             reply_name(call->reply, &kv_command_table[i]);
 }
 
@@ -456,7 +461,7 @@ void kv_cmd_command_list(kv_call *call)
 /* The row of the command in argv, or NULL after an error. */
 static const kv_command *getkeys_row(kv_call *call, int argc, const kv_slice argv[])
 {
-    const kv_command *row = kv_command_find(argv[0]);
+    const kv_command *row = kv_renames_find(call->renames, argv[0]);
     size_t subcommands;
 
     if (row)

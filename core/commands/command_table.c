@@ -14,6 +14,7 @@
 #include <strings.h>
 
 #include "args.h"
+#include "renames.h"
 
 #include "index/name_words.h"
 #include <strings.h>
@@ -130,15 +131,7 @@ const kv_command *kv_command_find_sub(const kv_command *row, kv_slice name)
 
 const kv_command *kv_command_find_full(kv_slice name)
 {
-    const char *bar = name.len ? memchr(name.data, '|', name.len) : NULL;
-    const kv_command *row;
-    size_t len;
-
-    if (!bar)
-        return kv_command_find(name);
-    len = (size_t)(bar - name.data);
-    row = kv_command_find(kv_slice_of(name.data, len));
-    return row ? kv_command_find_sub(row, kv_slice_of(bar + 1, name.len - len - 1)) : NULL;
+    return kv_renames_find_full(NULL, name);
 }
 
 kv_slice kv_command_name(const kv_command *row, char buffer[KV_COMMAND_NAME_MAX])

@@ -42,7 +42,7 @@ static int set_up(void **state)
     p->domain = kv_domain_new(NULL);
     for (int i = 0; i < KV_COMMAND_COUNT; i++)
         p->direct[i] = dispatch_is_direct(&kv_command_table[i]);
-    batch_init(p->batch, p->direct);
+    batch_init(p->batch, p->direct, NULL);
     *state = p;
     return 0;
 }
