@@ -32,6 +32,8 @@
 server *host_start(const char *const options[]);
 /* The same in directory, where an earlier one ran that has ended; the directory stays the caller's. */
 server *host_start_in(const char *directory, const char *const options[]);
+/* The same of redis-server in PATH, whichever server is under test. NULL: there is none, or it is the one under test. */
+server *host_start_reference(const char *directory, const char *const options[]);
 conn *host_connect(const server *s);
 
 /* The reply's compact form is text (or, ending in "...", begins with it); else the test fails. */

@@ -181,6 +181,44 @@ static void permissions_go_by_the_key(void **state)
     conn_close(guest);
 }
 
+/* redis-server 7.0 lets no module say to which categories its commands belong. */
+static void categories_hold_our_commands_where_the_server_has_them(void **state)
+{
+    char *ours = say(c, "ACL", "CAT", "kv"), *reads = say(c, "ACL", "CAT", "read");
+    char *version = say(c, "INFO", "server");
+
+    (void)state;
+    if (strstr(version, "redis_version:7.0")) {
+        assert_int_equal(ours[0], '-');
+    } else {
+        assert_non_null(strstr(ours, "$KV.GETV"));
+        assert_non_null(strstr(ours, "$KV.SET"));
+        assert_non_null(strstr(reads, "$KV.ALL"));
+        assert_null(strstr(reads, "$KV.SET"));
+    }
+    free(version);
+    free(reads);
+    free(ours);
+}
+
+static void the_server_knows_what_a_command_is(void **state)
+{
+    char *info = say(c, "COMMAND", "INFO", "kv.set"), *docs = say(c, "COMMAND", "DOCS", "kv.set");
+    char *usage;
+
+    (void)state;
+    assert_non_null(strstr(info, "$KV.SET :-4"));
+    assert_non_null(strstr(info, "write"));
+    assert_non_null(strstr(info, "denyoom"));
+    assert_non_null(strstr(docs, "$summary"));
+    expect_reply(c, "+OK", "KV.MSET", "k", "a", "1", "b", "2");
+    usage = say(c, "MEMORY", "USAGE", "k");
+    assert_true(usage[0] == ':' && atoi(usage + 1) > 20 && atoi(usage + 1) < 500);
+    free(usage);
+    free(info);
+    free(docs);
+}
+
 static void fill_and_flush(const char *how)
 {
     long long before = host_info(c, "memory", "used_memory"), full;
@@ -262,6 +300,8 @@ int main(int argc, char **argv)
         with_server(listeners_hear_what_happened),
         with_server(clients_stay_in_their_database),
         with_server(permissions_go_by_the_key),
+        with_server(categories_hold_our_commands_where_the_server_has_them),
+        with_server(the_server_knows_what_a_command_is),
         with_server(memory_is_the_servers_and_comes_back),
         with_server(maxmemory_evicts_keys_and_refuses_writes),
         with_server(settings_are_the_servers),

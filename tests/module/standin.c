@@ -82,6 +82,8 @@ static rm_blocked *done;
 
 /* ---- loading ---- */
 
+static bool old; /* knows only what the module cannot do without */
+
 static int get(const char *name, void *ret_function)
 {
 #define FIND(type, function, arguments)                \
@@ -90,8 +92,12 @@ static int get(const char *name, void *ret_function)
         memcpy(ret_function, &found, sizeof found);    \
         return RM_OK;                                  \
     }
-    RM_FUNCTIONS(FIND, FIND)
+#define FIND_UNLESS_OLD(type, function, arguments) \
+    if (!old)                                      \
+    FIND(type, function, arguments)
+    RM_FUNCTIONS(FIND, FIND_UNLESS_OLD)
 #undef FIND
+#undef FIND_UNLESS_OLD
     return RM_ERR;
 }
 
@@ -111,6 +117,12 @@ void standin_load(const char *path)
         fail_msg("%s", path ? dlerror() : "there is no module");
     memcpy(&load, &symbol, sizeof load);
     assert_int_equal(load(&ctx, NULL, 0), RM_OK);
+}
+
+void standin_load_as_old(const char *path)
+{
+    old = true;
+    standin_load(path);
 }
 
 void standin_shutdown(void)

@@ -31,6 +31,8 @@ extern _Atomic int64_t standin_now;
 
 /* Loads the module; once. */
 void standin_load(const char *path);
+/* The same with none of the functions that it can do without. */
+void standin_load_as_old(const char *path);
 /* SHUTDOWN: the module ends its threads, then all keys are freed. */
 void standin_shutdown(void);
 
