@@ -44,7 +44,7 @@
 #define SPECIAL                                                                                        \
     (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | \
      CONNECTION_REPLY_SKIP_NEXT | CONNECTION_MULTI | CONNECTION_PAUSED | CONNECTION_TRACKING |         \
-     CONNECTION_MONITOR | CONNECTION_WATCHED | CONNECTION_LIMITED)
+     CONNECTION_MONITOR | CONNECTION_WATCHED | CONNECTION_LIMITED | CONNECTION_SUBSCRIBED)
 
 void dispatch_prefetch(kv_store *store, const request requests[], int count, uint64_t ret_hashes[],
                        map_hint ret_hints[])
@@ -286,13 +286,61 @@ static void show(connection *c, const request *r)
         pubsub_wait(c);
 }
 
+/* Publishes what the batch has changed. Who changes more than can be delivered waits. */
+static void tell_changes(connection *c)
+{
+    worker *w = c->owner;
+
+    if (notify_flush(w->server, w, &w->notices) && !(c->flags & (CONNECTION_PARKED | CONNECTION_CLOSING)))
+        pubsub_wait(c);
+}
+
+/* Whether events of what r does come before its reply, as in Redis, where the client is told of each as it happens. (Not those
+ * of EXEC, which would stand between the elements of its reply: they follow it.) */
+static bool hears_itself(const connection *c, const request *r)
+{
+    return (c->flags & (CONNECTION_SUBSCRIBED | CONNECTION_MULTI)) == CONNECTION_SUBSCRIBED && r->row &&
+           r->row->run && atomic_load_explicit(&c->owner->server->notify_classes, memory_order_relaxed) != 0;
+}
+
+/* Tells of the changes of one request: to its own client in this place, between what was and what will be in its output. */
+static void tell_at_once(connection *c)
+{
+    if (!c->owner->notices.some)
+        return;
+    tell_changes(c);
+    pubsub_deliver(c->owner, c);
+}
+
+/* The reply to a request of a client that listens stands in aside, or in out already. Puts around it what it is to hear
+ * of its own act: events before, keys that are stale in its cache after. */
+static void end_heard(connection *c, output *out, output *aside)
+{
+    worker *w = c->owner;
+    bool at_once = (c->flags & CONNECTION_SUBSCRIBED) || !(tracking_mode_of(c) & TRACKING_BCAST);
+
+    if (at_once)
+        tell_at_once(c);
+    if (w->reply.out == aside) {
+        output_move(out, aside);
+        w->reply.out = out;
+    }
+    output_done(aside);
+    if (at_once && (c->flags & CONNECTION_TRACKING))
+        pubsub_deliver_notes(w, c);
+}
+
 /* Runs a request of a client that has not authenticated, has begun a transaction, or does not want the reply to this or
  * the next one (CLIENT REPLY). */
 static void run_special(connection *c, const request *r, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
 {
-    output *out = connection_output(c);
-    output_mark_at mark = output_mark(out);
+    worker *w = c->owner;
+    output *out = connection_output(c), aside = { .limit = w->output_limit };
+    output_mark_at mark;
 
+    if (hears_itself(c, r))
+        w->reply.out = &aside;
+    mark = output_mark(w->reply.out);
     if (c->flags & CONNECTION_REPLY_SKIP_NEXT) {
         c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP_NEXT;
         c->flags |= CONNECTION_REPLY_SKIP;
@@ -306,7 +354,11 @@ static void run_special(connection *c, const request *r, const map_hint *hint) K
         show(c, r);
     if ((c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT)) &&
         !replies_by_push(c->owner->call.command))
-        output_rewind(out, mark);
+        output_rewind(w->reply.out, mark);
+    if (c->flags & (CONNECTION_SUBSCRIBED | CONNECTION_TRACKING))
+        end_heard(c, out, &aside);
+    else
+        w->reply.out = out;
     if (c->flags & CONNECTION_TRACKING)
         tracking_after(c, c->owner->call.command);
     if (!(c->flags & (CONNECTION_PARKED | CONNECTION_BLOCKED | CONNECTION_UNFINISHED)))
@@ -419,15 +471,6 @@ __attribute__((always_inline)) static inline void begin_batch(connection *c, siz
 bool dispatch_is_postponed(connection *c, const request *r)
 {
     return (c->flags & CONNECTION_PAUSED) && blocking_postpones(c, r);
-}
-
-/* Publishes what the batch has changed. Who changes more than can be delivered waits. */
-static void tell_changes(connection *c)
-{
-    worker *w = c->owner;
-
-    if (notify_flush(w->server, w, &w->notices) && !(c->flags & (CONNECTION_PARKED | CONNECTION_CLOSING)))
-        pubsub_wait(c);
 }
 
 /* Whether the batch most likely does nothing but to queue: EXEC looks ahead itself. */

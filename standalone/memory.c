@@ -1,7 +1,7 @@
 /* memory.c - see memory.h.
  *
  * In use are: keys, values and their index (the stores' own sums, exact at every moment), what clients have in their buffers,
- * what subscriptions take, and the fixed parts. Blocks that wait for readers before they are freed count no more: evicting
+ * what subscriptions and the tracking table take, and the fixed parts. Blocks that wait for readers before they are freed count no more: evicting
  * a key must be seen at once, or far too many would go.
  *
  * Adding these sums up costs some dozens of cache lines, too many for each batch. So a worker that has found slack
@@ -26,6 +26,7 @@
 
 #include "connection.h"
 #include "pubsub.h"
+#include "tracking.h"
 
 #define ALLOWANCE_MAX   (1024 * 1024) /* bytes of requests between two looks */
 #define REQUEST_BYTES   96            /* what a request may add besides its arguments */
@@ -47,8 +48,9 @@ uint64_t memory_of_clients(const server *s)
 
 uint64_t server_memory(server *s)
 {
-    uint64_t bytes = sizeof *s + topics_memory(s->topics) + memory_of_clients(s);
+    uint64_t bytes = sizeof *s + topics_memory(s->topics) + tracking_memory(s->tracking);
 
+    bytes += memory_of_clients(s);
     bytes += (uint64_t)s->worker_count * (sizeof(worker) + WORKER_INPUT_BYTES);
     for (int i = 0; i < s->databases.count; i++) {
         kv_stats figures;

@@ -663,13 +663,18 @@ static tracking_note *take_notes(worker *w)
     return notes;
 }
 
+void pubsub_deliver_notes(worker *w, connection *serving)
+{
+    tracking_deliver(w, take_notes(w), serving);
+}
+
 void pubsub_send(worker *w)
 {
     connection *c, *next;
 
     wake_others(w);
     pubsub_deliver(w, NULL);
-    tracking_deliver(w, take_notes(w));
+    pubsub_deliver_notes(w, NULL);
     w->has_posts = false;
     c = w->postbox->mailed;
     w->postbox->mailed = NULL;

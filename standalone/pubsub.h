@@ -62,6 +62,8 @@ void pubsub_protocol_changed(connection *c);
 /* Hands the messages that wait for w's connections to them. Inside a request, serving is whose request it is: its output is
  * in use, and nobody's is sent. */
 void pubsub_deliver(worker *w, connection *serving);
+/* The same with what tracking tells. */
+void pubsub_deliver_notes(worker *w, connection *serving);
 /* The same, sends what connections were handed, and wakes the workers that w has published to: between requests. */
 void pubsub_send(worker *w);
 /* Puts a note into a worker's postbox; it is delivered between requests. */

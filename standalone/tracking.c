@@ -70,8 +70,9 @@ struct tracking {
     prefix *prefixes;
     size_t prefix_total;
     _Atomic size_t clients, broadcasts, keys, items, prefix_count;
-    _Atomic size_t hand; /* the part in which the next key to be dropped is looked for */
-    _Atomic int fence;   /* threads that may still be in writes which are not told */
+    _Atomic size_t bytes; /* what the table and the prefixes take */
+    _Atomic size_t hand;  /* the part in which the next key to be dropped is looked for */
+    _Atomic int fence;    /* threads that may still be in writes which are not told */
     worker_message *fences;
 };
 
@@ -247,28 +248,28 @@ static kv_bytes *join(kv_slice head, kv_slice body)
     return bytes;
 }
 
-static void mail(connection *c, kv_slice head, kv_slice body)
+static void mail(connection *c, kv_slice head, kv_slice body, bool serving)
 {
     kv_bytes *bytes = join(head, body);
 
     if (bytes)
-        connection_mail(c, bytes, false);
+        connection_mail(c, bytes, serving);
     else
         connection_close_for_memory(c);
     kv_bytes_unref(bytes);
 }
 
-static void deliver_stale(connection *c, const tracking_note *note)
+static void deliver_stale(connection *c, const tracking_note *note, bool serving)
 {
     if (c->protocol == 3)
         mail(c, KV_STR(">2\r\n$10\r\ninvalidate\r\n"),
-             note->keys ? kv_bytes_slice(note->keys) : KV_STR("_\r\n"));
+             note->keys ? kv_bytes_slice(note->keys) : KV_STR("_\r\n"), serving);
     else if (note->redirected && (c->flags & CONNECTION_SUBSCRIBED))
         mail(c, KV_STR("*3\r\n$7\r\nmessage\r\n$20\r\n" INVALIDATE "\r\n"),
-             note->keys ? kv_bytes_slice(note->keys) : KV_STR("$-1\r\n"));
+             note->keys ? kv_bytes_slice(note->keys) : KV_STR("$-1\r\n"), serving);
 }
 
-static void deliver_broken(connection *c)
+static void deliver_broken(connection *c, bool serving)
 {
     char text[DECIMAL_MAX + 3];
 
@@ -277,15 +278,15 @@ static void deliver_broken(connection *c)
     set_mode(c, c->tracker->mode | TRACKING_BROKEN);
     if (c->protocol == 3)
         mail(c, KV_STR(">2\r\n$21\r\ntracking-redir-broken\r\n"),
-             kv_slice_of(text, (size_t)(put_number(text, ':', c->tracker->redirect) - text)));
+             kv_slice_of(text, (size_t)(put_number(text, ':', c->tracker->redirect) - text)), serving);
 }
 
-static void deliver(connection *c, const tracking_note *note)
+static void deliver(connection *c, const tracking_note *note, bool serving)
 {
     if (note->what == TRACKING_BROKEN_NOW)
-        deliver_broken(c);
+        deliver_broken(c, serving);
     else
-        deliver_stale(c, note);
+        deliver_stale(c, note, serving);
 }
 
 static void defer(tracker *tr, tracking_note *note)
@@ -297,7 +298,7 @@ static void defer(tracker *tr, tracking_note *note)
     tr->deferred_last = &note->next;
 }
 
-void tracking_deliver(worker *w, tracking_note *notes)
+void tracking_deliver(worker *w, tracking_note *notes, connection *serving)
 {
     while (notes) {
         tracking_note *note = notes;
@@ -309,7 +310,7 @@ void tracking_deliver(worker *w, tracking_note *notes)
                 defer(who.c->tracker, note);
                 continue;
             }
-            deliver(who.c, note);
+            deliver(who.c, note, who.c == serving);
         }
         tracking_note_free(note);
     }
@@ -324,7 +325,7 @@ void tracking_catch_up(connection *c)
     c->tracker->deferred = NULL;
     for (; notes; notes = next) {
         next = notes->next;
-        deliver(c, notes);
+        deliver(c, notes, false);
         tracking_note_free(notes);
     }
 }
@@ -346,8 +347,13 @@ static cached **find_link(part *p, kv_slice key, uint64_t hash)
     return link;
 }
 
+static void count_bytes(tracking *t, size_t more, size_t less)
+{
+    atomic_fetch_add_explicit(&t->bytes, more - less, memory_order_relaxed);
+}
+
 /* Returns whether there are buckets. */
-static bool grow_buckets(part *p)
+static bool grow_buckets(tracking *t, part *p)
 {
     size_t count = p->bucket_count ? 2 * p->bucket_count : 16;
     cached **buckets;
@@ -365,6 +371,7 @@ static bool grow_buckets(part *p)
         }
     }
     free(p->buckets);
+    count_bytes(t, count * sizeof(cached *), p->bucket_count * sizeof(cached *));
     p->buckets = buckets;
     p->bucket_count = count;
     return true;
@@ -381,6 +388,7 @@ static cached *insert(tracking *t, part *p, cached **link, kv_slice key, uint64_
         memcpy(e->key, key.data, key.len);
     *link = e;
     p->count++;
+    count_bytes(t, sizeof *e + key.len, 0);
     atomic_fetch_add_explicit(&t->keys, 1, memory_order_relaxed);
     return e;
 }
@@ -396,6 +404,7 @@ static bool add_client(tracking *t, cached *e, uint64_t id)
 
         if (!clients)
             return false;
+        count_bytes(t, capacity * sizeof *clients, e->capacity * sizeof *clients);
         e->clients = clients;
         e->capacity = capacity;
     }
@@ -410,6 +419,7 @@ static void unlink_cached(tracking *t, part *p, cached **link)
 
     *link = e->next;
     p->count--;
+    count_bytes(t, 0, sizeof *e + e->key_len + e->capacity * sizeof *e->clients);
     atomic_fetch_sub_explicit(&t->keys, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&t->items, e->count, memory_order_relaxed);
 }
@@ -443,7 +453,7 @@ static bool remember(tracking *t, kv_slice key, uint64_t hash, uint64_t id)
     bool ok = false;
 
     pthread_mutex_lock(&p->lock);
-    if (grow_buckets(p)) {
+    if (grow_buckets(t, p)) {
         cached **link = find_link(p, key, hash), *e = *link;
 
         if (!e)
@@ -686,6 +696,7 @@ static prefix *new_prefix(tracking *t, kv_slice text)
     for (at = t->prefix_total; at > 0 && by_bytes(&text, &all[at - 1].text) < 0; at--)
         all[at] = all[at - 1];
     all[at] = (prefix){ .text = kv_slice_of(copy, text.len) };
+    count_bytes(t, sizeof *all + text.len + 1, 0);
     t->prefix_total++;
     atomic_store_explicit(&t->prefix_count, t->prefix_total, memory_order_relaxed);
     return &all[at];
@@ -693,6 +704,7 @@ static prefix *new_prefix(tracking *t, kv_slice text)
 
 static void drop_prefix(tracking *t, prefix *p)
 {
+    count_bytes(t, 0, sizeof *p + p->text.len + 1);
     free((void *)(uintptr_t)p->text.data);
     free(p->clients);
     memmove(p, p + 1, (size_t)(t->prefixes + t->prefix_total - (p + 1)) * sizeof *p);
@@ -714,6 +726,7 @@ static int join_prefix(tracking *t, kv_slice text, uint64_t id)
     if (clients) {
         p->clients = clients;
         p->clients[p->count++] = id;
+        count_bytes(t, sizeof id, 0);
         err = 0;
     } else if (p && p->count == 0) {
         drop_prefix(t, p);
@@ -731,6 +744,7 @@ static void leave_prefix(tracking *t, kv_slice text, uint64_t id)
     for (size_t i = 0; p && i < p->count; i++)
         if (p->clients[i] == id) {
             p->clients[i] = p->clients[--p->count];
+            count_bytes(t, 0, sizeof id);
             break;
         }
     if (p && p->count == 0)
@@ -908,6 +922,11 @@ tracking *tracking_new(server *s)
     pthread_mutex_init(&t->prefix_lock, NULL);
     (void)s;
     return t;
+}
+
+size_t tracking_memory(const tracking *t)
+{
+    return sizeof *t + atomic_load_explicit(&((tracking *)t)->bytes, memory_order_relaxed);
 }
 
 void tracking_free(tracking *t)

@@ -44,6 +44,8 @@ struct tracking_note {
 
 tracking *tracking_new(struct server *s);
 void tracking_free(tracking *t);
+/* Bytes that it takes, the table and the prefixes included. */
+size_t tracking_memory(const tracking *t);
 
 /* The directory of clients: every connection, from its beginning to its end. */
 void tracking_enter(connection *c);
@@ -75,7 +77,7 @@ void tracking_changed_all(struct server *s, worker *from);
 void tracking_broadcast(struct server *s, worker *from, kv_slice keys[], size_t count, uint64_t origin);
 
 /* Hands what notes say to the connections of w, and frees them. */
-void tracking_deliver(worker *w, tracking_note *notes);
+void tracking_deliver(worker *w, tracking_note *notes, connection *serving);
 void tracking_note_free(tracking_note *note);
 /* Hands c what had to wait for its replies (--sharing actor). */
 void tracking_catch_up(connection *c);

@@ -375,6 +375,155 @@ static void a_subscriber_can_be_killed_in_any_state(void **state)
     end(s);
 }
 
+/* ---- oneself ---- */
+
+/* Of what a client does in one pipeline, it hears as Redis tells it: each event before the reply to what has caused it, each
+ * key that became stale after it. */
+static void who_listens_to_itself_hears_it_in_place(void **state)
+{
+    server *s = begin("--threads", "2", "--notify-keyspace-events", "KA");
+    conn *c = connect_to(s);
+
+    (void)state;
+    says(c, "%", "HELLO", "3");
+    says(c, ">3 $subscribe $__keyspace@0__:k :1", "SUBSCRIBE", "__keyspace@0__:k");
+    assert_true(conn_send(c, KV_STR("SET k 1\r\nGET k\r\nINCR k\r\nPUBLISH __keyspace@0__:k x\r\nDEL k\r\n"
+                                    "MULTI\r\nSET k 1\r\nEXEC\r\nPING\r\n")));
+    next_is(c, ">3 $message $__keyspace@0__:k $set");
+    next_is(c, "+OK");
+    next_is(c, "$1");
+    next_is(c, ">3 $message $__keyspace@0__:k $incrby");
+    next_is(c, ":2");
+    next_is(c, ">3 $message $__keyspace@0__:k $x");
+    next_is(c, ":1");
+    next_is(c, ">3 $message $__keyspace@0__:k $del");
+    next_is(c, ":1");
+    next_is(c, "+OK");
+    next_is(c, "+QUEUED");
+    next_is(c, "*1 +OK");
+    next_is(c, ">3 $message $__keyspace@0__:k $set");
+    next_is(c, "+PONG");
+    assert_true(conn_send(c, KV_STR("CLIENT REPLY SKIP\r\nINCR k\r\nPING\r\n")));
+    next_is(c, ">3 $message $__keyspace@0__:k $incrby");
+    next_is(c, "+PONG");
+    conn_close(c);
+
+    c = connect_to(s);
+    says(c, "%", "HELLO", "3");
+    says(c, "+OK", "CLIENT", "TRACKING", "ON");
+    assert_true(conn_send(c, KV_STR("SET k 1\r\nGET k\r\nINCR k\r\nGET k\r\nMULTI\r\nGET k\r\nSET k 3\r\n"
+                                    "EXEC\r\nPING\r\n")));
+    next_is(c, "+OK");
+    next_is(c, "$1");
+    next_is(c, ":2");
+    next_is(c, ">2 $invalidate *1 $k");
+    next_is(c, "$2");
+    next_is(c, "+OK");
+    next_is(c, "+QUEUED");
+    next_is(c, "+QUEUED");
+    next_is(c, "*2 $2 +OK");
+    next_is(c, ">2 $invalidate *1 $k");
+    next_is(c, "+PONG");
+    conn_close(c);
+    end(s);
+}
+
+/* ---- clients that cache ---- */
+
+enum { cachers = 4, cacher_rounds = 120 };
+
+typedef struct cacher {
+    pthread_t thread;
+    server *server;
+    int number;
+} cacher;
+
+static bool takes(conn *c, const char *text)
+{
+    return conn_send(c, kv_str(text));
+}
+
+/* Connects, caches, writes what others cache, changes its mode, and leaves in the midst of it, or reads on until its last
+ * reply has come. */
+static void *cache_and_leave(void *arg)
+{
+    static const char *const modes[] = { "",       " NOLOOP", " BCAST", " BCAST PREFIX k1 NOLOOP",
+                                         " OPTIN", " OPTOUT" };
+    cacher *me = arg;
+    char text[256];
+
+    for (int i = 0; i < cacher_rounds; i++) {
+        conn *c = connect_to(me->server);
+        int k = (i + me->number) % 7, left = 9;
+        bool ok;
+
+        sprintf(text,
+                "HELLO 3\r\nCLIENT TRACKING ON%s\r\nGET k%d\r\nINCR k%d\r\nMGET k0 k1 k2 k3\r\nDEL k%d\r\n"
+                "CLIENT TRACKING OFF\r\nCLIENT TRACKING ON\r\nGET k%d\r\n",
+                modes[i % 6], k, (k + 1) % 7, (k + 2) % 7, k);
+        ok = takes(c, text);
+        for (reply *r = NULL; ok && left > 0 && i % 3; left -= r && r->type != '>', reply_free(r)) {
+            r = conn_read(c);
+            ok = r != NULL; /* or another has killed it */
+        }
+        if (i % 5 == 0)
+            takes(c, "CLIENT KILL TYPE normal\r\n");
+        conn_close(c);
+    }
+    return NULL;
+}
+
+static void storms_of_caching_clients_leave_nothing_behind(void **state)
+{
+    server *s = begin("--threads", "3", "--tracking-table-max-keys", "5");
+    cacher all[cachers];
+    conn *c;
+
+    (void)state;
+    for (int i = 0; i < cachers; i++) {
+        all[i] = (cacher){ .server = s, .number = i };
+        assert_int_equal(pthread_create(&all[i].thread, NULL, cache_and_leave, &all[i]), 0);
+    }
+    for (int i = 0; i < cachers; i++)
+        pthread_join(all[i].thread, NULL);
+    c = connect_to(s);
+    while (figure(c, "clients", "tracking_clients") > 0 || figure(c, "clients", "connected_clients") > 1)
+        ;
+    says(c, "+OK", "FLUSHALL");
+    assert_int_equal(figure(c, "stats", "tracking_total_prefixes"), 0);
+    assert_true(figure(c, "stats", "tracking_total_keys") <= 5);
+    conn_close(c);
+    end(s);
+}
+
+static void what_clients_cache_counts_as_used_memory(void **state)
+{
+    enum { n = 5000 };
+    server *s = begin("--threads", "1");
+    conn *c = connect_to(s), *watcher = connect_to(s);
+    long long before, with;
+
+    (void)state;
+    says(c, "%", "HELLO", "3");
+    says(c, "+OK", "CLIENT", "TRACKING", "ON");
+    before = figure(watcher, "memory", "used_memory");
+    for (int i = 0; i < n; i++) {
+        char text[32];
+
+        sprintf(text, "GET key:%d\r\n", i);
+        assert_true(takes(c, text));
+        next_is(c, "_");
+    }
+    with = figure(watcher, "memory", "used_memory");
+    assert_true(with - before >= n * 48LL);
+    says(watcher, "+OK", "FLUSHALL");
+    next_is(c, ">2 $invalidate _");
+    assert_true(figure(watcher, "memory", "used_memory") < with - n * 40LL);
+    conn_close(c);
+    conn_close(watcher);
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -383,6 +532,9 @@ int main(void)
         cmocka_unit_test(a_flood_of_messages_is_not_lost),
         cmocka_unit_test(storms_of_clients_leave_nothing_behind),
         cmocka_unit_test(a_subscriber_can_be_killed_in_any_state),
+        cmocka_unit_test(who_listens_to_itself_hears_it_in_place),
+        cmocka_unit_test(storms_of_caching_clients_leave_nothing_behind),
+        cmocka_unit_test(what_clients_cache_counts_as_used_memory),
     };
 
     kvserver_path();
