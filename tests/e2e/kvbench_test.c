@@ -78,6 +78,40 @@ static void expect_chart(const char *path, const char *title)
     free(page);
 }
 
+static void a_cache_is_measured_beside_the_truth(void **state)
+{
+    char *output;
+
+    (void)state;
+    assert_int_equal(run_kvbench(&output, "cache", "--kvserver", kvserver_path(), "--only", "kvserver",
+                                 "--keys", "20000", "--requests", "60000", "--rounds", "1", "--json"),
+                     0);
+    has(output, "Hits in a Zipf trace");
+    assert_true(number_after(output, "\"allkeys-lru\", \"kvserver\": ") > 40);
+    assert_true(number_after(output, "\"allkeys-lfu\", \"kvserver\": ") > 40);
+    assert_true(number_after(output, "\"the last row / the one above\", \"kvserver\": ") > 0);
+    free(output);
+    assert_int_equal(run_kvbench(&output, "cache", "--kvserver", "/bin/false", "--only", "kvserver"), 2);
+    free(output);
+}
+
+static void every_message_of_a_fan_out_is_counted(void **state)
+{
+    char *output;
+
+    (void)state;
+    assert_int_equal(run_kvbench(&output, "fanout", "--kvserver", kvserver_path(), "--only", "kvserver",
+                                 "--connections", "20", "--requests", "500", "--rounds", "1", "--json"),
+                     0);
+    has(output, "1 publisher, 20 subscribers, pipeline 64");
+    has(output, "1 publisher, 20 subscribers, no pipeline");
+    free(output);
+    assert_int_equal(run_kvbench(&output, "fanout", "--kvserver", "/bin/false", "--only", "kvserver"), 2);
+    free(output);
+    assert_int_equal(run_kvbench(&output, "fanout", "--value-size", "5000"), 1);
+    free(output);
+}
+
 static void contention_tells_what_the_server_tells(void **state)
 {
     static const char *const distributions[] = { "uniform", "zipf", "hot" };
@@ -205,6 +239,8 @@ static void a_bad_option_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cache_is_measured_beside_the_truth),
+        cmocka_unit_test(every_message_of_a_fan_out_is_counted),
         cmocka_unit_test(contention_tells_what_the_server_tells),
         cmocka_unit_test(the_one_lock_is_shard_0),
         cmocka_unit_test(a_chart_is_a_page_by_itself),

@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cache.h"
 #include "contention.h"
+#include "fanout.h"
 #include "floor.h"
 #include "map_bench.h"
 #include "options.h"
@@ -22,6 +24,10 @@ static int run(options *o, report *r, fault *f)
         return map_bench(o, r, f);
     case MODE_CONTENTION:
         return contention_bench(o, r, f);
+    case MODE_CACHE:
+        return cache_bench(o, r, f);
+    case MODE_FANOUT:
+        return fanout_bench(o, r, f);
     default:
         return floor_serve((int)o->port, o->value_size ? (size_t)o->value_size : 16, f);
     }

@@ -25,6 +25,8 @@ enum option_kind {
 #define S         (1u << MODE_SERVER)
 #define M         (1u << MODE_MAP)
 #define C         (1u << MODE_CONTENTION)
+#define H         (1u << MODE_CACHE)
+#define P         (1u << MODE_FANOUT)
 #define F         (1u << MODE_FLOOR)
 #define AT(field) offsetof(options, field)
 
@@ -44,20 +46,20 @@ static const option OPTION_TABLE[] = {
       "keep callgrind's files in DIR, for callgrind_annotate" },
     { "strategies", NULL, S, OPTION_FLAG, AT(strategies), 0, 0,
       "compare kvserver's sharing strategies: sharded, mutex, actor" },
-    { "only", "NAMES", S, OPTION_TEXT, AT(only), 0, 0,
+    { "only", "NAMES", S | H | P, OPTION_TEXT, AT(only), 0, 0,
       "measure only these, separated by commas: kvserver, redis-server, valkey-server, memcached, floor" },
-    { "kvserver", "FILE", S | C, OPTION_TEXT, AT(kvserver), 0, 0,
+    { "kvserver", "FILE", S | C | H | P, OPTION_TEXT, AT(kvserver), 0, 0,
       "the kvserver to run (default: the one built with this)" },
-    { "kvserver-args", "WORDS", S | C, OPTION_TEXT, AT(kvserver_args), 0, 0,
+    { "kvserver-args", "WORDS", S | C | H | P, OPTION_TEXT, AT(kvserver_args), 0, 0,
       "more words for kvserver's command line" },
-    { "redis-server", "FILE", S, OPTION_TEXT, AT(redis_server), 0, 0,
+    { "redis-server", "FILE", S | H | P, OPTION_TEXT, AT(redis_server), 0, 0,
       "the redis-server to run (default: from PATH)" },
-    { "valkey-server", "FILE", S, OPTION_TEXT, AT(valkey_server), 0, 0,
+    { "valkey-server", "FILE", S | H | P, OPTION_TEXT, AT(valkey_server), 0, 0,
       "the valkey-server to run (default: from PATH)" },
     { "memcached", "FILE", S, OPTION_TEXT, AT(memcached), 0, 0, "the memcached to run (default: from PATH)" },
-    { "server", "NAME=LINE", S, OPTION_EXTRA, AT(extra), 0, 0,
+    { "server", "NAME=LINE", S | H | P, OPTION_EXTRA, AT(extra), 0, 0,
       "another RESP server; {port} and {dir} in its command line are replaced; up to 4 times" },
-    { "sharing", "HOW", S | C, OPTION_TEXT, AT(sharing), 0, 0,
+    { "sharing", "HOW", S | C | H | P, OPTION_TEXT, AT(sharing), 0, 0,
       "kvserver's --sharing: sharded, mutex or actor" },
     { "threads", "N", S, OPTION_COUNT, AT(threads), 1, 256,
       "threads of every server (default 1; with --strategies: the cores)" },
@@ -73,14 +75,14 @@ static const option OPTION_TABLE[] = {
     { "idle-connections", "N", S, OPTION_COUNT, AT(idle_connections), 1, 60000,
       "how many of them (default 10000, or what the limit of open files permits)" },
     { "connections", "N", S | C, OPTION_COUNT, AT(connections), 1, 10000, "of the load (default 50)" },
-    { "depth", "N", S | C, OPTION_COUNT, AT(depth), 2, 4096, "requests in a pipeline (default 64)" },
+    { "depth", "N", S | C | P, OPTION_COUNT, AT(depth), 2, 4096, "requests in a pipeline (default 64)" },
     { "load-threads", "N", S, OPTION_COUNT, AT(load_threads), 1, 256,
       "threads of the load (default 1; as many as --threads with --strategies)" },
-    { "rounds", "N", S, OPTION_COUNT, AT(rounds), 1, 99,
+    { "rounds", "N", S | H | P, OPTION_COUNT, AT(rounds), 1, 99,
       "times every row is measured, servers taking turns; the median counts (default 3)" },
     { "rounds", "N", M, OPTION_COUNT, AT(rounds), 1, 99,
       "times every row is measured; the best counts (default 3)" },
-    { "value-size", "BYTES", S | C | F, OPTION_COUNT, AT(value_size), 1, 65536, "(default 16)" },
+    { "value-size", "BYTES", S | C | P | F, OPTION_COUNT, AT(value_size), 1, 65536, "(default 16)" },
     { "value-size", "BYTES", M, OPTION_COUNT, AT(value_size), 1, 1024, "(default 32)" },
     { "keys", "SIZES", M, OPTION_SIZES, AT(sizes), 1, 1000000000,
       "map sizes, separated by commas (default 1000,1M,10M)" },
@@ -93,7 +95,7 @@ static const option OPTION_TABLE[] = {
       "length of one measurement (default 1; map 0.3)" },
     { "requests", "N", S | M | C, OPTION_COUNT, AT(requests), 1, UINT64_MAX / 2,
       "end a measurement after N requests, even when time is left (callgrind: default 100k)" },
-    { "seed", "N", S | M | C, OPTION_COUNT, AT(seed), 0, UINT32_MAX, "of the random keys (default 1)" },
+    { "seed", "N", S | M | C | H, OPTION_COUNT, AT(seed), 0, UINT32_MAX, "of the random keys (default 1)" },
     { "keys", "N", C, OPTION_COUNT, AT(keys), 1, 10000000, "that the load fights for (default 10k)" },
     { "threads", "N", C, OPTION_COUNT, AT(threads), 1, 256,
       "workers of kvserver (default: the cores, at least 2)" },
@@ -104,13 +106,22 @@ static const option OPTION_TABLE[] = {
     { "set-percent", "N", C, OPTION_COUNT, AT(set_percent), 0, 100,
       "of the requests, the others are GETs, which wait for nobody (default 100)" },
     { "top", "N", C, OPTION_COUNT, AT(top), 1, 40, "shards and keys to tell (default 10)" },
-    { "json", NULL, S | M | C, OPTION_FLAG, AT(json), 0, 0, "print JSON instead of tables" },
-    { "chart", "FILE", S | M | C, OPTION_TEXT, AT(chart), 0, 0,
+    { "keys", "N", H, OPTION_COUNT, AT(keys), 1000, 100000000, "that are asked for (default 200k)" },
+    { "value-size", "BYTES", H, OPTION_COUNT, AT(value_size), 1, 65536, "(default 100)" },
+    { "requests", "N", H, OPTION_COUNT, AT(requests), 1000, UINT64_MAX / 2,
+      "of the trace, the second half of which is counted (default 2M)" },
+    { "connections", "N", P, OPTION_COUNT, AT(connections), 1, 20000, "subscribers (default 1000)" },
+    { "threads", "N", P, OPTION_COUNT, AT(threads), 1, 256,
+      "workers of kvserver (default 2); others have one" },
+    { "requests", "N", P, OPTION_COUNT, AT(requests), 10, 100000000,
+      "messages of a measurement, a tenth of it without pipelining (default 20k)" },
+    { "json", NULL, S | M | C | H | P, OPTION_FLAG, AT(json), 0, 0, "print JSON instead of tables" },
+    { "chart", "FILE", S | M | C | H | P, OPTION_TEXT, AT(chart), 0, 0,
       "draw it, too: an HTML file that needs nothing else" },
 };
 #define OPTION_COUNT_OF (sizeof OPTION_TABLE / sizeof *OPTION_TABLE)
 
-static const char *const MODE_NAMES[] = { "server", "map", "contention", "floor" };
+static const char *const MODE_NAMES[] = { "server", "map", "contention", "cache", "fanout", "floor" };
 
 /* The sizes of a list such as "1000,1M,10M". */
 static int parse_sizes(options *o, const option *row, const char *list, fault *f)
@@ -203,7 +214,8 @@ static int parse_mode(options *o, const char *word, fault *f)
             o->mode = (bench_mode)i;
             return 0;
         }
-    return fault_usage(f, "\"%s\" is neither server nor map nor contention nor floor", word);
+    return fault_usage(f, "\"%s\" is neither server nor map nor contention nor cache nor fanout nor floor",
+                       word);
 }
 
 /* What is wrong with options that are fine each by itself; and defaults that depend on others. */
@@ -247,7 +259,8 @@ int options_parse(options *ret, int argc, char **argv, fault *f)
                   .idle_connections = 10000 };
 
     if (argc < 2)
-        return fault_usage(f, "say what to measure: kvbench server, map or contention (kvbench --help)");
+        return fault_usage(
+            f, "say what to measure: kvbench server, map, contention, cache or fanout (kvbench --help)");
     if (strcmp(argv[1], "--version") == 0) {
         o.version = true;
         *ret = o;
@@ -297,8 +310,10 @@ void options_help(int mode)
                "                             stores nothing (the floor): CPU time, throughput, memory\n"
                "  kvbench map [options]      the map and the store in process, without any socket\n"
                "  kvbench contention [options]  who waits for which lock of kvserver, under a chosen skew\n"
+               "  kvbench cache [options]    eviction: hit rates beside true LRU and LFU, and what it costs\n"
+               "  kvbench fanout [options]   one publisher and many subscribers\n"
                "  kvbench floor --port N     run the floor server by itself\n\n"
-               "kvbench server --help, map --help and contention --help tell their options.\n"
+               "kvbench server --help, map --help and so on tell their options.\n"
                "Exit status: 0 measured; 1 a bad option; 2 a server died, hung or answered nonsense.\n"
                "All servers run on 127.0.0.1, on free ports, and are stopped again.\n");
         return;
@@ -319,6 +334,17 @@ void options_help(int mode)
         printf(
             "Starts kvserver, lets many connections write to skewed keys, and prints what LOCKSTAT and INFO\n"
             "contention tell of it: how long locks were waited for and held, for which shards and keys.\n\n");
+    if (mode == MODE_CACHE)
+        printf(
+            "Gives servers room for a tenth of the keys, asks for keys by Zipf's law, stores those that are "
+            "missing,\n"
+            "and counts the hits, beside a true LRU and a true LFU of the same number of keys. Then stores "
+            "new keys\n"
+            "in a growing store and in a full one, and compares the server's CPU time per SET.\n\n");
+    if (mode == MODE_FANOUT)
+        printf("Publishes to many subscribers, and divides the server's CPU time by the messages that were "
+               "delivered;\n"
+               "every byte is counted.\n\n");
     if (mode == MODE_FLOOR)
         printf("A libevent server that answers every GET with the same bytes; until SIGTERM.\n\n");
     printf("Options (numbers may end with k, M or G):\n");

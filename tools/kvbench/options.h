@@ -13,7 +13,14 @@
 #define OPTIONS_EXTRA 4 /* servers of the user's own */
 #define OPTIONS_SIZES 8 /* map sizes */
 
-typedef enum bench_mode { MODE_SERVER, MODE_MAP, MODE_CONTENTION, MODE_FLOOR } bench_mode;
+typedef enum bench_mode {
+    MODE_SERVER,
+    MODE_MAP,
+    MODE_CONTENTION,
+    MODE_CACHE,
+    MODE_FANOUT,
+    MODE_FLOOR
+} bench_mode;
 
 typedef struct options {
     bench_mode mode;
