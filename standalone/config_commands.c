@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "acl_file.h"
+#include "dispatch.h"
 #include "pattern.h"
 #include "protect.h"
 #include "session.h"
@@ -250,6 +251,9 @@ void session_config_set(kv_call *call)
     set_changes(call, changes, count);
     pthread_mutex_unlock(&s->config_lock);
     slow_ask_anew(&session_connection(call)->owner->stats, call->now_ms);
+    if (!(session_connection(call)->flags &
+          CONNECTION_MULTI)) /* keys may be evicted: not in EXEC, under its locks */
+        dispatch_settings_changed(session_connection(call)->owner);
     for (int i = 0; i < count; i++)
         free(changes[i].old);
 }

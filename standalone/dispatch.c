@@ -435,6 +435,25 @@ void dispatch_begin_turn(worker *w)
     w->output_limit = (size_t)config_client_limit(s->config, CONFIG_NORMAL).hard_bytes;
 }
 
+/* What the rows of a batch with so many requests are looked at for. */
+__attribute__((always_inline)) static inline void set_checks(worker *w, size_t input_bytes, int count)
+{
+    server *s = w->server;
+
+    w->restrictions = atomic_load_explicit(&s->restrictions, memory_order_acquire);
+    w->refuse_memory = atomic_load_explicit(&s->memory_limited, memory_order_relaxed) &&
+                       !(w->restrictions & SERVER_IGNORES_MEMORY) &&
+                       memory_short(w, input_bytes, (size_t)count);
+    w->examined = w->refuse_memory || (w->restrictions & SERVER_STALE) ? UINT_MAX
+                  : w->restrictions & SERVER_READ_ONLY                 ? KV_CMD_WRITE
+                                                                       : 0;
+}
+
+void dispatch_settings_changed(worker *w)
+{
+    set_checks(w, 0, 0);
+}
+
 /* What stays the same for all requests of a batch. */
 __attribute__((always_inline)) static inline void begin_batch(connection *c, size_t input_bytes, int count)
 {
@@ -450,13 +469,7 @@ __attribute__((always_inline)) static inline void begin_batch(connection *c, siz
     call->db = c->db;
     call->store = s->databases.stores[c->db];
     call->access = c->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH : w->access;
-    w->restrictions = atomic_load_explicit(&s->restrictions, memory_order_acquire);
-    w->refuse_memory = atomic_load_explicit(&s->memory_limited, memory_order_relaxed) &&
-                       !(w->restrictions & SERVER_IGNORES_MEMORY) &&
-                       memory_short(w, input_bytes, (size_t)count);
-    w->examined = w->refuse_memory || (w->restrictions & SERVER_STALE) ? UINT_MAX
-                  : w->restrictions & SERVER_READ_ONLY                 ? KV_CMD_WRITE
-                                                                       : 0;
+    set_checks(w, input_bytes, count);
     w->reply.out = connection_output(c);
     w->reply.out->limit = w->output_limit;
     if (w->reply.base.protocol != c->protocol)

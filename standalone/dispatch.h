@@ -63,6 +63,8 @@ bool dispatch_is_postponed(connection *c, const request *r);
 /* Whether no further request of c may run now. */
 bool dispatch_must_stop(connection *c);
 
+/* A request of the batch that runs has changed settings: the next ones go by them. */
+void dispatch_settings_changed(worker *w);
 /* Goes on with a request that was interrupted (CONNECTION_UNFINISHED). */
 void dispatch_go_on(connection *c);
 

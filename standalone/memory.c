@@ -109,6 +109,8 @@ void memory_apply(server *s)
                                                                                  : ACCESS_COARSE,
                           memory_order_relaxed);
     atomic_store_explicit(&s->memory_limited, limited, memory_order_relaxed);
+    atomic_store_explicit(&s->over_memory, limited,
+                          memory_order_relaxed); /* maybe: so that all workers look */
 }
 
 /* ---- making room ---- */

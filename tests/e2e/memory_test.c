@@ -197,6 +197,28 @@ static void the_largest_clients_go_first(void **state)
     end(s);
 }
 
+static void a_new_limit_holds_for_the_rest_of_the_pipeline(void **state)
+{
+    server *s = begin("--threads", "2");
+    conn *c = connect_to(s), *other = connect_to(s);
+
+    (void)state;
+    says(other, "+OK", "SET", "k", "v");
+    assert_true(conn_send(c, KV_STR("CONFIG SET maxmemory 1\r\nSET k w\r\nGET k\r\nDEL none\r\n")));
+    next_is(c, "+OK");
+    next_is(c, "-OOM command not allowed when used memory > 'maxmemory'.");
+    next_is(c, "$v");
+    next_is(c, ":0");
+    says(other, "-OOM command not allowed", "SET", "k", "w");
+    assert_true(conn_send(c, KV_STR("CONFIG SET maxmemory 0\r\nSET k w\r\n")));
+    next_is(c, "+OK");
+    next_is(c, "+OK");
+    says(other, "+OK", "SET", "k", "x");
+    conn_close(c);
+    conn_close(other);
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +226,7 @@ int main(void)
         cmocka_unit_test(a_lowered_limit_is_reached_by_itself),
         cmocka_unit_test(big_values_are_evicted_one_by_one),
         cmocka_unit_test(the_largest_clients_go_first),
+        cmocka_unit_test(a_new_limit_holds_for_the_rest_of_the_pipeline),
     };
 
     kvserver_path();
