@@ -37,7 +37,7 @@ void effects_note(void *arg, const kv_change *change)
 {
     effects *e = arg;
 
-    if (e->muted)
+    if (e->muted || change->kind == KV_CHANGE_BEGIN || change->kind == KV_CHANGE_END)
         return;
     if (change->deadline_ms < e->earliest_ms)
         e->earliest_ms = change->deadline_ms;

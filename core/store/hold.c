@@ -124,3 +124,17 @@ int store_look(kv_store *store, store_look_fn *look, void *arg)
     }
     return look_held(store, look, arg);
 }
+
+bool store_act_begin(const kv_store *store)
+{
+    if (!store_tells(store) || map_hold_current(store->domain))
+        return false;
+    tell_frame(store, KV_CHANGE_BEGIN);
+    return true;
+}
+
+void store_act_end(const kv_store *store, bool told)
+{
+    if (told)
+        tell_frame(store, KV_CHANGE_END);
+}

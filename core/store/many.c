@@ -152,6 +152,8 @@ KV_REQUIRES(kv_epoch_held) KV_UNDER_LOCK static int put_many_insert(struct put_m
 
 KV_REQUIRES(kv_epoch_held) KV_UNDER_LOCK static void put_many_replace(struct put_many *m)
 {
+    bool framed = m->n > 1 && store_act_begin(m->store);
+
     for (size_t i = 0; i < m->n; i++) {
         struct put *put = &m->puts[i];
         bool created = put->inserted;
@@ -170,6 +172,7 @@ KV_REQUIRES(kv_epoch_held) KV_UNDER_LOCK static void put_many_replace(struct put
         }
         store_tell_set(m->store, put->fresh, created);
     }
+    store_act_end(m->store, framed);
 }
 
 int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], store_put_if condition,
@@ -218,6 +221,7 @@ KV_REQUIRES(kv_epoch_held)
 KV_UNDER_LOCK static size_t delete_under_locks(kv_store *store, size_t n, const kv_slice names[],
                                                const map_key keys[], entry *garbage[], int64_t now_ms)
 {
+    bool framed = n > 1 && store_act_begin(store);
     size_t removed = 0;
 
     for (size_t i = 0; i < n; i++) {
@@ -235,6 +239,7 @@ KV_UNDER_LOCK static size_t delete_under_locks(kv_store *store, size_t n, const 
             removed++;
         }
     }
+    store_act_end(store, framed);
     return removed;
 }
 
@@ -298,6 +303,7 @@ KV_UNDER_LOCK static int transfer_under_locks(struct transfer *t)
     map_place target = shard_find(t->keys[1].shard, t->to_key.name, t->to_key.hash);
     const entry *live = place_live(t->keys[0].shard, &source, t->now_ms);
     entry *fresh;
+    bool framed;
 
     if (!live)
         return KV_ENOKEY;
@@ -313,6 +319,7 @@ KV_UNDER_LOCK static int transfer_under_locks(struct transfer *t)
         entry_free(t->to->domain, fresh);
         return KV_ENOMEM;
     }
+    framed = t->how == STORE_MOVE && store_act_begin(t->from);
     if (t->how == STORE_MOVE) {
         /* The insert may have split the source's segment. */
         source = shard_find(t->keys[0].shard, t->from_key.name, t->from_key.hash);
@@ -321,6 +328,7 @@ KV_UNDER_LOCK static int transfer_under_locks(struct transfer *t)
         store_tell_gone(t->from, KV_CHANGE_DELETE, t->from_key.name);
     }
     store_tell_set(t->to, fresh, true);
+    store_act_end(t->from, framed);
     return 0;
 }
 

@@ -6,6 +6,7 @@ int store_restore(kv_store *store, store_key key, const entry_parts *parts, uint
 {
     int err = epoch_reserve(store->domain, 1);
     entry *fresh, *before;
+    bool span;
 
     if (!version)
         return KV_EINVAL;
@@ -14,6 +15,7 @@ int store_restore(kv_store *store, store_key key, const entry_parts *parts, uint
     fresh = entry_new(store->domain, parts);
     if (!fresh)
         return KV_ENOMEM;
+    span = store_span_begin(store);
     map_shard *shard = map_lock(store->map, key.hash);
     map_place place = shard_look_up(shard, key);
 
@@ -27,6 +29,7 @@ int store_restore(kv_store *store, store_key key, const entry_parts *parts, uint
     if (!err)
         store_tell_set(store, fresh, !before || entry_expired(before, now_ms));
     map_unlock(shard);
+    store_span_end(store, span);
     if (err) {
         if (parts->bytes)
             kv_bytes_ref(parts->bytes); /* the entry gives its reference back; the caller keeps one */

@@ -274,7 +274,7 @@ KV_UNDER_LOCK static void slot_tell(const kv_slot *slot, bool only_deadline)
         .base_version = kv_slot_version(slot),
     };
     if (slot->appended) {
-        change.value = entry_value(e, NULL);
+        change.value = entry_value(e, &change.bytes);
         change.value.data += change.value.len - slot->appended;
         change.value.len = slot->appended;
     }
@@ -328,15 +328,18 @@ int store_update_version(kv_store *store, store_key key, kv_step *step, void *ar
     kv_slot slot = { .store = store, .key = key, .now_ms = now_ms };
     entry *garbage = NULL;
     int err = epoch_reserve(store->domain, 1);
+    bool span;
 
     if (err)
         return err;
+    span = store_span_begin(store);
     slot.shard = map_lock(store->map, key.hash);
     slot_load(&slot);
     err = step(&slot, arg);
     if (!err)
         err = slot_commit(&slot, &garbage, ret_version);
     map_unlock(slot.shard);
+    store_span_end(store, span);
     entry_free(store->domain, slot.fresh);
     if (garbage)
         entry_retire(store->domain, garbage);
@@ -379,9 +382,15 @@ __attribute__((always_inline)) static inline int put_fresh(struct put_told *put,
 
     if (__builtin_expect(!fresh, 0))
         return KV_ENOMEM;
-    int err = map_put(store->map, key.name, key.hash, key.hint, fresh, &before,
-                      atomic_load_explicit(&store->hooked, memory_order_acquire) ? tell_put : NULL, put);
+    unsigned hooked = atomic_load_explicit(&store->hooked, memory_order_acquire);
 
+    if (__builtin_expect(hooked & STORE_SPANS, 0))
+        store->on_span(store->on_span_arg, true);
+    int err =
+        map_put(store->map, key.name, key.hash, key.hint, fresh, &before, hooked ? tell_put : NULL, put);
+
+    if (__builtin_expect(hooked & STORE_SPANS, 0))
+        store->on_span(store->on_span_arg, false);
     if (__builtin_expect(!err, 1))
         entry_retire(store->domain, before);
     return err;

@@ -120,12 +120,28 @@ void kv_store_on_change(kv_store *store, kv_change_fn *fn, void *arg, const void
     store_set_telling(store, fn != NULL);
 }
 
-void store_set_telling(kv_store *store, bool on)
+static void set_hook(kv_store *store, unsigned hook, bool on)
 {
     if (on)
-        atomic_fetch_or_explicit(&store->hooked, STORE_TELLS, memory_order_acq_rel);
+        atomic_fetch_or_explicit(&store->hooked, hook, memory_order_acq_rel);
     else
-        atomic_fetch_and_explicit(&store->hooked, ~(unsigned)STORE_TELLS, memory_order_acq_rel);
+        atomic_fetch_and_explicit(&store->hooked, ~hook, memory_order_acq_rel);
+}
+
+void store_set_telling(kv_store *store, bool on)
+{
+    set_hook(store, STORE_TELLS, on);
+}
+
+void store_on_span(kv_store *store, store_span_fn *fn, void *arg)
+{
+    store->on_span = fn;
+    store->on_span_arg = arg;
+}
+
+void store_set_spans(kv_store *store, bool on)
+{
+    set_hook(store, STORE_SPANS, on);
 }
 
 void store_set_reaping(kv_store *store, bool on)
@@ -145,15 +161,17 @@ void store_tell_set(const kv_store *store, const entry *e, bool created)
 {
     if (!store_tells(store))
         return;
+    kv_bytes *owner;
     kv_change change = {
         .kind = KV_CHANGE_SET,
         .tag = store->tag,
         .key = entry_key(e),
-        .value = entry_value(e, NULL),
+        .value = entry_value(e, &owner),
         .deadline_ms = entry_deadline(e),
         .version = e->version,
         .created = created,
     };
+    change.bytes = owner;
     store_tell(store, &change);
 }
 

@@ -6,8 +6,8 @@
 #include "actor.h"
 #include "store.h"
 
-/* What a store does on writes: tell its listener; keep counters of uses. */
-enum store_hook { STORE_TELLS = 1, STORE_COUNTS = 2 };
+/* What a store does on writes: tell its listener; keep counters of uses; mark their beginning and end. */
+enum store_hook { STORE_TELLS = 1, STORE_COUNTS = 2, STORE_SPANS = 4 };
 
 struct kv_store {
     _Atomic unsigned refs;
@@ -15,10 +15,12 @@ struct kv_store {
     map *map;
     kv_domain *domain;       /* a reference */
     actor *actor;            /* KV_SHARING_ACTOR only */
-    _Atomic unsigned hooked; /* STORE_TELLS, STORE_COUNTS: what a write has to do besides */
+    _Atomic unsigned hooked; /* enum store_hook: what a write has to do besides */
     atomic_bool reaping;     /* reads remove what they find past its deadline */
     kv_change_fn *on_change; /* once set, it stays; STORE_TELLS says whether it is called */
     void *on_change_arg;
+    store_span_fn *on_span; /* the same with STORE_SPANS */
+    void *on_span_arg;
     const void *tag;
     _Atomic uint64_t expired;         /* entries removed because their deadline passed */
     _Atomic uint64_t evicted;         /* because memory was short */
@@ -41,6 +43,26 @@ void store_tell_expired(kv_store *store, const entry *e) KV_UNDER_LOCK;
 
 /* Within a hold, tells the listener that an act begins, if this is its first change. */
 void store_hold_note(const kv_store *store) KV_UNDER_LOCK;
+/* The same of an act of several keys that is no hold, and none within one: whether its end is to be told, too. */
+bool store_act_begin(const kv_store *store) KV_UNDER_LOCK;
+void store_act_end(const kv_store *store, bool told) KV_UNDER_LOCK;
+
+/* Marks the beginning of a write that takes no marks of shards, and returns whether its end is to be marked. */
+static inline bool store_span_begin(const kv_store *store)
+{
+    /* Pairs with the release in store_set_spans. */
+    bool on = atomic_load_explicit(&((kv_store *)store)->hooked, memory_order_acquire) & STORE_SPANS;
+
+    if (__builtin_expect(on, 0))
+        store->on_span(store->on_span_arg, true);
+    return on;
+}
+
+static inline void store_span_end(const kv_store *store, bool begun)
+{
+    if (__builtin_expect(begun, 0))
+        store->on_span(store->on_span_arg, false);
+}
 
 /* Where a key stands. */
 KV_UNDER_LOCK static inline map_place shard_look_up(map_shard *shard, store_key key)

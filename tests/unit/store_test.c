@@ -493,8 +493,8 @@ struct transcript {
 
 KV_UNDER_LOCK static void write_change(void *arg, const kv_change *c)
 {
-    static const char *const names[] = { "set",    "append", "deadline", "delete",
-                                         "expire", "evict",  "clear",    "swap" };
+    static const char *const names[] = { "set",   "append", "deadline", "delete", "expire",
+                                         "evict", "clear",  "swap",     "begin",  "end" };
     struct transcript *t = arg;
 
     t->len += (size_t)snprintf(t->text + t->len, sizeof t->text - t->len, "%s %.*s %.*s\n", names[c->kind],
@@ -521,7 +521,55 @@ static void every_write_tells_the_state_it_reached(void **state)
              assert_int_equal(store_put_many(store, 2, pairs, STORE_PUT_ALWAYS, KV_FOREVER, false, NOW), 0));
     assert_int_equal(kv_store_clear(store), 0);
     assert_string_equal(t.text, "set k abc\nappend k de\nset n 5\ndeadline n \nexpire n \ndelete k \n"
-                                "set x 1\nset y 2\nclear  \n");
+                                "begin  \nset x 1\nset y 2\nend  \nclear  \n");
+    kv_store_unref(store);
+}
+
+/* Whether a reader without a lock may have seen what was not told yet. */
+struct span {
+    const char *state; /* "out", "in" */
+    size_t count, outside;
+};
+
+static void note_span(void *arg, bool begins)
+{
+    struct span *span = arg;
+
+    span->state = begins ? "in" : "out";
+    span->count += begins;
+}
+
+KV_UNDER_LOCK static void told_in_span(void *arg, const kv_change *c)
+{
+    struct span *span = arg;
+
+    (void)c;
+    span->outside += span->state[0] == 'o';
+}
+
+static void a_single_change_is_told_within_a_span(void **state)
+{
+    kv_store *store = new_store(KV_SHARING_SHARDED);
+    struct span span = { .state = "out" };
+    entry_parts parts = { .key = KV_STR("r"), .value = KV_STR("1"), .deadline_ms = KV_FOREVER };
+    uint64_t rng = 1;
+    size_t bytes;
+
+    (void)state;
+    kv_store_on_change(store, told_in_span, &span, NULL);
+    store_on_span(store, note_span, &span);
+    set(store, "k", "abc");
+    assert_int_equal(span.count, 0);
+    assert_int_equal(span.outside, 1);
+    store_set_spans(store, true);
+    set(store, "k", "abd");
+    assert_int_equal(kv_store_increment(store, KV_STR("n"), 5, NULL, NOW), 0);
+    IN_EPOCH(store,
+             assert_int_equal(store_restore(store, store_key_of(store, parts.key), &parts, 9, NOW), 0));
+    assert_true(store_evict(store, STORE_EVICT_RANDOM, false, 5, &rng, NOW, 1, &bytes) > 0);
+    assert_int_equal(span.count, 4);
+    assert_int_equal(span.outside, 1);
+    assert_string_equal(span.state, "out");
     kv_store_unref(store);
 }
 
@@ -757,6 +805,7 @@ int main(void)
         cmocka_unit_test(reads_remove_what_has_expired_where_asked_to),
         cmocka_unit_test(transfer_takes_value_and_deadline_along),
         cmocka_unit_test(every_write_tells_the_state_it_reached),
+        cmocka_unit_test(a_single_change_is_told_within_a_span),
         cmocka_unit_test(restored_keys_keep_their_versions),
         cmocka_unit_test(options_out_of_range_are_refused),
         cmocka_unit_test(a_value_is_on_the_account_of_its_domain_and_may_outlive_it),

@@ -355,8 +355,8 @@ typedef enum kv_change_kind {
     KV_CHANGE_EVICT,    /* the key is gone: memory was short */
     KV_CHANGE_CLEAR,    /* every key is gone */
     KV_CHANGE_SWAP,     /* the contents of the stores tagged tag and other_tag were exchanged */
-    KV_CHANGE_BEGIN, /* what this thread tells until END are the changes of one act (kv_exec_many, EXEC): */
-    KV_CHANGE_END,   /* whoever keeps records, keeps all of them or none */
+    KV_CHANGE_BEGIN, /* what this thread tells until END are the changes of one act of several keys: whoever */
+    KV_CHANGE_END,   /* keeps records, keeps all of them or none. Each store tells both */
 } kv_change_kind;
 
 /* A write, as the state it reached: absolute and deterministic, so that applying the records of a
@@ -371,6 +371,7 @@ typedef struct kv_change {
     uint64_t version;
     uint64_t base_version; /* APPEND: the version that value is added to; 0: none */
     bool created;          /* SET: there was no such key, or it was deleted for this */
+    kv_bytes *bytes;       /* NULL, or what value lies in: a listener may retain it instead of copying */
 } kv_change;
 
 /* Hears of every change of a key, in the order in which that key changed, under its shard's lock: it
