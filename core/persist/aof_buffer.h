@@ -1,0 +1,69 @@
+/* aof_buffer.h - change records of many threads, as the commands that a log consists of, in one order.
+ *
+ *     aof_buffer_note(&buffer, &writer, &change, db, other_db);    // a listener, under the shard's lock
+ *     aof_buffer_take(&buffer, &queue);                            // who writes the file
+ *
+ * The order is that in which the threads held their shards' locks: of one key the order of its changes, and what one client has
+ * seen done comes before what it does then. What a thread tells between KV_CHANGE_BEGIN and KV_CHANGE_END is kept back until
+ * then, and enters as one piece, between MULTI and EXEC.
+ *
+ * Threads    Any; a writer belongs to one thread. SPDX-License-Identifier: MIT */
+#ifndef KV_PERSIST_AOF_BUFFER_H
+#define KV_PERSIST_AOF_BUFFER_H
+
+#include <stdatomic.h>
+
+#include "aof_queue.h"
+#include "lock.h"
+
+typedef struct aof_buffer {
+    kv_lock lock;              /* guards the next three; a leaf, taken under the locks of shards */
+    aof_queue queue;           /* what was not yet taken */
+    int db;                    /* that a reader of it has selected at its end; -1: unknown */
+    bool lost;                 /* something, for want of memory */
+    _Atomic uint64_t appended; /* bytes that entered since the beginning */
+    _Atomic uint64_t records;  /* changes that entered */
+} aof_buffer;
+
+/* A thread that changes something. All zero at first. */
+typedef struct aof_writer {
+    /* Odd while the thread may have published a change that did not enter yet: aof_writer_begin. */
+    _Atomic uint64_t spans;
+    int depth;     /* acts that have begun and not ended: one for each store */
+    aof_queue act; /* the records of the act */
+    int first, db; /* the database of its first record, and of its last */
+    size_t records;
+    bool lost;
+} aof_writer;
+
+void aof_buffer_init(aof_buffer *buffer);
+void aof_buffer_done(aof_buffer *buffer);
+
+/* Takes down a change in the database db (with SWAP: and other_db). */
+void aof_buffer_note(aof_buffer *buffer, aof_writer *writer, const kv_change *change, int db,
+                     int other_db) KV_UNDER_LOCK;
+
+/* Moves everything that has entered behind queue; *ret_appended: its end, as `appended` counts. False: something was lost
+ * before, and what the file would tell is no longer true. */
+bool aof_buffer_take(aof_buffer *buffer, aof_queue *queue, uint64_t *ret_appended);
+/* The next record begins with its database: another file follows. */
+void aof_buffer_forget_db(aof_buffer *buffer);
+/* Drops what is there, and forgets that something was lost. */
+void aof_buffer_clear(aof_buffer *buffer);
+
+/* Around each write of this thread, from before others can see it to after it was noted. */
+static inline void aof_writer_begin(aof_writer *writer)
+{
+    /* Seen by whoever sees what is published after it. */
+    atomic_store_explicit(&writer->spans, atomic_load_explicit(&writer->spans, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+static inline void aof_writer_end(aof_writer *writer)
+{
+    /* Pairs with the acquire in who waits for it: the records have entered. */
+    atomic_store_explicit(&writer->spans, atomic_load_explicit(&writer->spans, memory_order_relaxed) + 1,
+                          memory_order_release);
+}
+void aof_writer_done(aof_writer *writer);
+
+#endif

@@ -1,0 +1,182 @@
+/* aof_file.c - see aof_file.h.
+ *
+ * A batch goes out in blocks of 64 KiB: the header with the first bytes behind it, so that a small batch is one call of
+ * write(2); long values from where they lie. A write that was cut short goes on; one that failed leaves a torn batch behind
+ * `size`, which is cut off before anything else is written. That can fail as well: then the next write tries again, and whoever
+ * reads the file meanwhile finds a bad tail.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "aof_file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "crc32c.h"
+
+#define BLOCK_BYTES AOF_CHUNK_BYTES
+
+/* Bytes that wait in the block of a file. */
+typedef struct block {
+    aof_file *file;
+    size_t len;
+    int err;
+} block;
+
+static int write_all(const aof_file *file, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = fault_write(file->faults, file->fd, bytes, len);
+
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n == 0)
+            return -ENOSPC;
+        if (n > 0) {
+            bytes += n;
+            len -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+static void flush(block *b)
+{
+    if (!b->err)
+        b->err = write_all(b->file, b->file->block, b->len);
+    b->len = 0;
+}
+
+static void add(block *b, const char *bytes, size_t len)
+{
+    if (len > BLOCK_BYTES - b->len)
+        flush(b);
+    if (len >= BLOCK_BYTES) {
+        if (!b->err)
+            b->err = write_all(b->file, bytes, len);
+    } else if (len) {
+        memcpy(b->file->block + b->len, bytes, len);
+        b->len += len;
+    }
+}
+
+/* Cuts off what a failed write has left. */
+static int mend(aof_file *file)
+{
+    if (!file->torn)
+        return 0;
+    if (fault_ftruncate(file->faults, file->fd, (off_t)file->size) != 0)
+        return -errno;
+    file->torn = false;
+    return 0;
+}
+
+int aof_file_write(aof_file *file, const aof_queue *queue)
+{
+    aof_header header = { .sequence = file->sequence, .length = queue->bytes };
+    char line[AOF_HEADER_BYTES];
+    block b = { .file = file };
+    int err;
+
+    if (queue->bytes == 0)
+        return 0;
+    err = mend(file);
+    if (err)
+        return err;
+    for (const aof_chunk *chunk = queue->first; chunk; chunk = chunk->next)
+        header.crc = crc32c(header.crc, chunk->data, chunk->len);
+    aof_header_write(line, &header, file->id);
+    add(&b, line, sizeof line);
+    for (const aof_chunk *chunk = queue->first; chunk; chunk = chunk->next)
+        add(&b, chunk->data, chunk->len);
+    flush(&b);
+    if (b.err) {
+        file->torn = true;
+        mend(file);
+        return b.err;
+    }
+    file->size += sizeof line + queue->bytes;
+    file->sequence++;
+    return 0;
+}
+
+int aof_file_sync(const aof_file *file)
+{
+    return fault_fdatasync(file->faults, file->fd) == 0 ? 0 : -errno;
+}
+
+/* ---- opening and closing ---- */
+
+static int open_at(aof_file *file, const char *path, int flags)
+{
+    file->block = malloc(BLOCK_BYTES);
+    if (!file->block)
+        return -ENOMEM;
+    file->torn = false;
+    file->fd = fault_open(file->faults, path, O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0600);
+    return file->fd >= 0 ? 0 : -errno;
+}
+
+static int write_opening(aof_file *file)
+{
+    aof_opening opening = { file->id, file->sequence };
+    char line[AOF_OPENING_BYTES];
+    int err;
+
+    aof_opening_write(line, &opening);
+    err = write_all(file, line, sizeof line);
+    if (!err)
+        file->size = sizeof line;
+    return err;
+}
+
+int aof_file_create(aof_file *file, const char *path)
+{
+    int err = open_at(file, path, O_CREAT | O_EXCL);
+
+    if (!err)
+        err = write_opening(file);
+    if (!err && fault_fsync(file->faults, file->fd) != 0)
+        err = -errno;
+    if (err)
+        aof_file_close(file);
+    return err;
+}
+
+int aof_file_reopen(aof_file *file, const char *path)
+{
+    int err = open_at(file, path, 0);
+
+    if (!err) {
+        file->torn = true;
+        err = mend(file);
+    }
+    if (!err && file->size < AOF_OPENING_BYTES)
+        err = write_opening(file);
+    if (!err && fault_fsync(file->faults, file->fd) != 0)
+        err = -errno;
+    if (err)
+        aof_file_close(file);
+    return err;
+}
+
+void aof_file_close(aof_file *file)
+{
+    if (file->fd >= 0)
+        close(file->fd);
+    free(file->block);
+    file->fd = -1;
+    file->block = NULL;
+}
+
+int aof_directory_sync(const char *path, fault_plan *faults)
+{
+    int fd = fault_open(faults, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), err = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (fault_fsync(faults, fd) != 0)
+        err = -errno;
+    close(fd);
+    return err;
+}

@@ -1,0 +1,444 @@
+/* aof_reader.c - see aof_reader.h.
+ *
+ * The problem: to tell what a crash leaves at the end of a file, which may be cut off, from damage, which must not be served and
+ * must not be cut off either, since whole records follow.
+ *
+ *     opening | header batch | header batch | ??????????????????
+ *                                            offset
+ *
+ * A batch is believed when its header is undamaged, is of this file, has the next sequence, and its bytes agree with the crc. At
+ * the first that is not, the rest of the file is searched for a header which is undamaged and of this file. Is there one, then
+ * batches were written and read as whole once that are not any more: damage. Else the end is torn. (Data that was not yet synced
+ * may reach the disk in another order than it was written, so that a power cut can look like damage; nothing that
+ * was acknowledged as durable is behind it then, and the file can be repaired by hand.)
+ *
+ * Lines with a sequence that is not the next one are damage in any case: something is missing before them.
+ *
+ * Commands without batches are only checked for their form. A file of ours may end with some: redis-server appends to the last file
+ * of a log that it has loaded. They go up to its end: a header behind them is damage.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "aof_reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crc32c.h"
+
+#define READ_BYTES (1024u * 1024)
+#define UNIT_BYTES (1024u * 1024) /* of commands without batches: about so many at once */
+
+/* ---- the window ---- */
+
+static kv_slice window(const aof_reader *r)
+{
+    return kv_slice_of(r->data + r->start, r->len);
+}
+
+__attribute__((format(printf, 3, 4))) static aof_found ends(aof_reader *r, aof_found how, const char *format,
+                                                            ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(r->reason, sizeof r->reason, format, args);
+    va_end(args);
+    return how;
+}
+
+static bool grow(aof_reader *r, size_t want)
+{
+    size_t capacity = want + READ_BYTES;
+    char *data;
+
+    if (r->start + want <= r->capacity)
+        return true;
+    if (r->len)
+        memmove(r->data, r->data + r->start, r->len);
+    r->start = 0;
+    if (want <= r->capacity)
+        return true;
+    data = realloc(r->data, capacity);
+    if (!data)
+        return false;
+    r->data = data;
+    r->capacity = capacity;
+    return true;
+}
+
+/* Makes the window n bytes long, or as long as the file allows. False: AOF_FAILED. */
+static bool fill(aof_reader *r, size_t n)
+{
+    while (r->len < n) {
+        /* Room for what has arrived as much again, so that a length that is only announced costs nothing. */
+        size_t want = n - r->len > r->len + READ_BYTES ? 2 * r->len + READ_BYTES : n;
+        ssize_t got;
+
+        if (!grow(r, want)) {
+            ends(r, AOF_FAILED, "memory is out for %zu bytes", want);
+            return false;
+        }
+        got = read(r->fd, r->data + r->start + r->len, r->capacity - r->start - r->len);
+        if (got < 0 && errno != EINTR) {
+            ends(r, AOF_FAILED, "it cannot be read: %s", strerror(errno));
+            return false;
+        }
+        if (got == 0)
+            break;
+        if (got > 0)
+            r->len += (size_t)got;
+    }
+    return true;
+}
+
+static void skip(aof_reader *r, size_t n)
+{
+    r->start += n;
+    r->len -= n;
+    r->offset += n;
+}
+
+static bool begins_with(kv_slice bytes, const char *text)
+{
+    size_t len = strlen(text);
+
+    return bytes.len >= len && memcmp(bytes.data, text, len) == 0;
+}
+
+/* ---- what follows something that is wrong ---- */
+
+/* Looks in the window from byte *from on for a header that could be the next one or a later one; *from moves to where to go
+ * on with a longer window. */
+static bool find_header(const aof_reader *r, size_t *from, aof_header *ret_header)
+{
+    kv_slice w = window(r);
+
+    while (w.len - *from >= AOF_HEADER_BYTES) {
+        const char *at = memchr(w.data + *from, '#', w.len - *from - AOF_HEADER_BYTES + 1);
+
+        if (!at) {
+            *from = w.len - AOF_HEADER_BYTES + 1;
+            return false;
+        }
+        *from = (size_t)(at - w.data);
+        if (aof_header_read(at, r->opening.id, ret_header) && ret_header->sequence >= r->next)
+            return true;
+        ++*from;
+    }
+    return false;
+}
+
+/* The batch at offset is bad. Is it the last? */
+static aof_found judge(aof_reader *r, const char *what)
+{
+    uint64_t offset = r->offset;
+    aof_header header = { 0 };
+    size_t from = 1;
+    bool found = false, more = true;
+
+    while (!found && more) {
+        size_t before = r->len;
+
+        if (!fill(r, r->len + READ_BYTES))
+            return AOF_FAILED;
+        more = r->len > before;
+        found = find_header(r, &from, &header);
+        if (!found && from > READ_BYTES) { /* forget what was searched */
+            skip(r, from);
+            from = 0;
+        }
+    }
+    if (found) {
+        uint64_t at = r->offset + from;
+
+        r->offset = offset;
+        return ends(r, AOF_DAMAGED, "%s, and batch %" PRIu64 " follows at byte %" PRIu64, what,
+                    header.sequence, at);
+    }
+    r->offset = offset;
+    return ends(r, AOF_TORN, "%s", what);
+}
+
+/* ---- batches ---- */
+
+static aof_found judge_batch(aof_reader *r, const char *what)
+{
+    char text[128];
+
+    snprintf(text, sizeof text, "batch %" PRIu64 " %s", r->next, what);
+    return judge(r, text);
+}
+
+static aof_found take_batch(aof_reader *r, aof_unit *ret_unit)
+{
+    aof_header header;
+    kv_slice w;
+
+    if (!fill(r, AOF_HEADER_BYTES))
+        return AOF_FAILED;
+    w = window(r);
+    if (w.len == 0)
+        return AOF_END;
+    if (w.len < AOF_HEADER_BYTES)
+        return judge_batch(r, "is cut short");
+    if (!aof_header_read(w.data, r->opening.id, &header))
+        return judge_batch(r, "has no valid header");
+    if (header.sequence != r->next)
+        return ends(r, AOF_DAMAGED, "batch %" PRIu64 " is expected and batch %" PRIu64 " is there", r->next,
+                    header.sequence);
+    if (header.length <= r->size && !fill(r, AOF_HEADER_BYTES + (size_t)header.length))
+        return AOF_FAILED;
+    w = window(r);
+    if (w.len - AOF_HEADER_BYTES < header.length)
+        return judge_batch(r, "is cut short");
+    if (crc32c(0, w.data + AOF_HEADER_BYTES, (size_t)header.length) != header.crc)
+        return judge_batch(r, "does not agree with its checksum");
+    *ret_unit = (aof_unit){ .bytes = kv_slice_of(w.data + AOF_HEADER_BYTES, (size_t)header.length),
+                            .offset = r->offset + AOF_HEADER_BYTES,
+                            .sequence = header.sequence };
+    skip(r, AOF_HEADER_BYTES + (size_t)header.length);
+    r->next++;
+    return AOF_UNIT;
+}
+
+/* ---- commands without batches ---- */
+
+/* Whether there is nothing but zeros from here to the end: a file that had grown before its bytes were written. */
+static bool only_zeros(aof_reader *r)
+{
+    uint64_t offset = r->offset;
+    bool zeros = true;
+
+    while (zeros && fill(r, READ_BYTES) && r->len > 0) {
+        kv_slice w = window(r);
+
+        for (size_t i = 0; i < w.len && zeros; i++)
+            zeros = w.data[i] == 0;
+        if (zeros)
+            skip(r, w.len);
+    }
+    r->offset = offset;
+    return zeros;
+}
+
+static bool is_word(const aof_command *command, const char *lower)
+{
+    kv_slice name = command->argv[0];
+    size_t len = strlen(lower);
+
+    if (command->argc != 1 || name.len != len)
+        return false;
+    for (size_t i = 0; i < len; i++)
+        if ((name.data[i] | 0x20) != lower[i])
+            return false;
+    return true;
+}
+
+typedef struct plain_scan {
+    size_t whole; /* bytes of commands and acts that are whole */
+    size_t at;    /* what was looked at */
+    bool in_act;
+    bool marked;    /* a line of ours stands at `at` */
+    aof_parse last; /* why the scan ended */
+} plain_scan;
+
+/* Goes over the commands in the window. */
+static plain_scan scan_plain(const aof_reader *r, aof_command *command)
+{
+    plain_scan scan = { .last = AOF_WHOLE };
+    kv_slice w = window(r);
+
+    while (scan.last == AOF_WHOLE && scan.whole < UNIT_BYTES) {
+        kv_slice rest = kv_slice_of(w.data + scan.at, w.len - scan.at);
+        size_t used;
+
+        scan.marked = begins_with(rest, "#KV");
+        scan.last = scan.marked ? AOF_MALFORMED : aof_command_parse(command, rest, &used);
+        if (scan.last != AOF_WHOLE)
+            break;
+        scan.at += used;
+        if (is_word(command, "multi"))
+            scan.in_act = true;
+        else if (is_word(command, "exec"))
+            scan.in_act = false;
+        if (!scan.in_act)
+            scan.whole = scan.at;
+    }
+    return scan;
+}
+
+static aof_found give_plain(aof_reader *r, size_t len, aof_unit *ret_unit)
+{
+    *ret_unit = (aof_unit){ .bytes = kv_slice_of(r->data + r->start, len), .offset = r->offset };
+    skip(r, len);
+    return AOF_UNIT;
+}
+
+/* Whether there is nothing but lines that are skipped. */
+static bool only_remarks(kv_slice rest)
+{
+    while (rest.len && rest.data[0] == '#' && !begins_with(rest, "#KV")) {
+        const char *end = memchr(rest.data, '\n', rest.len);
+
+        if (!end)
+            return false;
+        rest.len -= (size_t)(end + 1 - rest.data);
+        rest.data = end + 1;
+    }
+    return rest.len == 0;
+}
+
+static aof_found end_short(aof_reader *r, const plain_scan *scan)
+{
+    const char *what = scan->in_act ? "a transaction has no end" : "a command is cut short";
+
+    if (!scan->in_act && only_remarks(window(r))) {
+        skip(r, r->len);
+        return AOF_END;
+    }
+    return r->ours ? judge(r, what) : ends(r, AOF_TORN, "%s", what);
+}
+
+static aof_found end_plain(aof_reader *r, const plain_scan *scan, bool first)
+{
+    if (scan->last == AOF_NOMEM)
+        return ends(r, AOF_FAILED, "memory is out");
+    if (scan->last == AOF_SHORT)
+        return end_short(r, scan);
+    if (scan->marked)
+        return ends(r, AOF_DAMAGED, "a batch follows commands that are in none");
+    if (!scan->in_act && only_zeros(r))
+        return ends(r, AOF_TORN, "there are only zeros");
+    if (first)
+        return judge_batch(r, "has no valid header");
+    r->offset += scan->at;
+    return ends(r, AOF_DAMAGED, "what stands there is no command");
+}
+
+/* first: directly behind the batches of a file of ours. */
+static aof_found take_plain(aof_reader *r, aof_unit *ret_unit, bool first)
+{
+    aof_command command = { 0 };
+    aof_found found = AOF_END;
+
+    for (;;) {
+        plain_scan scan = scan_plain(r, &command);
+        size_t before = r->len;
+
+        if (scan.whole) {
+            found = give_plain(r, scan.whole, ret_unit);
+            break;
+        }
+        if (scan.last == AOF_SHORT && !fill(r, 2 * r->len + READ_BYTES)) {
+            found = AOF_FAILED;
+            break;
+        }
+        if (scan.last == AOF_SHORT && r->len > before)
+            continue;
+        if (r->len > 0)
+            found = end_plain(r, &scan, first);
+        break;
+    }
+    aof_command_done(&command);
+    return found;
+}
+
+/* ---- the file ---- */
+
+/* Whether what is there is the beginning of the opening that is expected. */
+static bool opening_is_torn(const aof_reader *r)
+{
+    char line[AOF_OPENING_BYTES];
+
+    if (!r->expects || r->len >= AOF_OPENING_BYTES)
+        return false;
+    aof_opening_write(line, &r->opening);
+    return r->len == 0 || memcmp(line, window(r).data, r->len) == 0;
+}
+
+/* The first bytes: whose file it is. AOF_UNIT: go on. */
+static aof_found take_opening(aof_reader *r)
+{
+    aof_opening found;
+    kv_slice w;
+
+    if (!fill(r, AOF_OPENING_BYTES))
+        return AOF_FAILED;
+    w = window(r);
+    if (opening_is_torn(r))
+        return ends(r, AOF_TORN, "the opening line is cut short");
+    if (!r->expects && !begins_with(w, "#KV")) {
+        r->plain = true;
+        return AOF_UNIT;
+    }
+    if (w.len < AOF_OPENING_BYTES || !aof_opening_read(w.data, &found))
+        return ends(r, AOF_DAMAGED, "the opening line is damaged");
+    if (r->expects && (found.id != r->opening.id || found.first != r->opening.first))
+        return ends(r, AOF_DAMAGED, "the opening line is that of another file");
+    r->opening = found;
+    r->ours = true;
+    r->next = found.first;
+    skip(r, AOF_OPENING_BYTES);
+    return AOF_UNIT;
+}
+
+aof_found aof_reader_next(aof_reader *r, aof_unit *ret_unit)
+{
+    bool first = false;
+
+    if (!r->begun) {
+        aof_found found = take_opening(r);
+
+        if (found != AOF_UNIT)
+            return found;
+        r->begun = true;
+    }
+    if (r->ours && !r->plain) {
+        if (!fill(r, 1))
+            return AOF_FAILED;
+        first = begins_with(window(r), "*");
+        if (!first)
+            return take_batch(r, ret_unit);
+    }
+    aof_found found = take_plain(r, ret_unit, first);
+
+    r->plain |= found == AOF_UNIT;
+    return found;
+}
+
+int aof_reader_open(aof_reader *r, const char *path, uint64_t from, const aof_opening *opening)
+{
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
+
+    *r = (aof_reader){ .fd = fd, .offset = from, .expects = opening != NULL };
+    if (opening)
+        r->opening = *opening;
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &status) != 0 || lseek(fd, (off_t)from, SEEK_SET) < 0)
+        err = -errno;
+    else if (!S_ISREG(status.st_mode))
+        err = -EINVAL;
+    if (err)
+        aof_reader_close(r);
+    else
+        r->size = (uint64_t)status.st_size;
+    return err;
+}
+
+void aof_reader_close(aof_reader *r)
+{
+    if (r->fd >= 0)
+        close(r->fd);
+    free(r->data);
+    r->fd = -1;
+    r->data = NULL;
+}
