@@ -98,7 +98,8 @@ static void run_errand(actor_message *message)
 
     e->call = &call;
     slow_ask(&s->actor_stats, atomic_load_explicit(&s->slow_version, memory_order_relaxed), now_ms);
-    s->actor_notices = (notices){ .server = s, .call = &call, .client_id = e->c->id };
+    s->actor_notices =
+        (notices){ .server = s, .call = &call, .client_id = e->c->id, .writer = &s->actor_writer };
     notify_thread(&s->actor_notices);
     if (atomic_load_explicit(&s->notify_classes, memory_order_relaxed) & NOTIFY_MISS)
         call.on_miss = notify_miss;

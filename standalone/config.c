@@ -67,6 +67,7 @@ static const char *const *const choices[CONFIG_COUNT] = {
     [CONFIG_ID_enable_debug_command] = WORDS("no", "yes", "local"),
     [CONFIG_ID_enable_module_command] = WORDS("no", "yes", "local"),
     [CONFIG_ID_appendfsync] = WORDS("everysec", "always", "no"),
+    [CONFIG_ID_aof_error_action] = WORDS("auto", "exit", "refuse"),
     [CONFIG_ID_maxmemory_policy] = WORDS("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
                                          "allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),
     [CONFIG_ID_oom_score_adj] = WORDS("no", "yes", "relative", "absolute"),

@@ -19,7 +19,8 @@
  *   2. Outside of dispatch_batch the worker's output is empty.
  *   3. READY is set while c->input may begin with a whole request: when its requests were stopped by full
  *      output, by parking, or by the end of c's share of the turn. Without it more bytes are needed first.
- *   4. A closed connection stays in memory until the end of the turn, its input too: requests of a running
+ *   4. What is pending of a HELD connection is not sent before the log says so (aof_hold.c).
+ *   5. A closed connection stays in memory until the end of the turn, its input too: requests of a running
  *      batch point into it.
  *
  * Fairness: one read of at most 128 KiB (1 MiB into a big value) a turn, and after TURN_MS the rest of it
@@ -38,6 +39,7 @@
 
 #include "acl_session.h"
 #include "actor_batch.h"
+#include "aof.h"
 #include "blocking.h"
 #include "dispatch.h"
 #include "memory.h"
@@ -63,7 +65,7 @@
 #define UNCOMMON                                                                                   \
     (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER | CONNECTION_PARKED | CONNECTION_READY |          \
      CONNECTION_ACTOR_WAITING | CONNECTION_DRAINING | CONNECTION_UNFINISHED | CONNECTION_BLOCKED | \
-     CONNECTION_TLS)
+     CONNECTION_TLS | CONNECTION_HELD)
 
 /* Those that are handed more than replies. */
 #define LISTENS (CONNECTION_SUBSCRIBED | CONNECTION_TRACKING | CONNECTION_MONITOR)
@@ -192,6 +194,7 @@ void connection_close(connection *c)
         return;
     c->flags |= CONNECTION_CLOSING;
     blocking_forget(c);
+    aof_forget(c);
     if (c->wait != CONNECTION_NOTHING)
         event_del(&c->event);
     c->wait = CONNECTION_NOTHING;
@@ -314,7 +317,9 @@ static void wait_for_next(connection *c)
         memory_count_client(c);
     if (c->flags & CONNECTION_CLOSING)
         return;
-    if (c->pending) {
+    if (c->flags & CONNECTION_HELD) {
+        set_wait(c, c->pending && may_read_ahead(c) ? CONNECTION_READ : CONNECTION_NOTHING);
+    } else if (c->pending) {
         set_wait(c, may_read_ahead(c) ? CONNECTION_BOTH : CONNECTION_WRITE);
     } else if (c->flags & CONNECTION_BLOCKED) {
         /* It is read from, so that its end is noticed. */
@@ -357,7 +362,39 @@ static inline bool flush_at_once(connection *c)
     return true;
 }
 
+/* Keeps the output, when what it tells is not yet in the log. False: it may be sent. */
+static bool hold_output(connection *c)
+{
+    worker *w = c->owner;
+    const output *out = connection_output(c);
+
+    if ((c->flags & CONNECTION_CLOSING) || out->failed ||
+        (output_is_empty(out) && !(c->flags & CONNECTION_HELD)) || !aof_hold(c))
+        return false;
+    if (c->flags & CONNECTION_CLOSING) {
+        output_reset(&w->out, OUTPUT_KEEP);
+        return true;
+    }
+    if (!output_is_empty(&w->out) && !keep_pending(c)) {
+        connection_close_for_memory(c);
+        return true;
+    }
+    output_reset(&w->out, OUTPUT_KEEP);
+    if (c->pending && !within_limits(c))
+        close_for_output(c);
+    else
+        wait_for_next(c);
+    return true;
+}
+
 void connection_flush(connection *c)
+{
+    if (__builtin_expect(c->owner->guarded, 0) && hold_output(c))
+        return;
+    connection_send_held(c);
+}
+
+void connection_send_held(connection *c)
 {
     worker *w = c->owner;
     output *out = connection_output(c);
@@ -544,7 +581,8 @@ void connection_resume(connection *c)
 {
     if (c->flags & LISTENS)
         pubsub_send(c->owner);
-    if (c->flags & (CONNECTION_CLOSING | CONNECTION_PARKED | CONNECTION_ACTOR_WAITING | CONNECTION_BLOCKED) ||
+    if (c->flags & (CONNECTION_CLOSING | CONNECTION_PARKED | CONNECTION_ACTOR_WAITING | CONNECTION_BLOCKED |
+                    CONNECTION_HELD) ||
         c->pending)
         return;
     if (c->flags & CONNECTION_UNFINISHED) {
@@ -671,7 +709,7 @@ static void read_ahead(connection *c)
     wait_for_next(c);
 }
 
-#define BUSY (CONNECTION_PARKED | CONNECTION_RUNNABLE | CONNECTION_ACTOR_WAITING)
+#define BUSY (CONNECTION_PARKED | CONNECTION_RUNNABLE | CONNECTION_ACTOR_WAITING | CONNECTION_HELD)
 
 static inline __attribute__((always_inline)) void read_requests(connection *c)
 {
@@ -841,9 +879,25 @@ static bool send_mail_at_once(connection *c)
     return false;
 }
 
+/* What it was handed may tell of changes that are not yet in the log. False: it may be sent. */
+static bool hold_mail(connection *c)
+{
+    if (!aof_hold(c))
+        return false;
+    if (c->flags & CONNECTION_CLOSING)
+        return true;
+    if (!move_mail(c, 0))
+        connection_close_for_memory(c);
+    else if (!within_limits(c))
+        close_for_output(c);
+    else
+        wait_for_next(c);
+    return true;
+}
+
 void connection_send_mail(connection *c)
 {
-    if (c->flags & CONNECTION_CLOSING)
+    if (c->flags & CONNECTION_CLOSING || (__builtin_expect(c->owner->guarded, 0) && hold_mail(c)))
         return;
     if (c->mail && !c->pending) {
         if (!send_mail_at_once(c) && !(c->flags & CONNECTION_CLOSING))

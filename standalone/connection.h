@@ -48,6 +48,8 @@ enum connection_flag {
     CONNECTION_WATCHED = 1 << 27,       /* this batch: there are monitors, who see its commands */
     CONNECTION_TLS = 1 << 24,           /* its bytes go through c->tls */
     CONNECTION_HANDSHAKE = 1 << 25,     /* no bytes yet: TLS has to be agreed on */
+    CONNECTION_HELD = 1 << 28,          /* what it has pending waits for the log: see aof_hold.c */
+    CONNECTION_MAY_WRITE = 1 << 29,     /* when its last batch began, the log was well */
 };
 
 typedef enum connection_wait {
@@ -76,6 +78,8 @@ typedef struct connection {
     worker *owner;
     struct connection *next, **link; /* in the owner's list of all */
     struct connection *next_runnable, *next_doomed, *next_waiting, *next_mailed;
+    struct connection *next_held, **held_link; /* in the owner's list of those that are held */
+    uint64_t hold_turn;                        /* of the owner, for whose log it waits */
     int fd;
     unsigned flags;
     connection_wait wait;
@@ -115,6 +119,8 @@ void connection_close(connection *c) KV_EXCLUDES(kv_shard_held);
 output *connection_output(connection *c);
 /* Sends what can be sent, keeps the rest, and decides what to wait for. */
 void connection_flush(connection *c) KV_EXCLUDES(kv_shard_held);
+/* The same without asking the log: what is pending is safe. */
+void connection_send_held(connection *c) KV_EXCLUDES(kv_shard_held);
 /* Runs input that was kept, then flushes. */
 void connection_resume(connection *c) KV_EXCLUDES(kv_shard_held);
 /* Puts it among the runnable ones: it goes on in the worker's next turn. */

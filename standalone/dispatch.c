@@ -29,6 +29,7 @@
 
 #include "acl_session.h"
 #include "actor_batch.h"
+#include "aof.h"
 #include "blocking.h"
 #include "memory.h"
 #include "monitor.h"
@@ -149,6 +150,14 @@ static const kv_command *reject_protected(connection *c, const kv_command *row)
     return reject(c, row, kv_str(text));
 }
 
+/* The log of changes cannot be written. */
+static const kv_command *reject_write(connection *c, const kv_command *row)
+{
+    char text[AOF_REFUSAL_MAX];
+
+    return reject(c, row, aof_refusal(c->owner->server, text));
+}
+
 const kv_command *dispatch_resolve(connection *c, const request *r)
 {
     worker *w = c->owner;
@@ -177,6 +186,8 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
         return reject(c, row, KV_STR(DISPATCH_READONLY));
     if ((c->flags & CONNECTION_MONITOR) && (row->flags & (KV_CMD_WRITE | KV_CMD_READONLY)))
         return reject(c, row, KV_STR("ERR Replica can't interact with the keyspace"));
+    if ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_LOG_BROKEN))
+        return reject_write(c, row);
     if ((c->flags & CONNECTION_RESTRICTED) && !runs_for_subscribers(row))
         return reject_subscriber(c, row);
     if (!(row->flags & KV_CMD_STALE) && (w->restrictions & SERVER_STALE))
@@ -427,6 +438,7 @@ void dispatch_begin_turn(worker *w)
     server *s = w->server;
 
     slow_ask(&w->stats, atomic_load_explicit(&s->slow_version, memory_order_relaxed), w->now_ms);
+    w->guarded = aof_listens(s);
     w->call.now_ms = w->now_ms;
     w->access = server_access(s, w->now_ms);
     w->call.on_miss =
@@ -470,6 +482,13 @@ __attribute__((always_inline)) static inline void begin_batch(connection *c, siz
     call->store = s->databases.stores[c->db];
     call->access = c->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH : w->access;
     set_checks(w, input_bytes, count);
+    w->restrictions = atomic_load_explicit(&s->restrictions, memory_order_acquire);
+    w->refuse_memory = atomic_load_explicit(&s->memory_limited, memory_order_relaxed) &&
+                       !(w->restrictions & SERVER_IGNORES_MEMORY) &&
+                       memory_short(w, input_bytes, (size_t)count);
+    w->examined = w->refuse_memory || (w->restrictions & SERVER_STALE) ? UINT_MAX
+                  : w->restrictions & SERVER_NO_WRITES                 ? KV_CMD_WRITE
+                                                                       : 0;
     w->reply.out = connection_output(c);
     w->reply.out->limit = w->output_limit;
     if (w->reply.base.protocol != c->protocol)
@@ -501,6 +520,8 @@ int dispatch_batch(connection *c, const batch *b)
     if (b->count == 0)
         return 0;
     begin_batch(c, b->used, b->count);
+    if (__builtin_expect(w->guarded, 0) && !aof_admits(c))
+        return 0;
     if (w->server->actor)
         return actor_batch_dispatch(c, b);
     start = dispatch_time_begin(&w->stats);

@@ -31,7 +31,7 @@ const kv_command *dispatch_resolve(connection *c, const request *r);
 static inline bool dispatch_refuses(const worker *w, const kv_command *row)
 {
     return ((row->flags & KV_CMD_DENYOOM) && w->refuse_memory) ||
-           ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_READ_ONLY)) ||
+           ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_NO_WRITES)) ||
            (!(row->flags & KV_CMD_STALE) && (w->restrictions & SERVER_STALE));
 }
 

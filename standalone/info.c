@@ -13,6 +13,8 @@
 #include <unistd.h>
 
 #include "info.h"
+
+#include "aof.h"
 #include "lockstat.h"
 #include "memory.h"
 #include "migrate.h"
@@ -186,15 +188,40 @@ static void memory_section(info *i)
                     "0\r\nlazyfreed_objects:0\r\n");
 }
 
+static void log_of_changes(info *i)
+{
+    aof_figures f;
+
+    aof_read_figures(i->server, &f);
+    fprintf(i->out,
+            "aof_enabled:%d\r\naof_rewrite_in_progress:%d\r\naof_rewrite_scheduled:%d\r\n"
+            "aof_last_rewrite_time_sec:%lld\r\naof_current_rewrite_time_sec:%lld\r\n"
+            "aof_last_bgrewrite_status:%s\r\naof_rewrites:%llu\r\naof_rewrites_consecutive_failures:%llu\r\n"
+            "aof_last_write_status:%s\r\n",
+            f.enabled, f.rewriting, f.rewrite_scheduled, (long long)f.last_rewrite_s,
+            (long long)f.current_rewrite_s, f.last_rewrite_ok ? "ok" : "err", U(f.rewrites),
+            U(f.rewrites_failed_in_a_row), f.last_write_ok ? "ok" : "err");
+    if (*f.reason)
+        fprintf(i->out, "aof_last_write_error:%s\r\n", f.reason);
+    if (!f.enabled)
+        return;
+    fprintf(
+        i->out,
+        "aof_current_size:%llu\r\naof_base_size:%llu\r\naof_pending_rewrite:%d\r\naof_buffer_length:%llu\r\n"
+        "aof_pending_bio_fsync:%llu\r\naof_delayed_fsync:%llu\r\naof_fsyncs:%llu\r\naof_batches:%llu\r\n"
+        "aof_last_batch:%llu\r\n",
+        U(f.current_bytes), U(f.base_bytes), f.rewrite_scheduled, U(f.buffered_bytes), U(f.syncing),
+        U(f.delayed_syncs), U(f.syncs), U(f.batches), U(f.batch_sequence));
+}
+
 static void persistence_section(info *i)
 {
     fprintf(i->out,
             "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:0\r\nrdb_bgsave_in_progress:0\r\n"
             "rdb_last_save_time:%lld\r\nrdb_last_bgsave_status:ok\r\nrdb_last_bgsave_time_sec:-1\r\n"
-            "rdb_current_bgsave_time_sec:-1\r\nrdb_saves:0\r\naof_enabled:0\r\naof_rewrite_in_progress:0\r\n"
-            "aof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\naof_current_rewrite_time_sec:-1\r\n"
-            "aof_last_bgrewrite_status:ok\r\naof_last_write_status:ok\r\n",
+            "rdb_current_bgsave_time_sec:-1\r\nrdb_saves:0\r\n",
             (long long)i->server->started_ms / 1000);
+    log_of_changes(i);
 }
 
 /* What Redis does and this server has no need of: defragmentation, a table of what replicas expire. */

@@ -147,8 +147,8 @@ static int serve(server *s, config *c)
     log_write(&s->log, CONFIG_LOG_NOTICE, "%s",
               config_file(c) ? "Configuration loaded" : "No config file, using the defaults");
     config_each_warning(c, warn, s);
-    log_write(&s->log, CONFIG_LOG_NOTICE,
-              "Data is kept in memory only: this version writes no snapshots and no log");
+    if (!config_number(c, CONFIG_ID_appendonly))
+        log_write(&s->log, CONFIG_LOG_NOTICE, "Data is kept in memory only: appendonly is no");
     pidfile = pidfile_path(c);
     s->log.role = 'M';
     if (server_init(s, c) == 0) {

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "aof.h"
 #include "args.h"
 #include "pubsub.h"
 #include "server.h"
@@ -212,9 +213,22 @@ static void push_in_order(server *s, notice *n, const kv_change *change, unsigne
     push(s, n);
 }
 
-KV_UNDER_LOCK static void take_notice(void *arg, const kv_change *change)
+/* Who has no notices is the state thread, before its first command. */
+static aof_writer *own_writer(server *s)
 {
-    server *s = arg;
+    return own ? own->writer : &s->actor_writer;
+}
+
+static void mark_span(void *arg, bool begins)
+{
+    if (begins)
+        aof_writer_begin(own_writer(arg));
+    else
+        aof_writer_end(own_writer(arg));
+}
+
+KV_UNDER_LOCK static void take_notice(server *s, const kv_change *change)
+{
     unsigned wanted = atomic_load_explicit(&s->notify_classes, memory_order_relaxed);
     notice *n;
 
@@ -231,6 +245,17 @@ KV_UNDER_LOCK static void take_notice(void *arg, const kv_change *change)
         n->origin = own->client_id;
     name_change(n, wanted, change);
     push_in_order(s, n, change, wanted);
+}
+
+/* The listener of all databases. */
+KV_UNDER_LOCK static void take_change(void *arg, const kv_change *change)
+{
+    server *s = arg;
+
+    if (aof_listens(s))
+        aof_note(s, own_writer(s), change);
+    if (atomic_load_explicit(&s->notices.wanted, memory_order_relaxed))
+        take_notice(s, change);
 }
 
 void notify_miss(kv_call *call, kv_slice key)
@@ -406,8 +431,11 @@ void notify_apply(server *s)
     pthread_mutex_lock(&s->notices.applying);
     tells = (classes & ~(unsigned)(NOTIFY_KEYSPACE | NOTIFY_KEYEVENT | NOTIFY_MISS)) || tracking_listens(s);
     atomic_store_explicit(&s->notify_classes, classes, memory_order_relaxed);
-    for (int i = 0; i < s->databases.count; i++)
-        store_set_telling(s->databases.stores[i], tells);
+    atomic_store_explicit(&s->notices.wanted, tells, memory_order_relaxed);
+    for (int i = 0; i < s->databases.count; i++) {
+        store_set_spans(s->databases.stores[i], aof_listens(s));
+        store_set_telling(s->databases.stores[i], tells || aof_listens(s));
+    }
     pthread_mutex_unlock(&s->notices.applying);
 }
 
@@ -417,8 +445,10 @@ void notify_open(server *s)
     pthread_mutex_init(&s->notices.publishing, NULL);
     pthread_mutex_init(&s->notices.applying, NULL);
     s->notices.last = &s->notices.first;
-    for (int i = 0; i < s->databases.count; i++)
-        kv_store_on_change(s->databases.stores[i], take_notice, s, &s->databases.stores[i]);
+    for (int i = 0; i < s->databases.count; i++) {
+        kv_store_on_change(s->databases.stores[i], take_change, s, &s->databases.stores[i]);
+        store_on_span(s->databases.stores[i], mark_span, s);
+    }
     notify_apply(s);
 }
 

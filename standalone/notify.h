@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "aof_buffer.h"
 #include "call.h"
 
 struct server;
@@ -40,7 +41,8 @@ typedef struct notices {
     const kv_call *call;
     uint64_t client_id; /* whose call it is */
     bool some;
-    notice *held; /* the first half of a rename: the second is told first */
+    notice *held;       /* the first half of a rename: the second is told first */
+    aof_writer *writer; /* of the log of changes: this thread's */
 } notices;
 
 /* What was told and not yet published, in order. */
@@ -49,6 +51,7 @@ typedef struct notice_queue {
     notice *first, **last;
     pthread_mutex_t publishing; /* one thread publishes at a time, so that the order stays */
     pthread_mutex_t applying;
+    _Atomic bool wanted; /* somebody listens: events, or caches */
 } notice_queue;
 
 /* Makes n the notices of the calling thread; NULL: it has none any more. */

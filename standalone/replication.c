@@ -313,7 +313,8 @@ void replication_apply(server *s)
         if (config_number(s->config, CONFIG_ID_replica_ignore_maxmemory))
             restrictions |= SERVER_IGNORES_MEMORY;
     }
-    atomic_store_explicit(&s->restrictions, restrictions, memory_order_release);
+    server_restrict(s, SERVER_REPLICA | SERVER_READ_ONLY | SERVER_STALE | SERVER_IGNORES_MEMORY,
+                    restrictions);
     pthread_mutex_unlock(&r->figures_lock);
     pthread_mutex_lock(&s->pause_lock);
     blocking_apply_reaping(s);

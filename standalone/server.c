@@ -24,6 +24,7 @@
 
 #include "acl_file.h"
 #include "acl_session.h"
+#include "aof.h"
 #include "connection.h"
 #include "crash.h"
 #include "dispatch.h"
@@ -418,6 +419,12 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
     case CONFIG_ID_replica_ignore_maxmemory:
         replication_apply(s);
         return 0;
+    case CONFIG_ID_appendonly:
+    case CONFIG_ID_appendfsync:
+    case CONFIG_ID_aof_error_action:
+    case CONFIG_ID_aof_buffer_limit:
+    case CONFIG_ID_no_appendfsync_on_rewrite:
+        return aof_apply_config(s, ret_error);
     case CONFIG_ID_dir:
         return apply_directory(s, ret_error);
     case CONFIG_ID_hz:
@@ -427,6 +434,14 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
     default:
         return 0;
     }
+}
+
+void server_restrict(server *s, unsigned which, unsigned now)
+{
+    unsigned before = atomic_load_explicit(&s->restrictions, memory_order_relaxed);
+
+    while (!atomic_compare_exchange_weak(&s->restrictions, &before, (before & ~which) | now))
+        ;
 }
 
 /* ---- stopping ---- */
@@ -675,6 +690,10 @@ int server_init(server *s, config *c)
         return fail(s, "Out of memory for lockstat");
     if (open_workers(s) != 0)
         return fail(s, "Can't make the event loops: out of memory or of descriptors");
+    if (aof_new(s) != 0)
+        return fail(s, "Out of memory for the log of changes");
+    if (aof_load(s) != 0)
+        return fail(s, "The log of changes cannot be used, exiting. See kvserver --check-log.");
     notify_open(s);
     memory_apply(s);
     s->replication = replication_new(s);
@@ -739,6 +758,8 @@ int server_run(server *s)
     s->metrics = metrics_start(s, &error);
     if (!s->metrics && error.text[0])
         return fail(s, error.text);
+    if (aof_start(s) != 0)
+        return -1;
     if (watch_signals(s) != 0 || start_threads(s) != 0)
         return fail(s, "Can't watch signals, exiting.");
     if (replication_start(s) != 0)
@@ -748,6 +769,7 @@ int server_run(server *s)
     run_worker(&s->workers[0]);
     for (int i = 1; i < s->worker_count; i++)
         pthread_join(s->workers[i].thread, NULL);
+    aof_stop(s);
     return 0;
 }
 
@@ -771,6 +793,8 @@ void server_done(server *s)
     topics_free(s->topics);
     tracking_free(s->tracking);
     actor_free(s->actor);
+    aof_free(s);
+    aof_writer_done(&s->actor_writer);
     if (s->notices.last)
         notify_close(s);
     store_hold_free(s->actor_hold);

@@ -40,7 +40,9 @@ enum server_restriction {
     SERVER_READ_ONLY = 2,      /* for clients */
     SERVER_STALE = 4,          /* the link to the primary is down, and stale data are not to be served */
     SERVER_IGNORES_MEMORY = 8, /* maxmemory is the primary's business */
+    SERVER_LOG_BROKEN = 16,    /* the log of changes cannot be written: nothing may change */
 };
+#define SERVER_NO_WRITES (SERVER_READ_ONLY | SERVER_LOG_BROKEN)
 
 typedef struct server_rate {
     uint64_t last;
@@ -65,6 +67,7 @@ typedef struct server {
     uint64_t actor_rng;              /* these three belong to the state thread */
     stats actor_stats;
     notices actor_notices;
+    aof_writer actor_writer;
     struct store_hold *actor_hold;
 
     struct replication *replication;
@@ -91,6 +94,8 @@ typedef struct server {
     _Atomic int monitor_count;
     _Atomic int64_t pubsub_clients; /* those that listen to something */
     _Atomic int max_clients;        /* what the descriptors allow, at most maxclients */
+    struct aof *aof;                /* the log of changes */
+    _Atomic bool aof_guards;        /* it is kept: see aof_listens */
     _Atomic bool over_memory;       /* more than maxmemory is in use, as of the last look */
     _Atomic bool memory_limited;    /* maxmemory is set */
     _Atomic int64_t latest_ms;      /* the newest of the workers' clocks: see worker_begin */
@@ -165,6 +170,9 @@ uint64_t clock_ns(void);
 
 /* Why the server does not answer its clients as it should, in a word or two; NULL: it does. Any thread. */
 const char *server_unready(server *s);
+
+/* Of the restrictions in `which` exactly those in `now` hold from here on. */
+void server_restrict(server *s, unsigned which, unsigned now);
 
 /* Worker 0, ten times a second or as hz says. */
 void server_tick(server *s);

@@ -402,6 +402,8 @@ static const char *obstacle(const kv_call *call, const multi *m)
         return "OOM command not allowed when used memory > 'maxmemory'.";
     if ((m->flags & KV_CMD_WRITE) && (session_connection(call)->owner->restrictions & SERVER_READ_ONLY))
         return DISPATCH_READONLY;
+    if ((m->flags & KV_CMD_WRITE) && (session_connection(call)->owner->restrictions & SERVER_LOG_BROKEN))
+        return "MISCONF Errors writing to the AOF file";
     return NULL;
 }
 

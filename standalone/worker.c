@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "actor_batch.h"
+#include "aof_internal.h"
 #include "blocking.h"
 #include "connection.h"
 #include "dispatch.h"
@@ -326,6 +327,8 @@ void worker_run(worker *w)
         }
         if (w->has_posts)
             pubsub_send(w);
+        if (w->holds)
+            aof_turn_ends(w);
         end_turn(w);
     }
     kv_thread_online(w->server->domain);
@@ -397,7 +400,7 @@ static void init_call(worker *w)
     w->call.counters = &w->stats.keyspace;
     w->call.rng = &w->rng;
     w->call.put_off = w->server->actor ? NULL : rest_put_off;
-    w->notices = (notices){ .server = w->server, .call = &w->call };
+    w->notices = (notices){ .server = w->server, .call = &w->call, .writer = &w->writer };
 }
 
 int worker_init(worker *w, struct server *s, int index)
@@ -416,6 +419,7 @@ int worker_init(worker *w, struct server *s, int index)
     w->input = calloc(1, WORKER_INPUT_BYTES + RESP_SLACK);
     if (getrandom(&w->rng, sizeof w->rng, 0) != sizeof w->rng)
         w->rng = (uint64_t)clock_ms() + (uint64_t)index;
+    aof_init_worker(w);
     w->shed.run = memory_shed;
     w->fence_down.run = tracking_fence_down;
     w->candidates = calloc((size_t)s->databases.count, sizeof *w->candidates);
@@ -459,6 +463,7 @@ void worker_done(worker *w)
     resp_parser_done(&w->parser);
     output_done(&w->out);
     stats_done(&w->stats);
+    aof_writer_done(&w->writer);
     free(w->input);
     pthread_mutex_destroy(&w->mailbox_lock);
 }

@@ -13,6 +13,7 @@
 #include <event2/event_struct.h>
 #include <pthread.h>
 
+#include "aof_buffer.h"
 #include "batch.h"
 #include "notify.h"
 #include "output.h"
@@ -101,6 +102,16 @@ struct worker {
     stats stats;
     slow_watch slow;
     notices notices;
+
+    /* Of the log of changes: what this thread writes, and connections that wait for it; see aof_hold.c. */
+    aof_writer writer;
+    bool guarded; /* this turn: replies may have to wait */
+    bool holds;   /* connections were held in this turn */
+    struct connection *held, **held_tail;
+    uint64_t hold_turn;                         /* of this turn; counts those in which any were held */
+    _Atomic uint64_t hold_asked, hold_released; /* turns up to which it asks, and may send */
+    worker_message release;
+    _Atomic bool release_posted;
 
     /* Of its clients; others read. Class i is those of less than WORKER_CLASS_BYTES << i, but for smaller classes. */
     _Atomic uint64_t client_bytes, class_bytes[WORKER_CLASSES];

@@ -193,8 +193,7 @@ static void what_the_server_does_not_do_is_refused(void **state)
 {
     config *c = *state;
 
-    set(c, "appendonly", "yes", "this server supports only 'no' here");
-    set(c, "appendonly", "no", NULL);
+    set(c, "cluster-enabled", "no", NULL);
     set(c, "cluster-enabled", "yes", "this server supports only 'no' here");
     expect_refused(c, "min-replicas-to-write 1\n", "line 1", "this server supports only '0' here");
 }

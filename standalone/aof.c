@@ -1,0 +1,244 @@
+/* aof.c - the life of the log: loading it, going on with it, its figures. See aof_task.c for what it does meanwhile.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aof_internal.h"
+
+/* ---- changes ---- */
+
+static int index_of(const server *s, const void *tag)
+{
+    return (int)((kv_store *const *)tag - s->databases.stores);
+}
+
+void aof_note(server *s, aof_writer *writer, const kv_change *change)
+{
+    aof *a = s->aof;
+
+    if (atomic_load_explicit(&a->deaf, memory_order_relaxed))
+        return;
+    aof_buffer_note(&a->buffer, writer, change, index_of(s, change->tag),
+                    change->kind == KV_CHANGE_SWAP ? index_of(s, change->other_tag) : 0);
+}
+
+/* ---- configuration ---- */
+
+static void read_config(aof *a)
+{
+    config *c = a->server->config;
+
+    atomic_store(&a->policy, (int)config_number(c, CONFIG_ID_appendfsync));
+    atomic_store(&a->action, (int)config_number(c, CONFIG_ID_aof_error_action));
+    atomic_store(&a->no_sync_while_rewriting, config_number(c, CONFIG_ID_no_appendfsync_on_rewrite) != 0);
+    atomic_store(&a->buffer_max, (uint64_t)config_number(c, CONFIG_ID_aof_buffer_limit));
+}
+
+int aof_apply_config(server *s, config_error *ret_error)
+{
+    bool wanted = config_number(s->config, CONFIG_ID_appendonly) != 0;
+
+    if (wanted != (atomic_load(&s->aof->state) != AOF_OFF)) {
+        snprintf(ret_error->text, sizeof ret_error->text, "it can be changed only at the start");
+        return -1;
+    }
+    read_config(s->aof);
+    aof_ask(s->aof); /* what waits may have less to wait for */
+    return 0;
+}
+
+/* Copies a name of a file or directory. */
+static int take_name(aof *a, enum config_id id, char name[AOF_NAME_MAX])
+{
+    char *text = config_text(a->server->config, id);
+    int err = text && *text && strlen(text) < AOF_NAME_MAX && !strchr(text, '/') ? 0 : -1;
+
+    if (!err)
+        strcpy(name, text);
+    else
+        log_write(&a->server->log, CONFIG_LOG_WARNING, "%s must be a name, not a path, of less than %d bytes",
+                  config_directives[id].name, AOF_NAME_MAX);
+    free(text);
+    return err;
+}
+
+/* ---- life ---- */
+
+static void say(void *arg, aof_saying how, const char *text)
+{
+    server *s = arg;
+
+    log_write(&s->log, how == AOF_WARNING ? CONFIG_LOG_WARNING : CONFIG_LOG_NOTICE, "%s", text);
+}
+
+int aof_new(server *s)
+{
+    aof *a = calloc(1, sizeof *a);
+    pthread_condattr_t clock;
+
+    if (!a)
+        return -1;
+    s->aof = a;
+    a->server = s;
+    a->file.fd = -1;
+    a->log = (aof_log){ .directory = a->directory, .prefix = a->prefix, .say = say, .arg = s };
+    a->log.faults = fault_plan_new(getenv("KV_AOF_FAULTS"));
+    aof_buffer_init(&a->buffer);
+    atomic_store(&a->write_ok, true);
+    pthread_mutex_init(&a->file_lock, NULL);
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_mutex_init(&a->reason_lock, NULL);
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&a->wake, &clock);
+    pthread_condattr_destroy(&clock);
+    read_config(a);
+    return 0;
+}
+
+void aof_free(server *s)
+{
+    aof *a = s->aof;
+
+    if (!a)
+        return;
+    aof_file_close(&a->file);
+    aof_queue_clear(&a->batch);
+    aof_buffer_done(&a->buffer);
+    aof_log_close(&a->log);
+    fault_plan_free(a->log.faults);
+    pthread_mutex_destroy(&a->file_lock);
+    pthread_mutex_destroy(&a->lock);
+    pthread_mutex_destroy(&a->reason_lock);
+    pthread_cond_destroy(&a->wake);
+    free(a);
+    s->aof = NULL;
+}
+
+/* ---- loading ---- */
+
+/* Where the log and what is loaded of it stand. */
+static void note_end(aof *a, const aof_end *end)
+{
+    atomic_store(&a->base_bytes, end->base_bytes);
+    atomic_store(&a->older_bytes,
+                 end->bytes > end->base_bytes + a->file.size ? end->bytes - a->file.size : end->base_bytes);
+    atomic_store(&a->file_bytes, a->file.size);
+    atomic_store(&a->sequence, a->file.sequence - 1);
+}
+
+static int load_and_continue(aof *a, aof_end *end)
+{
+    server *s = a->server;
+    aof_load_options load = {
+        .databases = &s->databases,
+        .now_ms = clock_ms(),
+        .cut_tail = config_number(s->config, CONFIG_ID_aof_load_truncated) != 0,
+        .loaded_bytes = &a->loaded_bytes,
+    };
+    uint64_t start_ns = clock_ns();
+    aof_log_found found;
+    int err = aof_log_open(&a->log);
+
+    if (err && err != -ENOENT)
+        return -1;
+    atomic_store(&a->total_bytes, aof_log_bytes(&a->log));
+    found = err ? AOF_LOG_NONE : aof_log_load(&a->log, &load, end);
+    if (found == AOF_LOG_REFUSED)
+        return -1;
+    if (found == AOF_LOG_NONE)
+        *end = (aof_end){ .last.fd = -1, .next = 1 };
+    else
+        log_write(&s->log, CONFIG_LOG_NOTICE,
+                  "DB loaded from append only file: %.3f seconds, %llu commands, %llu bytes",
+                  (double)(clock_ns() - start_ns) / 1e9, (unsigned long long)end->commands,
+                  (unsigned long long)end->bytes);
+    return aof_log_continue(&a->log, end, &a->file) == 0 ? 0 : -1;
+}
+
+int aof_load(server *s)
+{
+    aof *a = s->aof;
+    aof_end end;
+
+    if (take_name(a, CONFIG_ID_appenddirname, a->directory) != 0 ||
+        take_name(a, CONFIG_ID_appendfilename, a->prefix) != 0)
+        return -1;
+    if (!config_number(s->config, CONFIG_ID_appendonly))
+        return 0;
+    if (load_and_continue(a, &end) != 0)
+        return -1;
+    note_end(a, &end);
+    atomic_store(&a->state, AOF_ON);
+    atomic_store(&s->aof_guards, true);
+    return 0;
+}
+
+int aof_start(server *s)
+{
+    aof *a = s->aof;
+
+    a->started = pthread_create(&a->task, NULL, aof_task, a) == 0;
+    if (!a->started)
+        log_write(&s->log, CONFIG_LOG_WARNING, "Can't start the thread of the log");
+    return a->started ? 0 : -1;
+}
+
+void aof_stop(server *s)
+{
+    aof *a = s->aof;
+
+    if (!a || !a->started)
+        return;
+    pthread_mutex_lock(&a->lock);
+    a->stopping = true;
+    pthread_mutex_unlock(&a->lock);
+    pthread_cond_signal(&a->wake);
+    pthread_join(a->task, NULL);
+    a->started = false;
+    if (atomic_load(&a->state) == AOF_ON)
+        log_write(&s->log, CONFIG_LOG_NOTICE, "The log of changes is on disk up to batch %llu",
+                  (unsigned long long)atomic_load(&a->sequence));
+}
+
+/* ---- figures ---- */
+
+kv_slice aof_refusal(server *s, char text[AOF_REFUSAL_MAX])
+{
+    aof *a = s->aof;
+    int n;
+
+    pthread_mutex_lock(&a->reason_lock);
+    n = snprintf(text, AOF_REFUSAL_MAX, "MISCONF Errors writing to the AOF file: %s", a->reason);
+    pthread_mutex_unlock(&a->reason_lock);
+    return kv_slice_of(text, (size_t)n);
+}
+
+void aof_read_figures(server *s, aof_figures *f)
+{
+    aof *a = s->aof;
+    uint64_t appended = atomic_load(&a->buffer.appended), written = atomic_load(&a->written);
+
+    *f = (aof_figures){
+        .enabled = atomic_load(&a->state) != AOF_OFF,
+        .last_rewrite_ok = true,
+        .last_write_ok = atomic_load(&a->write_ok),
+        .last_rewrite_s = -1,
+        .current_rewrite_s = -1,
+        .current_bytes = atomic_load(&a->older_bytes) + atomic_load(&a->file_bytes),
+        .base_bytes = atomic_load(&a->base_bytes),
+        .buffered_bytes = appended > written ? appended - written : 0,
+        .syncing = atomic_load(&a->syncing),
+        .delayed_syncs = atomic_load(&a->delayed_syncs),
+        .syncs = atomic_load(&a->syncs),
+        .batches = atomic_load(&a->batches),
+        .batch_sequence = atomic_load(&a->sequence),
+        .loaded_bytes = atomic_load(&a->loaded_bytes),
+        .total_bytes = atomic_load(&a->total_bytes),
+    };
+    pthread_mutex_lock(&a->reason_lock);
+    strcpy(f->reason, a->reason);
+    pthread_mutex_unlock(&a->reason_lock);
+}

@@ -1,0 +1,77 @@
+/* aof.h - the server's log of changes: who writes it, when replies may be sent, what becomes of failures.
+ *
+ *     if (aof_load(s) != 0) ...                       // before anybody is served: what the log tells
+ *     aof_start(s);                                   // the task runs
+ *     ... stores tell aof_note of each change; replies wait in held connections until aof_covers says so ...
+ *     aof_stop(s);                                    // everything is on disk
+ *
+ * The promise. With appendfsync always, no reply and no message leaves the server before everything that whoever made it can have seen
+ * is on disk; with everysec and no, before it was handed to the system, so that it survives the end of the process.
+ *
+ * Threads    As said with each function. SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_AOF_H
+#define KV_STANDALONE_AOF_H
+
+#include "aof_log.h"
+#include "connection.h"
+#include "server.h"
+
+typedef struct aof aof;
+
+/* In the order of the words of appendfsync and aof-error-action in config.c. */
+enum aof_policy { AOF_SYNC_EVERYSEC, AOF_SYNC_ALWAYS, AOF_SYNC_NO };
+enum aof_error_action { AOF_ERROR_AUTO, AOF_ERROR_EXIT, AOF_ERROR_REFUSE };
+
+/* ---- life: on the thread that starts and ends the server ---- */
+
+/* With the databases, before the workers. 0, or -1: memory is out. */
+int aof_new(struct server *s);
+void aof_free(struct server *s);
+/* Loads the log, if appendonly says so, and opens it to go on. 0, or -1 after logging why. */
+int aof_load(struct server *s) KV_EXCLUDES(kv_shard_held);
+/* Starts the task; 0 or -1. */
+int aof_start(struct server *s);
+/* The workers have ended: writes and syncs what is left, and ends the task. */
+void aof_stop(struct server *s) KV_EXCLUDES(kv_shard_held);
+
+/* ---- the threads that change something ---- */
+
+/* A change, from the stores' listener. */
+void aof_note(struct server *s, aof_writer *writer, const kv_change *change) KV_UNDER_LOCK;
+/* Whether changes are to be told. */
+static inline bool aof_listens(const struct server *s)
+{
+    return atomic_load_explicit(&((struct server *)s)->aof_guards, memory_order_relaxed);
+}
+
+/* ---- replies (aof_hold.c): on the thread of the connection's worker ---- */
+
+/* Whether c must keep its output for now, since what it may tell is not yet safe. If so c holds it, and sends it when it is. */
+bool aof_hold(struct connection *c) KV_EXCLUDES(kv_shard_held);
+/* Before a batch of c: whether it may run now. Not so, and then c is held: too much waits to be written. */
+bool aof_admits(struct connection *c) KV_EXCLUDES(kv_shard_held);
+/* c is closed. */
+void aof_forget(struct connection *c);
+/* The turn of a worker ends that has held connections: sees to it that they are released. */
+void aof_turn_ends(worker *w) KV_EXCLUDES(kv_shard_held);
+
+/* ---- for commands and INFO: any thread ---- */
+
+typedef struct aof_figures {
+    bool enabled, rewriting, rewrite_scheduled, last_rewrite_ok, last_write_ok;
+    int64_t last_rewrite_s, current_rewrite_s; /* -1: none */
+    uint64_t rewrites, rewrites_failed_in_a_row;
+    uint64_t current_bytes, base_bytes, buffered_bytes;
+    uint64_t syncing; /* 1: a sync is under way */
+    uint64_t delayed_syncs, syncs, batches, batch_sequence;
+    uint64_t loaded_bytes, total_bytes;
+    char reason[256]; /* of the last failure; "": none */
+} aof_figures;
+/* Why writes are refused, as an error. */
+#define AOF_REFUSAL_MAX 512
+kv_slice aof_refusal(struct server *s, char text[AOF_REFUSAL_MAX]);
+void aof_read_figures(struct server *s, aof_figures *ret_figures);
+/* After a change of the configuration: appendonly, appendfsync and what else matters to the log. */
+int aof_apply_config(struct server *s, config_error *ret_error) KV_EXCLUDES(kv_shard_held);
+
+#endif

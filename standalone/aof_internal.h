@@ -1,0 +1,81 @@
+/* aof_internal.h - what the files of the log's task share. SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_AOF_INTERNAL_H
+#define KV_STANDALONE_AOF_INTERNAL_H
+
+#include <pthread.h>
+
+#include "aof.h"
+
+enum aof_state {
+    AOF_OFF,    /* nothing is told */
+    AOF_ON,     /* what changes is written */
+    AOF_BROKEN, /* nothing more is acknowledged: writes are refused */
+};
+
+struct aof {
+    server *server;
+    aof_buffer buffer;
+    _Atomic int state;  /* enum aof_state */
+    _Atomic int policy; /* enum aof_policy */
+    _Atomic int action; /* enum aof_error_action */
+    _Atomic bool no_sync_while_rewriting;
+    _Atomic uint64_t buffer_max; /* bytes that may wait */
+
+    pthread_mutex_t file_lock; /* guards the next eight */
+    aof_log log;
+    char directory[AOF_NAME_MAX], prefix[AOF_NAME_MAX];
+    aof_file file;
+    aof_queue batch;    /* taken, and not yet written */
+    uint64_t batch_end; /* where it ends, as buffer.appended counts */
+    bool retry;         /* the last write failed; batch is still to be written */
+    bool spoilt; /* what is in the files is not what was told, and never will be: only a rewrite helps */
+
+    /* Positions as buffer.appended counts: what was handed to the system, and what is on disk. */
+    _Atomic uint64_t written, synced;
+    _Atomic uint64_t file_bytes, older_bytes, base_bytes, sequence,
+        batches; /* older: of the files before it */
+
+    pthread_t task;
+    pthread_mutex_t lock; /* guards the next four */
+    pthread_cond_t wake;
+    bool started, asked, stopping;
+
+    _Atomic bool deaf; /* what is told is dropped: it is spoilt */
+    _Atomic bool syncing;
+    _Atomic uint64_t syncs, delayed_syncs;
+    _Atomic bool write_ok;
+    _Atomic uint64_t loaded_bytes, total_bytes;
+    pthread_mutex_t reason_lock; /* guards the next */
+    char reason[256];
+};
+
+/* ---- aof_task.c ---- */
+
+/* Whether everything that any thread may have published is safe, by the policy. */
+bool aof_is_safe(aof *a);
+/* The same, after writing what is to be written on this thread, where the policy allows that and it can be done at once. */
+bool aof_make_safe(aof *a) KV_EXCLUDES(kv_shard_held);
+/* Wakes the task. */
+void aof_ask(aof *a);
+/* Takes and writes what has been told. file_lock is held. 0 or -errno. */
+void aof_mend(aof *a) KV_EXCLUDES(kv_shard_held);
+int aof_commit(aof *a) KV_EXCLUDES(kv_shard_held);
+/* Syncs what was written before the call; 0, or -errno after the failure was dealt with. */
+int aof_sync(aof *a) KV_EXCLUDES(kv_shard_held);
+/* Something failed, and what was told may be lost: exits, or refuses writes from now on. */
+void aof_break(aof *a, const char *what, int err) KV_EXCLUDES(kv_shard_held);
+void *aof_task(void *arg);
+
+/* ---- aof_hold.c ---- */
+
+/* Lets w send what is held of its turns up to `turn`. Any thread. */
+void aof_post_release(worker *w, uint64_t turn) KV_EXCLUDES(kv_shard_held);
+/* What a worker has, all zero, to hold connections. */
+void aof_init_worker(worker *w);
+
+static inline bool aof_syncs_always(const aof *a)
+{
+    return atomic_load_explicit(&((aof *)a)->policy, memory_order_relaxed) == AOF_SYNC_ALWAYS;
+}
+
+#endif

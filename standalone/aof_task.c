@@ -1,0 +1,357 @@
+/* aof_task.c - writing and syncing the log.
+ *
+ *     workers: commands --changes--> buffer                             held connections
+ *                                      |  take                            ^ released
+ *     task (or, but for always, a worker at the end of its turn):         |
+ *                                    batch --write--> file --sync--> written, synced
+ *
+ * Group commit. The task takes everything that has been told, by whatever worker, writes it as one batch, syncs once, and
+ * tells each worker up to which of its turns the replies may go. While it syncs, the next batch gathers.
+ *
+ * What must be waited for. A reader takes no lock: it may have seen a value that its writer has published and not yet told. So "all that
+ * was told is on disk" is not enough to release a reply. Writers mark the span from before they publish to after
+ * they have told (store_set_spans); the task, after it has seen that a reply waits, lets each span that it meets end before it
+ * takes from the buffer: what the reader saw was then told. A span is a few hundred instructions, and nobody but
+ * the task waits for one.
+ *
+ * With everysec and no, a reply waits only for write(2), which is as quick as the memory is: a worker does that itself at the end of
+ * its turn, for everything that is there, instead of asking the task. The task then syncs once a second.
+ *
+ * Failures. A write that fails leaves the file as it was (aof_file.c) and may be tried again. A sync that fails may not: the
+ * system may have dropped the pages, and a second call that succeeds would tell nothing (Rebello et al., "Can Applications
+ * Recover from fsync Failures?", ATC 2020). Either way nothing more is acknowledged; by aof-error-action the server exits, or
+ * refuses writes, and closes the connections that waited, whose clients cannot know what became of their writes.
+ *
+ * Locks: file_lock before `lock`; the buffer's is a leaf.
+ *
+ * SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "aof_internal.h"
+
+#define AOF_WORKERS_MAX 128  /* that --threads allows */
+#define SPINS           64   /* looks at a span before the thread is given up */
+#define SYNC_MS         1000 /* between two syncs, with everysec */
+#define LOCK_TRIES      200  /* of a worker that would write itself */
+
+/* ---- spans ---- */
+
+static uint64_t span_of(const aof_writer *writer)
+{
+    /* Pairs with the release in aof_writer_end. */
+    return atomic_load_explicit(&((aof_writer *)writer)->spans, memory_order_acquire);
+}
+
+static const aof_writer *writer_at(const aof *a, int i)
+{
+    const server *s = a->server;
+
+    return i < s->worker_count ? &s->workers[i].writer : &s->actor_writer;
+}
+
+static bool any_span(const aof *a)
+{
+    for (int i = 0; i <= a->server->worker_count; i++)
+        if (span_of(writer_at(a, i)) & 1)
+            return true;
+    return false;
+}
+
+/* Returns when each span that had begun has ended. */
+static void wait_for_spans(const aof *a)
+{
+    for (int i = 0; i <= a->server->worker_count; i++) {
+        const aof_writer *writer = writer_at(a, i);
+        uint64_t span = span_of(writer);
+
+        for (int looks = 0; (span & 1) && span_of(writer) == span; looks++)
+            if (looks >= SPINS)
+                sched_yield();
+    }
+}
+
+/* ---- what is safe ---- */
+
+static uint64_t appended(const aof *a)
+{
+    return atomic_load_explicit(&((aof *)a)->buffer.appended, memory_order_acquire);
+}
+
+static bool all_is(const aof *a, const _Atomic uint64_t *position)
+{
+    return appended(a) <= atomic_load_explicit((_Atomic uint64_t *)position, memory_order_acquire);
+}
+
+bool aof_is_safe(aof *a)
+{
+    const _Atomic uint64_t *position = aof_syncs_always(a) ? &a->synced : &a->written;
+
+    /* The common case of a server that is written to comes first; what counts is the order of the last two. */
+    return all_is(a, position) && !any_span(a) && all_is(a, position);
+}
+
+/* For a worker: file_lock, unless somebody keeps it for long. */
+static bool lock_soon(aof *a)
+{
+    for (int tries = 0; tries < LOCK_TRIES; tries++) {
+        if (pthread_mutex_trylock(&a->file_lock) == 0)
+            return true;
+        sched_yield();
+    }
+    return false;
+}
+
+bool aof_make_safe(aof *a)
+{
+    int err;
+
+    if (aof_syncs_always(a) || any_span(a) || !lock_soon(a))
+        return false;
+    err = a->retry ? -EIO : aof_commit(a);
+    pthread_mutex_unlock(&a->file_lock);
+    return err == 0;
+}
+
+/* ---- those who wait ---- */
+
+/* Up to which of its turns each worker asks. */
+static void collect(const aof *a, uint64_t asked[])
+{
+    for (int i = 0; i < a->server->worker_count; i++)
+        /* Pairs with the release in aof_turn_ends: what was seen in those turns was published before. */
+        asked[i] = atomic_load_explicit(&a->server->workers[i].hold_asked, memory_order_acquire);
+}
+
+static void release(const aof *a, const uint64_t asked[])
+{
+    for (int i = 0; i < a->server->worker_count; i++) {
+        worker *w = &a->server->workers[i];
+
+        if (asked[i] > atomic_load_explicit(&w->hold_released, memory_order_relaxed))
+            aof_post_release(w, asked[i]);
+    }
+}
+
+/* Whoever waits learns that something has happened: that all is safe, or that nothing will come. */
+static void release_all(const aof *a)
+{
+    uint64_t asked[AOF_WORKERS_MAX];
+
+    collect(a, asked);
+    release(a, asked);
+}
+
+/* ---- failures ---- */
+
+static bool exits(const aof *a)
+{
+    int action = atomic_load_explicit(&((aof *)a)->action, memory_order_relaxed);
+
+    return action == AOF_ERROR_EXIT || (action == AOF_ERROR_AUTO && aof_syncs_always(a));
+}
+
+void aof_break(aof *a, const char *what, int err)
+{
+    server *s = a->server;
+
+    pthread_mutex_lock(&a->reason_lock);
+    snprintf(a->reason, sizeof a->reason, "%s: %s", what, strerror(-err));
+    pthread_mutex_unlock(&a->reason_lock);
+    atomic_store(&a->write_ok, false);
+    if (exits(a)) {
+        log_write(&s->log, CONFIG_LOG_WARNING,
+                  "%s the log of changes: %s. What was not acknowledged may be lost. Exiting.", what,
+                  strerror(-err));
+        _exit(1);
+    }
+    /* In this order: see aof_hold. */
+    server_restrict(s, SERVER_LOG_BROKEN, SERVER_LOG_BROKEN);
+    if (atomic_exchange(&a->state, AOF_BROKEN) == AOF_BROKEN)
+        return;
+    log_write(&s->log, CONFIG_LOG_WARNING,
+              "%s the log of changes: %s. Writes are refused until it is well again.", what, strerror(-err));
+    release_all(a);
+}
+
+void aof_mend(aof *a)
+{
+    if (atomic_load(&a->state) != AOF_BROKEN)
+        return;
+    atomic_store(&a->write_ok, true);
+    atomic_store(&a->state, AOF_ON);
+    server_restrict(a->server, SERVER_LOG_BROKEN, 0);
+    log_write(&a->server->log, CONFIG_LOG_WARNING,
+              "The log of changes can be written again: writes are no longer refused.");
+}
+
+/* From here on the files cannot become right by writing to them. file_lock is held. */
+static void spoil(aof *a)
+{
+    a->spoilt = true;
+    a->retry = false;
+    atomic_store(&a->deaf, true);
+    aof_queue_clear(&a->batch);
+    aof_buffer_clear(&a->buffer);
+}
+
+/* ---- writing ---- */
+
+int aof_commit(aof *a)
+{
+    int err;
+
+    if (!aof_buffer_take(&a->buffer, &a->batch, &a->batch_end)) {
+        spoil(a);
+        aof_break(a, "Can't keep", -ENOMEM);
+        return -ENOMEM;
+    }
+    if (a->batch.bytes == 0)
+        return 0;
+    err = aof_file_write(&a->file, &a->batch);
+    a->retry = err != 0;
+    if (err) {
+        aof_break(a, "Can't write", err);
+        return err;
+    }
+    aof_queue_clear(&a->batch);
+    atomic_store_explicit(&a->file_bytes, a->file.size, memory_order_relaxed);
+    atomic_store_explicit(&a->sequence, a->file.sequence - 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&a->batches, 1, memory_order_relaxed);
+    atomic_store_explicit(&a->written, a->batch_end, memory_order_release);
+    return 0;
+}
+
+int aof_sync(aof *a)
+{
+    uint64_t end = atomic_load_explicit(&a->written, memory_order_acquire);
+    int err;
+
+    atomic_store_explicit(&a->syncing, true, memory_order_relaxed);
+    err = aof_file_sync(&a->file);
+    atomic_store_explicit(&a->syncing, false, memory_order_relaxed);
+    if (err) {
+        aof_break(a, "Can't sync", err);
+        return err;
+    }
+    atomic_fetch_add_explicit(&a->syncs, 1, memory_order_relaxed);
+    atomic_store_explicit(&a->synced, end, memory_order_release);
+    return 0;
+}
+
+/* ---- the task ---- */
+
+/* Whether a second has passed since the last sync, and what happened since is to be synced. */
+static bool sync_is_due(const aof *a, uint64_t now_ns, uint64_t last_ns)
+{
+    return atomic_load_explicit(&((aof *)a)->policy, memory_order_relaxed) == AOF_SYNC_EVERYSEC &&
+           now_ns - last_ns >= (uint64_t)SYNC_MS * 1000000 && !all_is(a, &a->synced);
+}
+
+/* Writes what there is; syncs it when each batch is to be. file_lock is held. */
+static int write_and_sync(aof *a)
+{
+    int err;
+
+    if (a->spoilt)
+        return -EIO;
+    err = aof_commit(a);
+    if (!err && aof_syncs_always(a) && !all_is(a, &a->synced)) {
+        err = aof_sync(a);
+        if (err)
+            spoil(a);
+    }
+    if (!err)
+        aof_mend(a);
+    return err;
+}
+
+/* Serves those who asked. */
+static void serve(aof *a)
+{
+    uint64_t asked[AOF_WORKERS_MAX];
+    int err;
+
+    collect(a, asked);
+    wait_for_spans(a);
+    pthread_mutex_lock(&a->file_lock);
+    err = write_and_sync(a);
+    pthread_mutex_unlock(&a->file_lock);
+    if (!err)
+        release(a, asked);
+    else
+        release_all(a);
+}
+
+static void sync_now(aof *a, uint64_t *last_ns)
+{
+    uint64_t start_ns = clock_ns();
+
+    /* Others write meanwhile: what they write is in the next one. */
+    if (aof_sync(a) != 0) {
+        pthread_mutex_lock(&a->file_lock);
+        spoil(a);
+        pthread_mutex_unlock(&a->file_lock);
+    }
+    *last_ns = clock_ns();
+    if (*last_ns - start_ns > (uint64_t)SYNC_MS * 1000000)
+        atomic_fetch_add_explicit(&a->delayed_syncs, 1, memory_order_relaxed);
+}
+
+/* Sleeps until somebody asks, or for a part of a second. Returns what to do. */
+static bool wait_for_work(aof *a, bool *ret_stopping)
+{
+    struct timespec until;
+    bool asked;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += 100 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&a->lock);
+    while (!a->asked && !a->stopping && pthread_cond_timedwait(&a->wake, &a->lock, &until) == 0)
+        ;
+    asked = a->asked;
+    a->asked = false;
+    *ret_stopping = a->stopping;
+    pthread_mutex_unlock(&a->lock);
+    return asked;
+}
+
+void aof_ask(aof *a)
+{
+    bool asleep;
+
+    pthread_mutex_lock(&a->lock);
+    asleep = !a->asked;
+    a->asked = true;
+    pthread_mutex_unlock(&a->lock);
+    if (asleep)
+        pthread_cond_signal(&a->wake);
+}
+
+void *aof_task(void *arg)
+{
+    aof *a = arg;
+    uint64_t last_ns = clock_ns();
+    bool stopping = false;
+
+    while (!stopping) {
+        bool asked = wait_for_work(a, &stopping);
+        int state = atomic_load(&a->state);
+
+        if (state == AOF_OFF)
+            continue;
+        /* What nobody waits for (keys that expired), and what could not be written the last time. */
+        if (asked || stopping || !all_is(a, &a->written))
+            serve(a);
+        if (stopping || sync_is_due(a, clock_ns(), last_ns))
+            sync_now(a, &last_ns);
+    }
+    return NULL;
+}
