@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aof_base.h"
 #include "aof_internal.h"
+#include "notify.h"
 
 /* ---- changes ---- */
 
@@ -36,16 +38,51 @@ static void read_config(aof *a)
     atomic_store(&a->buffer_max, (uint64_t)config_number(c, CONFIG_ID_aof_buffer_limit));
 }
 
+/* Begins to tell changes, and a rewrite that makes the base. */
+static int switch_on(aof *a, config_error *error)
+{
+    server *s = a->server;
+
+    atomic_store(&a->state, AOF_WAITING);
+    atomic_store(&s->aof_guards, true);
+    notify_apply(s);
+    if (aof_rewrite_start(s) == 0)
+        return 0;
+    atomic_store(&s->aof_guards, false);
+    notify_apply(s);
+    atomic_store(&a->state, AOF_OFF);
+    snprintf(error->text, sizeof error->text, "Unable to turn on AOF. Check server logs.");
+    return -1;
+}
+
+/* Ends the telling; the task writes what was told, and closes the file. */
+static void switch_off(aof *a)
+{
+    atomic_store(&a->server->aof_guards, false);
+    notify_apply(a->server);
+    aof_rewrite_stop(a);
+    pthread_mutex_lock(&a->lock);
+    a->ending = true;
+    pthread_mutex_unlock(&a->lock);
+    aof_ask(a);
+}
+
 int aof_apply_config(server *s, config_error *ret_error)
 {
+    aof *a = s->aof;
     bool wanted = config_number(s->config, CONFIG_ID_appendonly) != 0;
 
-    if (wanted != (atomic_load(&s->aof->state) != AOF_OFF)) {
-        snprintf(ret_error->text, sizeof ret_error->text, "it can be changed only at the start");
-        return -1;
+    read_config(a);
+    if (wanted && !aof_listens(s)) {
+        if (atomic_load(&a->state) != AOF_OFF) {
+            snprintf(ret_error->text, sizeof ret_error->text, "it is just being switched off, try again");
+            return -1;
+        }
+        return switch_on(a, ret_error);
     }
-    read_config(s->aof);
-    aof_ask(s->aof); /* what waits may have less to wait for */
+    if (!wanted && aof_listens(s))
+        switch_off(a);
+    aof_ask(a); /* what waits may have less to wait for */
     return 0;
 }
 
@@ -93,6 +130,9 @@ int aof_new(server *s)
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&a->wake, &clock);
+    pthread_cond_init(&a->was_rotated, NULL);
+    atomic_store(&a->rewrite_ok, true);
+    atomic_store(&a->last_rewrite_s, -1);
     pthread_condattr_destroy(&clock);
     read_config(a);
     return 0;
@@ -113,6 +153,7 @@ void aof_free(server *s)
     pthread_mutex_destroy(&a->lock);
     pthread_mutex_destroy(&a->reason_lock);
     pthread_cond_destroy(&a->wake);
+    pthread_cond_destroy(&a->was_rotated);
     free(a);
     s->aof = NULL;
 }
@@ -122,11 +163,28 @@ void aof_free(server *s)
 /* Where the log and what is loaded of it stand. */
 static void note_end(aof *a, const aof_end *end)
 {
-    atomic_store(&a->base_bytes, end->base_bytes);
-    atomic_store(&a->older_bytes,
-                 end->bytes > end->base_bytes + a->file.size ? end->bytes - a->file.size : end->base_bytes);
+    uint64_t all = end->bytes - (end->bytes > end->torn_bytes ? end->torn_bytes : 0);
+
+    atomic_store(&a->base_bytes, all);
+    atomic_store(&a->older_bytes, end->has_last && all > a->file.size ? all - a->file.size
+                                  : end->has_last                     ? 0
+                                                                      : all);
     atomic_store(&a->file_bytes, a->file.size);
     atomic_store(&a->sequence, a->file.sequence - 1);
+}
+
+/* The base, in RDB format. */
+static int load_base(void *arg, const char *path, uint64_t *ret_bytes)
+{
+    aof *a = arg;
+    char reason[300];
+    int err = aof_base_load(&a->server->databases, path, ret_bytes, reason, sizeof reason, &a->loaded_bytes);
+
+    if (err)
+        log_write(&a->server->log, CONFIG_LOG_WARNING,
+                  "The base of the log, %s, cannot be loaded: at byte %llu: %s", path,
+                  (unsigned long long)*ret_bytes, reason);
+    return err ? -1 : 0;
 }
 
 static int load_and_continue(aof *a, aof_end *end)
@@ -136,6 +194,8 @@ static int load_and_continue(aof *a, aof_end *end)
         .databases = &s->databases,
         .now_ms = clock_ms(),
         .cut_tail = config_number(s->config, CONFIG_ID_aof_load_truncated) != 0,
+        .load_rdb = load_base,
+        .rdb_arg = a,
         .loaded_bytes = &a->loaded_bytes,
     };
     uint64_t start_ns = clock_ns();
@@ -192,6 +252,7 @@ void aof_stop(server *s)
 
     if (!a || !a->started)
         return;
+    aof_rewrite_stop(a);
     pthread_mutex_lock(&a->lock);
     a->stopping = true;
     pthread_mutex_unlock(&a->lock);
@@ -223,10 +284,13 @@ void aof_read_figures(server *s, aof_figures *f)
 
     *f = (aof_figures){
         .enabled = atomic_load(&a->state) != AOF_OFF,
-        .last_rewrite_ok = true,
+        .rewriting = atomic_load(&a->rewriting),
+        .last_rewrite_ok = atomic_load(&a->rewrite_ok),
         .last_write_ok = atomic_load(&a->write_ok),
-        .last_rewrite_s = -1,
+        .last_rewrite_s = atomic_load(&a->last_rewrite_s),
         .current_rewrite_s = -1,
+        .rewrites = atomic_load(&a->rewrites),
+        .rewrites_failed_in_a_row = atomic_load(&a->rewrites_failed),
         .current_bytes = atomic_load(&a->older_bytes) + atomic_load(&a->file_bytes),
         .base_bytes = atomic_load(&a->base_bytes),
         .buffered_bytes = appended > written ? appended - written : 0,
@@ -238,6 +302,8 @@ void aof_read_figures(server *s, aof_figures *f)
         .loaded_bytes = atomic_load(&a->loaded_bytes),
         .total_bytes = atomic_load(&a->total_bytes),
     };
+    if (f->rewriting)
+        f->current_rewrite_s = (int64_t)((clock_ns() - atomic_load(&a->rewrite_started_ns)) / 1000000000);
     pthread_mutex_lock(&a->reason_lock);
     strcpy(f->reason, a->reason);
     pthread_mutex_unlock(&a->reason_lock);

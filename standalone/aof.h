@@ -57,6 +57,11 @@ void aof_turn_ends(worker *w) KV_EXCLUDES(kv_shard_held);
 
 /* ---- for commands and INFO: any thread ---- */
 
+/* Begins a rewrite; -1: one is under way, or it cannot be begun. */
+int aof_rewrite_start(struct server *s) KV_EXCLUDES(kv_shard_held);
+/* Worker 0, a few times a second: begins a rewrite when the log has grown enough. */
+void aof_tick(struct server *s) KV_EXCLUDES(kv_shard_held);
+
 typedef struct aof_figures {
     bool enabled, rewriting, rewrite_scheduled, last_rewrite_ok, last_write_ok;
     int64_t last_rewrite_s, current_rewrite_s; /* -1: none */

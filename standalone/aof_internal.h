@@ -7,9 +7,10 @@
 #include "aof.h"
 
 enum aof_state {
-    AOF_OFF,    /* nothing is told */
-    AOF_ON,     /* what changes is written */
-    AOF_BROKEN, /* nothing more is acknowledged: writes are refused */
+    AOF_OFF,     /* nothing is told */
+    AOF_WAITING, /* it is being switched on: what changes is written, and nothing is promised */
+    AOF_ON,      /* what changes is written */
+    AOF_BROKEN,  /* nothing more is acknowledged: writes are refused */
 };
 
 struct aof {
@@ -36,11 +37,24 @@ struct aof {
         batches; /* older: of the files before it */
 
     pthread_t task;
-    pthread_mutex_t lock; /* guards the next four */
+    pthread_mutex_t lock; /* guards the next five */
     pthread_cond_t wake;
     bool started, asked, stopping;
+    bool ending; /* appendonly no: the task closes the log */
 
-    _Atomic bool deaf; /* what is told is dropped: it is spoilt */
+    /* Of a rewrite; see aof_rewrite.c. */
+    pthread_t rewriter;
+    bool rewriter_started;
+    _Atomic bool rewriting, stop_rewriting, rewrite_ok;
+    _Atomic uint64_t rewrite_started_ns, no_rewrite_before_ns, rewrites, rewrites_failed;
+    _Atomic int64_t last_rewrite_s;
+    pthread_cond_t was_rotated; /* with `lock`, which guards the next three */
+    bool rotated;
+    int rotate_error;
+    aof_entry rotated_entry;
+
+    _Atomic bool apart; /* no manifest names the file before the new base is there */
+    _Atomic bool deaf;  /* what is told is dropped: it is spoilt */
     _Atomic bool syncing;
     _Atomic uint64_t syncs, delayed_syncs;
     _Atomic bool write_ok;
@@ -59,12 +73,24 @@ bool aof_make_safe(aof *a) KV_EXCLUDES(kv_shard_held);
 void aof_ask(aof *a);
 /* Takes and writes what has been told. file_lock is held. 0 or -errno. */
 void aof_mend(aof *a) KV_EXCLUDES(kv_shard_held);
+/* From here on the files cannot become right by writing to them. file_lock is held. */
+void aof_spoil(aof *a) KV_EXCLUDES(kv_shard_held);
 int aof_commit(aof *a) KV_EXCLUDES(kv_shard_held);
 /* Syncs what was written before the call; 0, or -errno after the failure was dealt with. */
 int aof_sync(aof *a) KV_EXCLUDES(kv_shard_held);
 /* Something failed, and what was told may be lost: exits, or refuses writes from now on. */
 void aof_break(aof *a, const char *what, int err) KV_EXCLUDES(kv_shard_held);
 void *aof_task(void *arg);
+
+/* Writes and syncs what was told before the seal. file_lock is held; the task only. */
+int aof_write_sealed(aof *a) KV_EXCLUDES(kv_shard_held);
+
+/* ---- aof_rewrite.c ---- */
+
+/* The buffer is sealed: another file begins. file_lock is held; the task only. 0 or -errno: try again later. */
+int aof_rotate(aof *a) KV_EXCLUDES(kv_shard_held);
+/* Ends a rewrite that is under way, and waits for that. */
+void aof_rewrite_stop(aof *a) KV_EXCLUDES(kv_shard_held);
 
 /* ---- aof_hold.c ---- */
 

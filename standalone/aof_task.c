@@ -188,8 +188,7 @@ void aof_mend(aof *a)
               "The log of changes can be written again: writes are no longer refused.");
 }
 
-/* From here on the files cannot become right by writing to them. file_lock is held. */
-static void spoil(aof *a)
+void aof_spoil(aof *a)
 {
     a->spoilt = true;
     a->retry = false;
@@ -200,29 +199,52 @@ static void spoil(aof *a)
 
 /* ---- writing ---- */
 
-int aof_commit(aof *a)
+/* Writes the batch that was taken. */
+static int write_batch(aof *a)
 {
-    int err;
+    int err = aof_file_write(&a->file, &a->batch);
 
-    if (!aof_buffer_take(&a->buffer, &a->batch, &a->batch_end)) {
-        spoil(a);
-        aof_break(a, "Can't keep", -ENOMEM);
-        return -ENOMEM;
-    }
-    if (a->batch.bytes == 0)
-        return 0;
-    err = aof_file_write(&a->file, &a->batch);
     a->retry = err != 0;
     if (err) {
         aof_break(a, "Can't write", err);
         return err;
     }
+    if (a->batch.bytes)
+        atomic_fetch_add_explicit(&a->batches, 1, memory_order_relaxed);
     aof_queue_clear(&a->batch);
     atomic_store_explicit(&a->file_bytes, a->file.size, memory_order_relaxed);
     atomic_store_explicit(&a->sequence, a->file.sequence - 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&a->batches, 1, memory_order_relaxed);
     atomic_store_explicit(&a->written, a->batch_end, memory_order_release);
     return 0;
+}
+
+int aof_commit(aof *a)
+{
+    switch (aof_buffer_take(&a->buffer, &a->batch, &a->batch_end)) {
+    case AOF_SEALED:
+        return -EAGAIN;
+    case AOF_LOST:
+        aof_spoil(a);
+        aof_break(a, "Can't keep", -ENOMEM);
+        return -ENOMEM;
+    default:
+        return write_batch(a);
+    }
+}
+
+int aof_write_sealed(aof *a)
+{
+    int err;
+
+    if (aof_buffer_take_sealed(&a->buffer, &a->batch, &a->batch_end) == AOF_LOST) {
+        aof_spoil(a);
+        aof_break(a, "Can't keep", -ENOMEM);
+        return -ENOMEM;
+    }
+    err = write_batch(a);
+    if (!err)
+        err = aof_sync(a);
+    return err;
 }
 
 int aof_sync(aof *a)
@@ -247,6 +269,9 @@ int aof_sync(aof *a)
 /* Whether a second has passed since the last sync, and what happened since is to be synced. */
 static bool sync_is_due(const aof *a, uint64_t now_ns, uint64_t last_ns)
 {
+    if (atomic_load_explicit(&((aof *)a)->no_sync_while_rewriting, memory_order_relaxed) &&
+        atomic_load_explicit(&((aof *)a)->rewriting, memory_order_relaxed))
+        return false;
     return atomic_load_explicit(&((aof *)a)->policy, memory_order_relaxed) == AOF_SYNC_EVERYSEC &&
            now_ns - last_ns >= (uint64_t)SYNC_MS * 1000000 && !all_is(a, &a->synced);
 }
@@ -256,15 +281,17 @@ static int write_and_sync(aof *a)
 {
     int err;
 
-    if (a->spoilt)
+    if (atomic_load_explicit(&a->buffer.sealed, memory_order_acquire) && (err = aof_rotate(a)) != 0)
+        return err;
+    if (a->spoilt || a->file.fd < 0)
         return -EIO;
     err = aof_commit(a);
     if (!err && aof_syncs_always(a) && !all_is(a, &a->synced)) {
         err = aof_sync(a);
         if (err)
-            spoil(a);
+            aof_spoil(a);
     }
-    if (!err)
+    if (!err && !atomic_load(&a->apart))
         aof_mend(a);
     return err;
 }
@@ -293,12 +320,33 @@ static void sync_now(aof *a, uint64_t *last_ns)
     /* Others write meanwhile: what they write is in the next one. */
     if (aof_sync(a) != 0) {
         pthread_mutex_lock(&a->file_lock);
-        spoil(a);
+        aof_spoil(a);
         pthread_mutex_unlock(&a->file_lock);
     }
     *last_ns = clock_ns();
     if (*last_ns - start_ns > (uint64_t)SYNC_MS * 1000000)
         atomic_fetch_add_explicit(&a->delayed_syncs, 1, memory_order_relaxed);
+}
+
+/* appendonly was set to no: what was told is on disk, the file is closed. */
+static void end_if_wanted(aof *a)
+{
+    bool ending;
+
+    pthread_mutex_lock(&a->lock);
+    ending = a->ending;
+    a->ending = false;
+    pthread_mutex_unlock(&a->lock);
+    if (!ending)
+        return;
+    pthread_mutex_lock(&a->file_lock);
+    if (a->file.fd >= 0 && write_and_sync(a) == 0)
+        aof_sync(a);
+    aof_file_close(&a->file);
+    atomic_store(&a->state, AOF_OFF);
+    pthread_mutex_unlock(&a->file_lock);
+    release_all(a);
+    log_write(&a->server->log, CONFIG_LOG_NOTICE, "The log of changes is off");
 }
 
 /* Sleeps until somebody asks, or for a part of a second. Returns what to do. */
@@ -345,13 +393,16 @@ void *aof_task(void *arg)
         bool asked = wait_for_work(a, &stopping);
         int state = atomic_load(&a->state);
 
-        if (state == AOF_OFF)
+        if (state == AOF_OFF) {
+            release_all(a);
             continue;
+        }
         /* What nobody waits for (keys that expired), and what could not be written the last time. */
         if (asked || stopping || !all_is(a, &a->written))
             serve(a);
-        if (stopping || sync_is_due(a, clock_ns(), last_ns))
+        if (a->file.fd >= 0 && !a->spoilt && (stopping || sync_is_due(a, clock_ns(), last_ns)))
             sync_now(a, &last_ns);
+        end_if_wanted(a);
     }
     return NULL;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "aof_log.h"
 #include "server.h"
 #include "tls.h"
 
@@ -13,6 +14,9 @@ static const char usage[] =
     "Usage: kvserver [/path/to/kv.conf] [--directive value ...] [-]\n"
     "       kvserver -                    read the configuration from standard input\n"
     "       kvserver --check-config ...   check the configuration and exit\n"
+    "       kvserver --check-log <path>   check a log of changes: its directory, its manifest, or one of its "
+    "files\n"
+    "       kvserver --repair <path>      the same, and cut off the bad tail of the last file\n"
     "       kvserver -v | --version\n"
     "       kvserver -h | --help\n"
     "\n"
@@ -199,6 +203,26 @@ static int check(config *c, int argc, char *const argv[])
     return 0;
 }
 
+static void print_finding(void *arg, aof_saying how, const char *text)
+{
+    (void)arg;
+    fprintf(how == AOF_WARNING ? stderr : stdout, "%s\n", text);
+}
+
+/* --check-log and --repair. Returns whether it was one of them. */
+static bool check_log(int argc, char *const argv[], int *ret_status)
+{
+    bool repair = argc > 1 && strcmp(argv[1], "--repair") == 0;
+
+    if (argc < 2 || (!repair && strcmp(argv[1], "--check-log") != 0))
+        return false;
+    if (argc == 3)
+        *ret_status = aof_check(argv[2], repair, print_finding, NULL);
+    else
+        fprintf(stderr, "Usage: kvserver %s <path>\n", argv[1]);
+    return true;
+}
+
 int main(int argc, char *argv[])
 {
     bool check_only = argc > 1 && strcmp(argv[1], "--check-config") == 0;
@@ -211,6 +235,8 @@ int main(int argc, char *argv[])
         status = 0;
         goto out;
     }
+    if (check_log(argc, argv, &status))
+        goto out;
     if (!s || !c) {
         fprintf(stderr, "Out of memory\n");
         goto out;

@@ -250,6 +250,7 @@ void server_tick(server *s)
 {
     watch_memory(s);
     sample_rates(s);
+    aof_tick(s);
     supervise_tick(s);
 }
 

@@ -98,6 +98,7 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_unwatch] = session_unwatch,
     [KV_COMMAND_wait] = session_wait,
     [KV_COMMAND_waitaof] = session_waitaof,
+    [KV_COMMAND_bgrewriteaof] = session_bgrewriteaof,
     [KV_COMMAND_watch] = session_watch,
 };
 

@@ -50,7 +50,7 @@ void transaction_go_on(connection *c) KV_REQUIRES(kv_epoch_held);
 
 /* blocking_commands.c */
 session_fn session_client_pause, session_client_unblock, session_client_unpause, session_wait,
-    session_waitaof;
+    session_waitaof, session_bgrewriteaof;
 
 /* acl_commands.c */
 session_fn session_acl_cat, session_acl_deluser, session_acl_dryrun, session_acl_genpass, session_acl_getuser,

@@ -141,8 +141,7 @@ static bool refer_value(aof_queue *queue, char *room, char *at, const kv_change 
     return true;
 }
 
-/* Appends the record of a change, with a SELECT before it unless *db is its database already. */
-static bool write_record(aof_queue *queue, int *db, const kv_change *change, int of, int other)
+bool aof_record_write(aof_queue *queue, int *db, const kv_change *change, int of, int other)
 {
     bool refers = change->bytes && change->value.len >= REFERRED && has_value(change);
     char *room = aof_queue_room(queue, HEADS + change->key.len + (refers ? 0 : change->value.len)),
@@ -184,7 +183,7 @@ static void enter_one(aof_buffer *buffer, const kv_change *change, int db, int o
 
     lock_acquire(&buffer->lock);
     before = buffer->queue.bytes;
-    if (!write_record(&buffer->queue, &buffer->db, change, db, other_db))
+    if (!aof_record_write(&buffer->queue, &buffer->db, change, db, other_db))
         buffer->lost = true;
     entered(buffer, before, 1);
     lock_release(&buffer->lock);
@@ -238,30 +237,71 @@ void aof_buffer_note(aof_buffer *buffer, aof_writer *writer, const kv_change *ch
     } else {
         if (writer->records++ == 0)
             writer->first = writer->db = db;
-        if (!write_record(&writer->act, &writer->db, change, db, other_db))
+        if (!aof_record_write(&writer->act, &writer->db, change, db, other_db))
             writer->lost = true;
     }
 }
 
 /* ---- taking ---- */
 
-bool aof_buffer_take(aof_buffer *buffer, aof_queue *queue, uint64_t *ret_appended)
+static void move_all(aof_queue *to, aof_queue *from)
 {
-    bool whole;
+    if (!to->first) {
+        *to = *from;
+    } else if (from->first) {
+        to->last->next = from->first;
+        to->last = from->last;
+        to->bytes += from->bytes;
+    }
+    *from = (aof_queue){ 0 };
+}
+
+aof_taken aof_buffer_take(aof_buffer *buffer, aof_queue *queue, uint64_t *ret_appended)
+{
+    aof_taken taken = AOF_SEALED;
 
     lock_acquire(&buffer->lock);
-    whole = !buffer->lost;
-    if (!queue->first) {
-        *queue = buffer->queue;
-    } else if (buffer->queue.first) {
-        queue->last->next = buffer->queue.first;
-        queue->last = buffer->queue.last;
-        queue->bytes += buffer->queue.bytes;
+    if (!atomic_load_explicit(&buffer->sealed, memory_order_relaxed)) {
+        taken = buffer->lost ? AOF_LOST : AOF_TAKEN;
+        move_all(queue, &buffer->queue);
+        *ret_appended = atomic_load_explicit(&buffer->appended, memory_order_relaxed);
     }
-    buffer->queue = (aof_queue){ 0 };
-    *ret_appended = atomic_load_explicit(&buffer->appended, memory_order_relaxed);
     lock_release(&buffer->lock);
-    return whole;
+    return taken;
+}
+
+void aof_buffer_seal(aof_buffer *buffer)
+{
+    lock_acquire(&buffer->lock);
+    move_all(&buffer->before, &buffer->queue);
+    buffer->before_end = atomic_load_explicit(&buffer->appended, memory_order_relaxed);
+    buffer->db = -1;
+    atomic_store_explicit(&buffer->sealed, true, memory_order_release);
+    lock_release(&buffer->lock);
+}
+
+aof_taken aof_buffer_take_sealed(aof_buffer *buffer, aof_queue *queue, uint64_t *ret_appended)
+{
+    aof_taken taken;
+
+    lock_acquire(&buffer->lock);
+    taken = buffer->lost ? AOF_LOST : AOF_TAKEN;
+    move_all(queue, &buffer->before);
+    *ret_appended = buffer->before_end;
+    lock_release(&buffer->lock);
+    return taken;
+}
+
+void aof_buffer_open(aof_buffer *buffer)
+{
+    aof_queue dropped;
+
+    lock_acquire(&buffer->lock);
+    dropped = buffer->before;
+    buffer->before = (aof_queue){ 0 };
+    atomic_store_explicit(&buffer->sealed, false, memory_order_release);
+    lock_release(&buffer->lock);
+    aof_queue_clear(&dropped);
 }
 
 void aof_buffer_forget_db(aof_buffer *buffer)
@@ -291,6 +331,7 @@ void aof_buffer_init(aof_buffer *buffer)
 void aof_buffer_done(aof_buffer *buffer)
 {
     aof_queue_clear(&buffer->queue);
+    aof_queue_clear(&buffer->before);
 }
 
 void aof_writer_done(aof_writer *writer)

@@ -17,10 +17,13 @@
 #include "lock.h"
 
 typedef struct aof_buffer {
-    kv_lock lock;              /* guards the next three; a leaf, taken under the locks of shards */
-    aof_queue queue;           /* what was not yet taken */
-    int db;                    /* that a reader of it has selected at its end; -1: unknown */
-    bool lost;                 /* something, for want of memory */
+    kv_lock lock;        /* guards the next six; a leaf, taken under the locks of shards */
+    aof_queue queue;     /* what was not yet taken */
+    int db;              /* that a reader of it has selected at its end; -1: unknown */
+    bool lost;           /* something, for want of memory */
+    aof_queue before;    /* what had entered when it was sealed */
+    uint64_t before_end; /* its end, as `appended` counts */
+    _Atomic bool sealed;
     _Atomic uint64_t appended; /* bytes that entered since the beginning */
     _Atomic uint64_t records;  /* changes that entered */
 } aof_buffer;
@@ -43,9 +46,20 @@ void aof_buffer_done(aof_buffer *buffer);
 void aof_buffer_note(aof_buffer *buffer, aof_writer *writer, const kv_change *change, int db,
                      int other_db) KV_UNDER_LOCK;
 
-/* Moves everything that has entered behind queue; *ret_appended: its end, as `appended` counts. False: something was lost
- * before, and what the file would tell is no longer true. */
-bool aof_buffer_take(aof_buffer *buffer, aof_queue *queue, uint64_t *ret_appended);
+typedef enum aof_taken {
+    AOF_TAKEN,
+    AOF_LOST,   /* something was lost before, and what the file would tell is no longer true */
+    AOF_SEALED, /* nothing was taken: what is before the seal comes first */
+} aof_taken;
+
+/* Moves everything that has entered behind queue; *ret_appended: its end, as `appended` counts. */
+aof_taken aof_buffer_take(aof_buffer *buffer, aof_queue *queue, uint64_t *ret_appended);
+/* Parts what has entered from what will; while nothing can be told, at the moment of a snapshot. */
+void aof_buffer_seal(aof_buffer *buffer);
+/* Moves what had entered before the seal behind queue. */
+aof_taken aof_buffer_take_sealed(aof_buffer *buffer, aof_queue *queue, uint64_t *ret_appended);
+/* What has entered since the seal can be taken; what had before is dropped, if it was not taken. */
+void aof_buffer_open(aof_buffer *buffer);
 /* The next record begins with its database: another file follows. */
 void aof_buffer_forget_db(aof_buffer *buffer);
 /* Drops what is there, and forgets that something was lost. */
@@ -65,5 +79,9 @@ static inline void aof_writer_end(aof_writer *writer)
                           memory_order_release);
 }
 void aof_writer_done(aof_writer *writer);
+
+/* Appends the record of a change to a queue, with a SELECT before it unless *db is its database already. False: memory is
+ * out. */
+bool aof_record_write(aof_queue *queue, int *db, const kv_change *change, int of, int other);
 
 #endif

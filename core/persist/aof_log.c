@@ -422,3 +422,60 @@ int aof_log_continue(aof_log *log, const aof_end *end, aof_file *file)
         aof_file_close(file);
     return err;
 }
+
+/* ---- a new base ---- */
+
+/* The manifest with the new base, in `fresh`. */
+static int with_base(const aof_log *log, const aof_entry *base, const aof_entry *since, aof_manifest *fresh)
+{
+    bool named = false;
+    int err = aof_manifest_add(fresh, base);
+
+    for (size_t i = 0; i < log->manifest.count && !err; i++) {
+        aof_entry item = log->manifest.entries[i];
+
+        if (item.type != AOF_INCREMENT || item.seq < since->seq)
+            item.type = AOF_HISTORY;
+        named |= item.type == AOF_INCREMENT && item.seq == since->seq;
+        err = aof_manifest_add(fresh, &item);
+    }
+    return err || named ? err : aof_manifest_add(fresh, since);
+}
+
+/* Removes the files that are history, and then their names. */
+static void forget_history(aof_log *log)
+{
+    char path[AOF_PATH_MAX];
+    size_t kept = 0;
+
+    for (size_t i = 0; i < log->manifest.count; i++) {
+        const aof_entry *item = &log->manifest.entries[i];
+
+        if (item->type == AOF_HISTORY && aof_log_path(log, item->name, path) &&
+            (fault_unlink(log->faults, path) == 0 || errno == ENOENT))
+            continue;
+        log->manifest.entries[kept++] = *item;
+    }
+    if (kept < log->manifest.count) {
+        log->manifest.count = kept;
+        write_manifest(log, &log->manifest);
+    }
+}
+
+int aof_log_replace(aof_log *log, const aof_entry *base, const aof_entry *since)
+{
+    aof_manifest fresh = { 0 };
+    int err = with_base(log, base, since, &fresh);
+
+    if (!err)
+        err = write_manifest(log, &fresh);
+    if (err) {
+        aof_manifest_done(&fresh);
+        return err;
+    }
+    aof_manifest_done(&log->manifest);
+    log->manifest = fresh;
+    fault_point(log->faults, "log-replaced");
+    forget_history(log);
+    return 0;
+}

@@ -1,0 +1,404 @@
+/* log_test.c - kvserver with a log of changes: killed and started again, rewritten, damaged, on a disk that fails, and beside
+ * redis-server.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "e2e.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define INCR "appendonlydir/appendonly.aof.1.incr.aof"
+
+/* A server whose log lies in a directory that outlives it. */
+#define with_log(dir, ...) begin("--dir", dir, "--appendonly", "yes", __VA_ARGS__)
+
+/* Waits until INFO persistence has the line. */
+static void wait_for(conn *c, const char *line)
+{
+    bool there = false;
+
+    for (int tries = 0; !there && tries < 2000; tries++) {
+        char *info = ask(c, "INFO", "persistence");
+
+        there = strstr(info, line) != NULL;
+        free(info);
+        if (!there)
+            usleep(5000);
+    }
+    assert_true(there);
+}
+
+static void killed(server *s, conn *c)
+{
+    conn_close(c);
+    assert_true(server_kill(s));
+}
+
+static void a_killed_server_has_all_that_was_acknowledged(void **state)
+{
+    static const char *const policies[] = { "always", "everysec", "no" };
+    char *dir = new_directory();
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        server *s = with_log(dir, "--appendfsync", policies[round], "--threads", "2");
+        conn *c = connect_to(s);
+        char key[16], value[16];
+
+        for (int before = 0; before < round; before++) {
+            snprintf(key, sizeof key, "key%d", before);
+            snprintf(value, sizeof value, "$%d", before);
+            says(c, value, "GET", key);
+        }
+        snprintf(key, sizeof key, "key%d", round);
+        snprintf(value, sizeof value, "%d", round);
+        says(c, "+OK", "SET", key, value);
+        killed(s, c);
+    }
+    remove_directory(dir);
+}
+
+static void write_some(conn *c)
+{
+    for (int n = 0; n < 50; n++)
+        says(c, ":", "INCR", "n");
+    says(c, "+OK", "SET", "with", "deadline", "EX", "999999");
+    says(c, "+OK", "SELECT", "3");
+    says(c, "+OK", "MSET", "k", "v", "l", "w");
+    says(c, "+OK", "SELECT", "0");
+}
+
+static void read_some(conn *c)
+{
+    says(c, "$50", "GET", "n");
+    says(c, "$deadline", "GET", "with");
+    says(c, ":99999", "TTL", "with");
+    says(c, "+OK", "SELECT", "3");
+    says(c, "$w", "GET", "l");
+    says(c, ":2", "DBSIZE");
+    says(c, "+OK", "SELECT", "0");
+}
+
+static void a_rewritten_log_tells_the_same(void **state)
+{
+    static const char *const formats[] = { "yes", "no" };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char *dir = new_directory();
+        server *s = with_log(dir, "--aof-use-rdb-preamble", formats[i]);
+        conn *c = connect_to(s);
+
+        write_some(c);
+        for (int again = 0; again < 2; again++) {
+            says(c, "+Background append only file rewriting started", "BGREWRITEAOF");
+            wait_for(c, "aof_rewrite_in_progress:0");
+            wait_for(c, "aof_last_bgrewrite_status:ok");
+        }
+        says(c, "+OK", "SET", "after", "1");
+        killed(s, c);
+        s = with_log(dir, "--threads", "1");
+        c = connect_to(s);
+        read_some(c);
+        says(c, "$1", "GET", "after");
+        conn_close(c);
+        end(s);
+        remove_directory(dir);
+    }
+}
+
+static void the_log_is_switched_on_and_off(void **state)
+{
+    char *dir = new_directory();
+    server *s = begin("--dir", dir);
+    conn *c = connect_to(s);
+
+    (void)state;
+    says(c, "-ERR", "BGREWRITEAOF");
+    write_some(c);
+    says(c, "+OK", "CONFIG", "SET", "appendonly", "yes");
+    wait_for(c, "aof_rewrite_in_progress:0");
+    says(c, "+OK", "CONFIG", "SET", "appendfsync", "always");
+    says(c, "+OK", "SET", "after", "1");
+    killed(s, c);
+    s = with_log(dir, "--appendfsync", "always");
+    c = connect_to(s);
+    read_some(c);
+    says(c, "$1", "GET", "after");
+    says(c, "+OK", "CONFIG", "SET", "appendonly", "no");
+    says(c, "+OK", "SET", "after", "2");
+    wait_for(c, "aof_enabled:0");
+    killed(s, c);
+    s = with_log(dir, "--appendfsync", "always");
+    c = connect_to(s);
+    says(c, "$1", "GET", "after");
+    conn_close(c);
+    end(s);
+    remove_directory(dir);
+}
+
+/* Runs kvserver with two words in a directory; its exit status. What it prints has text in it. */
+static void prints(const char *dir, int status, const char *text, const char *option, const char *path)
+{
+    const char *const argv[] = { kvserver_path(), option, path, NULL };
+    char *output;
+    int result = run_program(argv, dir, &output);
+
+    if (result != status || !strstr(output, text))
+        fail_msg("%s %s: %d: %s", option, path, result, output);
+    free(output);
+}
+
+static void damage_is_said_and_a_tail_is_repaired(void **state)
+{
+    char *dir = new_directory(), path[512], byte;
+    server *s = with_log(dir, "--appendfsync", "always");
+    conn *c = connect_to(s);
+    struct stat before;
+    int fd;
+
+    (void)state;
+    write_some(c);
+    killed(s, c);
+    snprintf(path, sizeof path, "%s/%s", dir, INCR);
+    prints(dir, 0, "ok,", "--check-log", "appendonlydir");
+    prints(dir, 0, "ok,", "--check-log", INCR);
+    assert_int_equal(stat(path, &before), 0);
+    assert_int_equal(truncate(path, before.st_size - 5), 0);
+    prints(dir, 1, "a bad tail of", "--check-log", "appendonlydir/appendonly.aof.manifest");
+    prints(dir, 0, "was cut to", "--repair", "appendonlydir");
+    prints(dir, 0, "ok,", "--check-log", "appendonlydir");
+    fd = open(path, O_RDWR);
+    assert_int_equal(pread(fd, &byte, 1, 150), 1);
+    byte ^= 4;
+    assert_int_equal(pwrite(fd, &byte, 1, 150), 1);
+    close(fd);
+    prints(dir, 1, "damaged at byte", "--repair", "appendonlydir");
+    const char *const argv[] = { kvserver_path(), "--port", "0", "--unixsocket", "s",
+                                 "--appendonly",  "yes",    NULL };
+    char *output;
+
+    assert_int_equal(run_program(argv, dir, &output), 1);
+    assert_non_null(strstr(output, "damaged at byte"));
+    free(output);
+    remove_directory(dir);
+}
+
+/* ---- beside redis-server ---- */
+
+static void wait_until_loaded(server *s)
+{
+    conn *c = connect_to(s);
+
+    wait_for(c, "loading:0");
+    conn_close(c);
+}
+
+static server *oracle_in(const char *dir)
+{
+    const char *program = oracle_program();
+    server *s;
+
+    if (!program)
+        skip();
+    s = server_start(program,
+                     (const char *const[]){ "--dir", dir, "--appendonly", "yes", "--save", "", NULL });
+    assert_non_null(s);
+    wait_until_loaded(s);
+    return s;
+}
+
+static void redis_server_loads_our_log_and_we_load_its(void **state)
+{
+    char *dir = new_directory();
+    server *s = with_log(dir, "--appendfsync", "always");
+    conn *c = connect_to(s);
+
+    (void)state;
+    write_some(c);
+    killed(s, c);
+    s = oracle_in(dir);
+    c = connect_to(s);
+    read_some(c);
+    says(c, "+OK", "SET", "redis", "1"); /* appended to our file */
+    conn_close(c);
+    assert_true(server_stop(s));
+    s = with_log(dir, "--threads", "2");
+    c = connect_to(s);
+    read_some(c);
+    says(c, "$1", "GET", "redis");
+    says(c, "+Background", "BGREWRITEAOF");
+    wait_for(c, "aof_rewrite_in_progress:0");
+    says(c, "+OK", "SET", "ours", "2");
+    conn_close(c);
+    end(s);
+    s = oracle_in(dir);
+    c = connect_to(s);
+    read_some(c);
+    says(c, "$2", "GET", "ours");
+    says(c, "+Background", "BGREWRITEAOF");
+    wait_for(c, "aof_rewrite_in_progress:0");
+    conn_close(c);
+    assert_true(server_stop(s));
+    s = with_log(dir, "--threads", "2");
+    c = connect_to(s);
+    read_some(c);
+    says(c, "$2", "GET", "ours");
+    conn_close(c);
+    end(s);
+    remove_directory(dir);
+}
+
+/* ---- a disk that fails ---- */
+
+#ifdef KV_FAULTS
+/* A server whose files fail by a plan from the start on. */
+static server *with_faults(const char *dir, const char *plan, const char *policy, const char *action)
+{
+    server *s;
+
+    setenv("KV_AOF_FAULTS", plan, 1);
+    s = with_log(dir, "--appendfsync", policy, "--aof-error-action", action);
+    unsetenv("KV_AOF_FAULTS");
+    return s;
+}
+
+static void a_failed_sync_ends_acknowledgements(void **state)
+{
+    char *dir = new_directory();
+    server *s = with_faults(dir, "sync:6=EIO", "always", "refuse");
+    conn *c = connect_to(s), *other = connect_to(s);
+    char *said = NULL;
+
+    (void)state;
+    for (int n = 0; !said && n < 10; n++) { /* opening it takes some syncs, too */
+        conn_send_args(c, 3, (const kv_slice[]){ KV_STR("SET"), KV_STR("k"), KV_STR("v") });
+        reply *r = conn_read(c);
+
+        if (!r)
+            said = strdup(conn_trouble(c));
+        reply_free(r);
+    }
+    assert_non_null(said); /* that write has no answer */
+    free(said);
+    says(other, "-MISCONF Errors writing to the AOF file: Can't sync: Input/output error", "SET", "k", "w");
+    wait_for(other, "aof_last_write_status:err");
+    says(other, "+PONG", "PING");
+    says(other, "+Background", "BGREWRITEAOF"); /* new files: it is well again */
+    wait_for(other, "aof_last_write_status:ok");
+    says(other, "+OK", "SET", "k", "x");
+    conn_close(c);
+    killed(s, other);
+    s = with_log(dir, "--appendfsync", "always");
+    c = connect_to(s);
+    says(c, "$x", "GET", "k");
+    conn_close(c);
+    end(s);
+    remove_directory(dir);
+}
+
+static void a_failed_sync_ends_the_server(void **state)
+{
+    char *dir = new_directory();
+    server *s = with_faults(dir, "sync:6+=EIO", "always", "auto");
+    conn *c = connect_to(s);
+    reply *r;
+
+    (void)state;
+    do {
+        conn_send_args(c, 3, (const kv_slice[]){ KV_STR("SET"), KV_STR("k"), KV_STR("v") });
+        r = conn_read(c);
+        reply_free(r);
+    } while (r);
+    assert_int_equal(server_wait(s) >> 8, 1);
+    conn_close(c);
+    server_kill(s);
+    remove_directory(dir);
+}
+
+static void a_full_disk_refuses_writes_until_there_is_room(void **state)
+{
+    char *dir = new_directory();
+    server *s = with_faults(dir,
+                            "write:8=ENOSPC write:9=ENOSPC write:10=ENOSPC write:11=ENOSPC write:12=ENOSPC "
+                            "write:13=ENOSPC write:14=ENOSPC",
+                            "everysec", "auto");
+    conn *c = connect_to(s);
+    bool refused = false;
+
+    (void)state;
+    for (int n = 0; n < 20 && !refused; n++) {
+        conn *one = connect_to(s);
+        reply *r;
+
+        conn_send_args(one, 2, (const kv_slice[]){ KV_STR("INCR"), KV_STR("n") });
+        r = conn_read(one);
+        refused = !r || r->type == '-';
+        reply_free(r);
+        conn_close(one);
+    }
+    assert_true(refused);
+    wait_for(c, "aof_last_write_status:ok"); /* it is tried again */
+    says(c, "+OK", "SET", "k", "x");
+    killed(s, c);
+    s = with_log(dir, "--appendfsync", "always");
+    c = connect_to(s);
+    says(c, "$x", "GET", "k");
+    conn_close(c);
+    end(s);
+    remove_directory(dir);
+}
+
+/* Whatever step of a rewrite the server dies at, all that was acknowledged is there. */
+static void a_rewrite_may_end_at_any_step(void **state)
+{
+    static const char *const points[] = { "stop:log-rotated", "stop:base-written", "stop:base-renamed",
+                                          "stop:log-replaced", "stop:manifest-renamed" };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof points / sizeof *points; i++) {
+        char *dir = new_directory();
+        server *s = with_log(dir, "--appendfsync", "always");
+        conn *c = connect_to(s);
+
+        write_some(c);
+        conn_close(c);
+        end(s);
+        s = with_faults(dir, points[i], "always", "auto");
+        c = connect_to(s);
+        conn_send_args(c, 1, (const kv_slice[]){ KV_STR("BGREWRITEAOF") });
+        assert_true(server_wait(s) != 0);
+        conn_close(c);
+        server_kill(s);
+        s = with_log(dir, "--appendfsync", "always");
+        c = connect_to(s);
+        read_some(c);
+        conn_close(c);
+        end(s);
+        remove_directory(dir);
+    }
+}
+#endif
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_killed_server_has_all_that_was_acknowledged),
+        cmocka_unit_test(a_rewritten_log_tells_the_same),
+        cmocka_unit_test(the_log_is_switched_on_and_off),
+        cmocka_unit_test(damage_is_said_and_a_tail_is_repaired),
+        cmocka_unit_test(redis_server_loads_our_log_and_we_load_its),
+#ifdef KV_FAULTS
+        cmocka_unit_test(a_failed_sync_ends_acknowledgements),
+        cmocka_unit_test(a_failed_sync_ends_the_server),
+        cmocka_unit_test(a_full_disk_refuses_writes_until_there_is_room),
+        cmocka_unit_test(a_rewrite_may_end_at_any_step),
+#endif
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
