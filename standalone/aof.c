@@ -266,6 +266,16 @@ void aof_stop(server *s)
 
 /* ---- figures ---- */
 
+uint64_t aof_position(server *s)
+{
+    return atomic_load(&s->aof->buffer.appended);
+}
+
+bool aof_is_synced(server *s, uint64_t position)
+{
+    return atomic_load(&s->aof->synced) >= position;
+}
+
 kv_slice aof_refusal(server *s, char text[AOF_REFUSAL_MAX])
 {
     aof *a = s->aof;

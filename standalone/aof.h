@@ -72,6 +72,11 @@ typedef struct aof_figures {
     uint64_t loaded_bytes, total_bytes;
     char reason[256]; /* of the last failure; "": none */
 } aof_figures;
+/* Where the log would be when all that was told so far is in it; and whether that is on disk. */
+uint64_t aof_position(struct server *s);
+bool aof_is_synced(struct server *s, uint64_t position);
+/* More is on disk than was: ends each WAITAOF of the worker that has what it waits for (blocking_commands.c). */
+void waitaof_look(worker *w) KV_EXCLUDES(kv_shard_held);
 /* Why writes are refused, as an error. */
 #define AOF_REFUSAL_MAX 512
 kv_slice aof_refusal(struct server *s, char text[AOF_REFUSAL_MAX]);

@@ -130,6 +130,8 @@ static void hear_release(worker *w, worker_message *message)
     /* Before the position is read: what is stored after that posts again. */
     atomic_store(&w->release_posted, false);
     release(w, atomic_load(&w->hold_released));
+    if (atomic_load_explicit(&w->blocked_count, memory_order_relaxed))
+        waitaof_look(w);
 }
 
 void aof_post_release(worker *w, uint64_t turn)

@@ -247,6 +247,17 @@ int aof_write_sealed(aof *a)
     return err;
 }
 
+/* Somebody may be waiting for the sync itself (WAITAOF). */
+static void tell_waiting(const aof *a)
+{
+    for (int i = 0; i < a->server->worker_count; i++) {
+        worker *w = &a->server->workers[i];
+
+        if (atomic_load_explicit(&w->blocked_count, memory_order_relaxed))
+            aof_post_release(w, atomic_load(&w->hold_released));
+    }
+}
+
 int aof_sync(aof *a)
 {
     uint64_t end = atomic_load_explicit(&a->written, memory_order_acquire);
@@ -261,6 +272,7 @@ int aof_sync(aof *a)
     }
     atomic_fetch_add_explicit(&a->syncs, 1, memory_order_relaxed);
     atomic_store_explicit(&a->synced, end, memory_order_release);
+    tell_waiting(a);
     return 0;
 }
 

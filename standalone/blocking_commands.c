@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "actor.h"
+#include "aof.h"
 #include "blocking.h"
 #include "round.h"
 #include "session.h"
@@ -44,39 +45,85 @@ void session_wait(kv_call *call)
         kv_reply_error(call->reply, KV_ENOMEM);
 }
 
-static void reply_no_copies(kv_reply *reply)
+/* What WAITAOF waits for. */
+typedef struct aof_waiting {
+    blocking blocking;
+    server *server;
+    uint64_t position;
+    bool local;       /* until that is on disk here */
+    int64_t replicas; /* and on so many of them, of which there is none */
+} aof_waiting;
+
+static void reply_copies(server *s, kv_reply *reply, uint64_t position)
 {
     kv_reply_array(reply, 2);
-    kv_reply_int(reply, 0);
+    kv_reply_int(reply, aof_listens(s) && aof_is_synced(s, position));
     kv_reply_int(reply, 0);
 }
 
 static void finish_waitaof(blocking *b, kv_reply *reply, blocking_end why)
 {
-    (void)b;
+    const aof_waiting *wait = (aof_waiting *)b;
+
     if (why != BLOCKING_ERROR)
-        reply_no_copies(reply);
+        reply_copies(wait->server, reply, wait->position);
+}
+
+static bool has_all(server *s, const aof_waiting *wait)
+{
+    return wait->replicas == 0 && (!wait->local || aof_is_synced(s, wait->position));
+}
+
+void waitaof_look(worker *w)
+{
+    for (blocking *b = w->blocked, *next; b; b = next) {
+        next = b->next;
+        if (b->finish == finish_waitaof && has_all(w->server, (aof_waiting *)b))
+            blocking_finish(b, BLOCKING_DONE);
+    }
+}
+
+static void wait_for_aof(kv_call *call, const aof_waiting *wanted, int64_t timeout_ms)
+{
+    connection *c = session_connection(call);
+    server *s = session_server(call);
+    aof_waiting *wait;
+
+    if (has_all(s, wanted) || !blocking_allowed(c)) {
+        reply_copies(s, call->reply, wanted->position);
+        return;
+    }
+    wait = (aof_waiting *)blocking_begin(c, sizeof *wait, timeout_ms, finish_waitaof);
+    if (!wait) {
+        kv_reply_error(call->reply, KV_ENOMEM);
+        return;
+    }
+    wait->server = s;
+    wait->position = wanted->position;
+    wait->local = wanted->local;
+    wait->replicas = wanted->replicas;
 }
 
 /* WAITAOF numlocal numreplicas timeout */
 void session_waitaof(kv_call *call)
 {
-    connection *c = session_connection(call);
-    int64_t local, replicas, timeout_ms;
+    server *s = session_server(call);
+    aof_waiting wanted = { .position = aof_position(s) };
+    int64_t local, timeout_ms;
 
     if (!kv_parse_int(call->argv[1], &local) || local < 0 || local > 1)
         kv_reply_errorf(call->reply, "ERR value is out of range, value must between 0 and 1");
-    else if (!kv_parse_int(call->argv[2], &replicas) || replicas < 0)
+    else if (!kv_parse_int(call->argv[2], &wanted.replicas) || wanted.replicas < 0)
         kv_reply_errorf(call->reply, "ERR value is out of range, must be positive");
     else if (!parse_timeout(call, 3, &timeout_ms))
         return;
-    else if (local)
+    else if (local && !aof_listens(s))
         kv_reply_errorf(call->reply,
                         "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
-    else if (replicas == 0 || !blocking_allowed(c))
-        reply_no_copies(call->reply);
-    else if (!blocking_begin(c, sizeof(blocking), timeout_ms, finish_waitaof))
-        kv_reply_error(call->reply, KV_ENOMEM);
+    else {
+        wanted.local = local != 0;
+        wait_for_aof(call, &wanted, timeout_ms);
+    }
 }
 
 /* ---- CLIENT UNBLOCK ---- */

@@ -153,6 +153,25 @@ static void prints(const char *dir, int status, const char *text, const char *op
     free(output);
 }
 
+static void waitaof_waits_for_the_disk(void **state)
+{
+    static const char *const policies[] = { "always", "everysec" };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char *dir = new_directory();
+        server *s = with_log(dir, "--appendfsync", policies[i]);
+        conn *c = connect_to(s);
+
+        says(c, "+OK", "SET", "k", "v");
+        says(c, "*2 :1 :0", "WAITAOF", "1", "0", "0");
+        says(c, "*2 :1 :0", "WAITAOF", "1", "1", "10");
+        conn_close(c);
+        end(s);
+        remove_directory(dir);
+    }
+}
+
 static void damage_is_said_and_a_tail_is_repaired(void **state)
 {
     char *dir = new_directory(), path[512], byte;
@@ -390,6 +409,7 @@ int main(void)
         cmocka_unit_test(a_killed_server_has_all_that_was_acknowledged),
         cmocka_unit_test(a_rewritten_log_tells_the_same),
         cmocka_unit_test(the_log_is_switched_on_and_off),
+        cmocka_unit_test(waitaof_waits_for_the_disk),
         cmocka_unit_test(damage_is_said_and_a_tail_is_repaired),
         cmocka_unit_test(redis_server_loads_our_log_and_we_load_its),
 #ifdef KV_FAULTS
