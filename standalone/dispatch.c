@@ -457,7 +457,7 @@ __attribute__((always_inline)) static inline void set_checks(worker *w, size_t i
                        !(w->restrictions & SERVER_IGNORES_MEMORY) &&
                        memory_short(w, input_bytes, (size_t)count);
     w->examined = w->refuse_memory || (w->restrictions & SERVER_STALE) ? UINT_MAX
-                  : w->restrictions & SERVER_READ_ONLY                 ? KV_CMD_WRITE
+                  : w->restrictions & SERVER_NO_WRITES                 ? KV_CMD_WRITE
                                                                        : 0;
 }
 
@@ -482,13 +482,6 @@ __attribute__((always_inline)) static inline void begin_batch(connection *c, siz
     call->store = s->databases.stores[c->db];
     call->access = c->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH : w->access;
     set_checks(w, input_bytes, count);
-    w->restrictions = atomic_load_explicit(&s->restrictions, memory_order_acquire);
-    w->refuse_memory = atomic_load_explicit(&s->memory_limited, memory_order_relaxed) &&
-                       !(w->restrictions & SERVER_IGNORES_MEMORY) &&
-                       memory_short(w, input_bytes, (size_t)count);
-    w->examined = w->refuse_memory || (w->restrictions & SERVER_STALE) ? UINT_MAX
-                  : w->restrictions & SERVER_NO_WRITES                 ? KV_CMD_WRITE
-                                                                       : 0;
     w->reply.out = connection_output(c);
     w->reply.out->limit = w->output_limit;
     if (w->reply.base.protocol != c->protocol)
