@@ -60,7 +60,7 @@ static void switch_off(aof *a)
 {
     atomic_store(&a->server->aof_guards, false);
     notify_apply(a->server);
-    aof_rewrite_stop(a);
+    atomic_store(&a->stop_rewriting, true);
     pthread_mutex_lock(&a->lock);
     a->ending = true;
     pthread_mutex_unlock(&a->lock);
@@ -127,6 +127,7 @@ int aof_new(server *s)
     pthread_mutex_init(&a->file_lock, NULL);
     pthread_mutex_init(&a->lock, NULL);
     pthread_mutex_init(&a->reason_lock, NULL);
+    pthread_mutex_init(&a->rewriter_lock, NULL);
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_cond_init(&a->wake, &clock);
@@ -152,6 +153,7 @@ void aof_free(server *s)
     pthread_mutex_destroy(&a->file_lock);
     pthread_mutex_destroy(&a->lock);
     pthread_mutex_destroy(&a->reason_lock);
+    pthread_mutex_destroy(&a->rewriter_lock);
     pthread_cond_destroy(&a->wake);
     pthread_cond_destroy(&a->was_rotated);
     free(a);

@@ -59,6 +59,9 @@ void aof_turn_ends(worker *w) KV_EXCLUDES(kv_shard_held);
 
 /* Begins a rewrite; -1: one is under way, or it cannot be begun. */
 int aof_rewrite_start(struct server *s) KV_EXCLUDES(kv_shard_held);
+/* The databases were exchanged for others, of which nothing was told: a rewrite brings them into the log. Until it ends,
+ * the log does not have them. Any thread. */
+void aof_rewrite_soon(struct server *s);
 /* Worker 0, a few times a second: begins a rewrite when the log has grown enough. */
 void aof_tick(struct server *s) KV_EXCLUDES(kv_shard_held);
 

@@ -29,7 +29,8 @@ struct aof {
     aof_queue batch;    /* taken, and not yet written */
     uint64_t batch_end; /* where it ends, as buffer.appended counts */
     bool retry;         /* the last write failed; batch is still to be written */
-    bool spoilt; /* what is in the files is not what was told, and never will be: only a rewrite helps */
+    _Atomic bool
+        spoilt; /* what is in the files is not what was told, and never will be: only a rewrite helps */
 
     /* Positions as buffer.appended counts: what was handed to the system, and what is on disk. */
     _Atomic uint64_t written, synced;
@@ -43,6 +44,7 @@ struct aof {
     bool ending; /* appendonly no: the task closes the log */
 
     /* Of a rewrite; see aof_rewrite.c. */
+    pthread_mutex_t rewriter_lock; /* guards the next two */
     pthread_t rewriter;
     bool rewriter_started;
     _Atomic bool rewriting, stop_rewriting, rewrite_ok;
@@ -53,8 +55,9 @@ struct aof {
     int rotate_error;
     aof_entry rotated_entry;
 
-    _Atomic bool apart; /* no manifest names the file before the new base is there */
-    _Atomic bool deaf;  /* what is told is dropped: it is spoilt */
+    _Atomic bool wanted; /* a rewrite, as soon as can be */
+    _Atomic bool apart;  /* no manifest names the file before the new base is there */
+    _Atomic bool deaf;   /* what is told is dropped: it is spoilt */
     _Atomic bool syncing;
     _Atomic uint64_t syncs, delayed_syncs;
     _Atomic bool write_ok;

@@ -84,7 +84,7 @@ static int wait_for_rotation(aof *a, aof_entry *ret_item)
 
     aof_ask(a);
     pthread_mutex_lock(&a->lock);
-    while (!a->rotated && !a->stopping)
+    while (!a->rotated && !atomic_load(&a->stop_rewriting))
         pthread_cond_wait(&a->was_rotated, &a->lock);
     err = a->rotated ? a->rotate_error : -ECANCELED;
     *ret_item = a->rotated_entry;
@@ -217,38 +217,58 @@ static void *run(void *arg)
     return NULL;
 }
 
-int aof_rewrite_start(server *s)
+/* With rewriter_lock, and `rewriting` set. */
+static int start_rewriter(aof *a)
 {
-    aof *a = s->aof;
-    bool busy = false;
-
-    if (!atomic_compare_exchange_strong(&a->rewriting, &busy, true))
-        return -1;
     if (a->rewriter_started)
-        pthread_join(a->rewriter, NULL);
+        pthread_join(a->rewriter, NULL); /* it has ended */
     pthread_mutex_lock(&a->lock);
     a->rotated = false;
     pthread_mutex_unlock(&a->lock);
     atomic_store(&a->rewrite_started_ns, clock_ns());
     a->rewriter_started = pthread_create(&a->rewriter, NULL, run, a) == 0;
-    if (!a->rewriter_started) {
-        atomic_store(&a->rewriting, false);
+    return a->rewriter_started ? 0 : -1;
+}
+
+int aof_rewrite_start(server *s)
+{
+    aof *a = s->aof;
+    bool busy = false;
+    int err;
+
+    if (pthread_mutex_trylock(&a->rewriter_lock) != 0)
         return -1;
+    err = aof_listens(s) && atomic_compare_exchange_strong(&a->rewriting, &busy, true) ? 0 : -1;
+    if (!err) {
+        err = start_rewriter(a);
+        if (err)
+            atomic_store(&a->rewriting, false);
+        else
+            atomic_fetch_add(&a->rewrites, 1);
     }
-    atomic_fetch_add(&a->rewrites, 1);
-    return 0;
+    pthread_mutex_unlock(&a->rewriter_lock);
+    return err;
 }
 
 void aof_rewrite_stop(aof *a)
 {
+    pthread_mutex_lock(&a->lock);
     atomic_store(&a->stop_rewriting, true);
+    pthread_mutex_unlock(&a->lock);
     pthread_cond_broadcast(&a->was_rotated);
+    pthread_mutex_lock(&a->rewriter_lock);
     if (a->rewriter_started)
         pthread_join(a->rewriter, NULL);
     a->rewriter_started = false;
+    pthread_mutex_unlock(&a->rewriter_lock);
 }
 
 /* ---- when ---- */
+
+void aof_rewrite_soon(server *s)
+{
+    atomic_store(&s->aof->wanted, true);
+}
 
 void aof_tick(server *s)
 {
@@ -260,6 +280,10 @@ void aof_tick(server *s)
 
     if (atomic_load(&a->rewriting) || clock_ns() < atomic_load(&a->no_rewrite_before_ns))
         return;
+    if (atomic_load(&a->state) == AOF_ON && atomic_exchange(&a->wanted, false)) {
+        aof_rewrite_start(s);
+        return;
+    }
     if (atomic_load(&a->state) == AOF_WAITING) { /* switching it on has failed so far */
         aof_rewrite_start(s);
         return;

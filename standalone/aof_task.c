@@ -50,12 +50,20 @@ static const aof_writer *writer_at(const aof *a, int i)
 {
     const server *s = a->server;
 
-    return i < s->worker_count ? &s->workers[i].writer : &s->actor_writer;
+    if (i < s->worker_count)
+        return &s->workers[i].writer;
+    return i == s->worker_count ? &s->actor_writer : &s->guests[i - s->worker_count - 1];
+}
+
+/* A guest that comes later publishes later than what was seen. */
+static int writer_count(const aof *a)
+{
+    return a->server->worker_count + 1 + atomic_load_explicit(&a->server->guests_used, memory_order_acquire);
 }
 
 static bool any_span(const aof *a)
 {
-    for (int i = 0; i <= a->server->worker_count; i++)
+    for (int i = 0; i < writer_count(a); i++)
         if (span_of(writer_at(a, i)) & 1)
             return true;
     return false;
@@ -64,7 +72,7 @@ static bool any_span(const aof *a)
 /* Returns when each span that had begun has ended. */
 static void wait_for_spans(const aof *a)
 {
-    for (int i = 0; i <= a->server->worker_count; i++) {
+    for (int i = 0; i < writer_count(a); i++) {
         const aof_writer *writer = writer_at(a, i);
         uint64_t span = span_of(writer);
 
@@ -351,6 +359,8 @@ static void end_if_wanted(aof *a)
     pthread_mutex_unlock(&a->lock);
     if (!ending)
         return;
+    aof_rewrite_stop(a);
+    atomic_store(&a->stop_rewriting, false);
     pthread_mutex_lock(&a->file_lock);
     if (a->file.fd >= 0 && write_and_sync(a) == 0)
         aof_sync(a);

@@ -18,6 +18,7 @@
  * SPDX-License-Identifier: MIT */
 #include "notify.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -42,9 +43,46 @@ struct notice {
 
 static _Thread_local notices *own;
 
+/* ---- writers of the log ---- */
+
+static bool is_guest(const server *s, const aof_writer *writer)
+{
+    return writer >= s->guests && writer < s->guests + SERVER_GUESTS;
+}
+
+/* One that no other thread has. There are as many as there are tasks that change something, and more. */
+static aof_writer *take_guest(server *s)
+{
+    for (int i = 0;; i = (i + 1) % SERVER_GUESTS) {
+        int used = atomic_load(&s->guests_used);
+
+        if (atomic_exchange(&s->guest_taken[i], true)) {
+            sched_yield();
+            continue;
+        }
+        while (used <= i && !atomic_compare_exchange_weak(&s->guests_used, &used, i + 1))
+            ;
+        return &s->guests[i];
+    }
+}
+
+static void give_back_guest(notices *n)
+{
+    server *s = n->server;
+
+    if (!is_guest(s, n->writer))
+        return;
+    atomic_store(&s->guest_taken[n->writer - s->guests], false);
+    n->writer = NULL;
+}
+
 void notify_thread(notices *n)
 {
+    if (own && own != n)
+        give_back_guest(own);
     own = n;
+    if (n && n->server && !n->writer)
+        n->writer = n->server->actor ? &n->server->actor_writer : take_guest(n->server);
 }
 
 /* ---- under the lock of a shard ---- */
@@ -216,7 +254,7 @@ static void push_in_order(server *s, notice *n, const kv_change *change, unsigne
 /* Who has no notices is the state thread, before its first command. */
 static aof_writer *own_writer(server *s)
 {
-    return own ? own->writer : &s->actor_writer;
+    return own && own->writer ? own->writer : &s->actor_writer;
 }
 
 static void mark_span(void *arg, bool begins)

@@ -42,7 +42,7 @@ typedef struct notices {
     uint64_t client_id; /* whose call it is */
     bool some;
     notice *held;       /* the first half of a rename: the second is told first */
-    aof_writer *writer; /* of the log of changes: this thread's */
+    aof_writer *writer; /* of the log of changes: this thread's; NULL: notify_thread finds one */
 } notices;
 
 /* What was told and not yet published, in order. */

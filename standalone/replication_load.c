@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "actor.h"
+#include "aof.h"
 #include "args.h"
 #include "rdb.h"
 #include "replication_internal.h"
@@ -290,6 +291,7 @@ static void run_exchange(actor_message *message)
     if (!x->err)
         exchange_all(x);
     epoch_leave(s->domain);
+    aof_rewrite_soon(s);
     if (x->notices.some)
         notify_flush(s, NULL, &x->notices);
     notify_thread(s->actor ? &s->actor_notices : NULL);

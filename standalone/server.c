@@ -796,6 +796,8 @@ void server_done(server *s)
     actor_free(s->actor);
     aof_free(s);
     aof_writer_done(&s->actor_writer);
+    for (int i = 0; i < SERVER_GUESTS; i++)
+        aof_writer_done(&s->guests[i]);
     if (s->notices.last)
         notify_close(s);
     store_hold_free(s->actor_hold);

@@ -26,6 +26,7 @@
 
 /* INFO's ops per second and bytes per second: what ten ticks a second see. */
 #define SERVER_SAMPLES 16
+#define SERVER_GUESTS  8
 #define SERVER_SIGNALS 4
 
 /* What we say to be compatible with: clients compare it with what they need. */
@@ -68,6 +69,9 @@ typedef struct server {
     stats actor_stats;
     notices actor_notices;
     aof_writer actor_writer;
+    aof_writer guests[SERVER_GUESTS]; /* threads that change something now and then: see notify_thread */
+    _Atomic bool guest_taken[SERVER_GUESTS];
+    _Atomic int guests_used; /* no more of them were ever taken at a time */
     struct store_hold *actor_hold;
 
     struct replication *replication;
