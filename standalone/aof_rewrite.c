@@ -20,10 +20,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "aof_base.h"
 #include "aof_internal.h"
+#include "persistence.h"
 
 #define RETRY_NS ((uint64_t)60 * 1000000000) /* after a rewrite that failed */
 
@@ -172,6 +174,22 @@ static int rewrite(aof *a, uint64_t *ret_bytes)
     return err;
 }
 
+/* As soon as no other snapshot is taken. */
+static int rewrite_in_turn(aof *a, uint64_t *ret_bytes)
+{
+    const struct timespec pause = { .tv_nsec = 20000000 };
+    int err;
+
+    while (!persistence_claim(a->server->persistence)) {
+        if (atomic_load(&a->stop_rewriting))
+            return -ECANCELED;
+        nanosleep(&pause, NULL);
+    }
+    err = rewrite(a, ret_bytes);
+    persistence_unclaim(a->server->persistence);
+    return err;
+}
+
 /* The manifest names the base and the file that is written: from now on the log keeps its promise. */
 static void is_whole(aof *a, bool enabling)
 {
@@ -205,7 +223,7 @@ static void *run(void *arg)
     if (kv_thread_register(s->domain) != 0)
         err = -ENOMEM;
     else {
-        err = rewrite(a, &bytes);
+        err = rewrite_in_turn(a, &bytes);
         kv_thread_unregister(s->domain);
     }
     ended(a, err, start_ns, bytes);

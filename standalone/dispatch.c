@@ -34,6 +34,7 @@
 #include "memory.h"
 #include "monitor.h"
 #include "multi.h"
+#include "persistence.h"
 #include "protect.h"
 #include "pubsub.h"
 #include "rest.h"
@@ -182,6 +183,8 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
         return reject(c, row, kv_str(denial));
     if ((row->flags & KV_CMD_DENYOOM) && w->refuse_memory)
         return reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
+    if ((w->restrictions & SERVER_DISK_ERROR) && ((row->flags & KV_CMD_WRITE) || row->id == KV_COMMAND_ping))
+        return reject(c, row, KV_STR(DISPATCH_MISCONF));
     if ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_READ_ONLY))
         return reject(c, row, KV_STR(DISPATCH_READONLY));
     if ((c->flags & CONNECTION_MONITOR) && (row->flags & (KV_CMD_WRITE | KV_CMD_READONLY)))
@@ -194,6 +197,8 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
         return reject(
             c, row,
             KV_STR("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."));
+    if (!(row->flags & KV_CMD_LOADING) && (w->restrictions & SERVER_LOADING))
+        return reject(c, row, KV_STR("LOADING Redis is loading the dataset in memory"));
     return row;
 }
 
@@ -456,9 +461,9 @@ __attribute__((always_inline)) static inline void set_checks(worker *w, size_t i
     w->refuse_memory = atomic_load_explicit(&s->memory_limited, memory_order_relaxed) &&
                        !(w->restrictions & SERVER_IGNORES_MEMORY) &&
                        memory_short(w, input_bytes, (size_t)count);
-    w->examined = w->refuse_memory || (w->restrictions & SERVER_STALE) ? UINT_MAX
-                  : w->restrictions & SERVER_NO_WRITES                 ? KV_CMD_WRITE
-                                                                       : 0;
+    w->examined = w->refuse_memory || (w->restrictions & SERVER_REFUSES) ? UINT_MAX
+                  : w->restrictions & SERVER_NO_WRITES                   ? KV_CMD_WRITE
+                                                                         : 0;
 }
 
 void dispatch_settings_changed(worker *w)
@@ -482,6 +487,8 @@ __attribute__((always_inline)) static inline void begin_batch(connection *c, siz
     call->store = s->databases.stores[c->db];
     call->access = c->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH : w->access;
     set_checks(w, input_bytes, count);
+    if (__builtin_expect(w->restrictions & SERVER_PRESSED, 0))
+        persistence_wait_for_room(s->persistence);
     w->reply.out = connection_output(c);
     w->reply.out->limit = w->output_limit;
     if (w->reply.base.protocol != c->protocol)

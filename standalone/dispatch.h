@@ -10,6 +10,11 @@
 
 /* What a replica says to commands that write. */
 #define DISPATCH_READONLY "READONLY You can't write against a read only replica."
+#define DISPATCH_MISCONF                                                                                 \
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. "  \
+    "Commands that may modify the data set are disabled, because this instance is configured to report " \
+    "errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check " \
+    "the Redis logs for details about the RDB error."
 
 /* Runs the requests of b, which are c's, in order, replying into connection_output(c). Returns how many it ran:
  * fewer than all when c was parked, closed or told to close, or when it has written enough for now. */
@@ -32,7 +37,10 @@ static inline bool dispatch_refuses(const worker *w, const kv_command *row)
 {
     return ((row->flags & KV_CMD_DENYOOM) && w->refuse_memory) ||
            ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_NO_WRITES)) ||
-           (!(row->flags & KV_CMD_STALE) && (w->restrictions & SERVER_STALE));
+           ((w->restrictions & SERVER_DISK_ERROR) &&
+            ((row->flags & KV_CMD_WRITE) || row->id == KV_COMMAND_ping)) ||
+           (!(row->flags & KV_CMD_STALE) && (w->restrictions & SERVER_STALE)) ||
+           (!(row->flags & KV_CMD_LOADING) && (w->restrictions & SERVER_LOADING));
 }
 
 /* Whether a request for the row runs it without a look at further arguments: it is no container, and nothing protects it. */

@@ -18,6 +18,7 @@
 #include "lockstat.h"
 #include "memory.h"
 #include "migrate.h"
+#include "persistence.h"
 #include "replication_commands.h"
 #include "session.h"
 #include "tracking.h"
@@ -214,14 +215,43 @@ static void log_of_changes(info *i)
         U(f.delayed_syncs), U(f.syncs), U(f.batches), U(f.batch_sequence));
 }
 
+static void loading_fields(info *i, const persistence_figures *figures)
+{
+    uint64_t total = figures->load_bytes_total, done = figures->load_bytes;
+    int64_t since_s = clock_ms() / 1000 - (int64_t)figures->load_started_s;
+    double share = total ? (double)done / (double)total : 0;
+
+    fprintf(i->out,
+            "loading_start_time:%llu\r\nloading_total_bytes:%llu\r\nloading_rdb_used_mem:0\r\n"
+            "loading_loaded_bytes:%llu\r\nloading_loaded_perc:%.2f\r\nloading_eta_seconds:%lld\r\n",
+            U(figures->load_started_s), U(total), U(done), share * 100,
+            share > 0 ? (long long)((double)since_s / share - (double)since_s) : 1LL);
+}
+
 static void persistence_section(info *i)
 {
+    persistence_figures figures;
+
+    persistence_read_figures(i->server->persistence, &figures);
     fprintf(i->out,
-            "loading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:0\r\nrdb_bgsave_in_progress:0\r\n"
-            "rdb_last_save_time:%lld\r\nrdb_last_bgsave_status:ok\r\nrdb_last_bgsave_time_sec:-1\r\n"
-            "rdb_current_bgsave_time_sec:-1\r\nrdb_saves:0\r\n",
-            (long long)i->server->started_ms / 1000);
+            "loading:%d\r\nasync_loading:0\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:%llu\r\ncurrent_cow_"
+            "size_age:0\r\n"
+            "current_fork_perc:%.2f\r\ncurrent_save_keys_processed:%llu\r\ncurrent_save_keys_total:%llu\r\n",
+            figures.loading, U(figures.kept_bytes),
+            figures.keys_total ? 100.0 * (double)figures.keys_done / (double)figures.keys_total : 0.0,
+            U(figures.keys_done), U(figures.keys_total));
+    fprintf(
+        i->out,
+        "rdb_changes_since_last_save:%llu\r\nrdb_bgsave_in_progress:%d\r\nrdb_last_save_time:%lld\r\n"
+        "rdb_last_bgsave_status:%s\r\nrdb_last_bgsave_time_sec:%lld\r\nrdb_current_bgsave_time_sec:%lld\r\n"
+        "rdb_saves:%llu\r\nrdb_last_cow_size:0\r\nrdb_last_load_keys_expired:%llu\r\n"
+        "rdb_last_load_keys_loaded:%llu\r\n",
+        U(figures.changes), figures.saving, (long long)figures.last_save_s, figures.last_ok ? "ok" : "err",
+        (long long)figures.last_duration_s, (long long)figures.current_duration_s, U(figures.saves),
+        U(figures.load_expired), U(figures.load_keys));
     log_of_changes(i);
+    if (figures.loading)
+        loading_fields(i, &figures);
 }
 
 /* What Redis does and this server has no need of: defragmentation, a table of what replicas expire. */

@@ -151,8 +151,6 @@ static int serve(server *s, config *c)
     log_write(&s->log, CONFIG_LOG_NOTICE, "%s",
               config_file(c) ? "Configuration loaded" : "No config file, using the defaults");
     config_each_warning(c, warn, s);
-    if (!config_number(c, CONFIG_ID_appendonly))
-        log_write(&s->log, CONFIG_LOG_NOTICE, "Data is kept in memory only: appendonly is no");
     pidfile = pidfile_path(c);
     s->log.role = 'M';
     if (server_init(s, c) == 0) {

@@ -35,6 +35,7 @@
 #include "migrate.h"
 #include "monitor.h"
 #include "oom_score.h"
+#include "persistence.h"
 #include "replication.h"
 #include "secret.h"
 #include "tls_reload.h"
@@ -252,6 +253,16 @@ void server_tick(server *s)
     sample_rates(s);
     aof_tick(s);
     supervise_tick(s);
+    persistence_tick(s->persistence);
+}
+
+void server_restrict(server *s, unsigned mask, unsigned set)
+{
+    unsigned before = atomic_load_explicit(&s->restrictions, memory_order_relaxed);
+
+    while (!atomic_compare_exchange_weak_explicit(&s->restrictions, &before, (before & ~mask) | set,
+                                                  memory_order_release, memory_order_relaxed))
+        ;
 }
 
 /* ---- changes of the configuration ---- */
@@ -314,6 +325,17 @@ static int apply_directory(server *s, config_error *error)
     if (result != 0)
         snprintf(error->text, sizeof error->text, "%s", path ? strerror(errno) : "out of memory");
     free(path);
+    return result;
+}
+
+static int apply_dbfilename(server *s, config_error *error)
+{
+    char *name = config_text(s->config, CONFIG_ID_dbfilename);
+    int result = name && *name && !strchr(name, '/') ? 0 : -1;
+
+    if (result != 0)
+        snprintf(error->text, sizeof error->text, "dbfilename can't be a path, just a filename");
+    free(name);
     return result;
 }
 
@@ -426,6 +448,12 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
     case CONFIG_ID_aof_buffer_limit:
     case CONFIG_ID_no_appendfsync_on_rewrite:
         return aof_apply_config(s, ret_error);
+    case CONFIG_ID_save:
+    case CONFIG_ID_stop_writes_on_bgsave_error:
+        persistence_apply(s);
+        return 0;
+    case CONFIG_ID_dbfilename:
+        return apply_dbfilename(s, ret_error);
     case CONFIG_ID_dir:
         return apply_directory(s, ret_error);
     case CONFIG_ID_hz:
@@ -482,7 +510,13 @@ static void on_stop_signal(evutil_socket_t number, short what, void *arg)
     }
     log_write(&s->log, CONFIG_LOG_WARNING, "Received %s scheduling shutdown...",
               number == SIGTERM ? "SIGTERM" : "SIGINT");
-    server_stop(s);
+    if (!persistence_has_points(s->persistence) || persistence_is_loading(s->persistence)) {
+        server_stop(s);
+        return;
+    }
+    atomic_store(&s->save_at_end, true);
+    if (persistence_save_and_stop(s->persistence, NULL, false) != 0)
+        log_write(&s->log, CONFIG_LOG_WARNING, "Out of memory, can't exit.");
 }
 
 /* Reads aclfile again, if there is one; what it says holds as a whole or not at all. */
@@ -691,6 +725,9 @@ int server_init(server *s, config *c)
         return fail(s, "Out of memory for lockstat");
     if (open_workers(s) != 0)
         return fail(s, "Can't make the event loops: out of memory or of descriptors");
+    s->persistence = persistence_new(s);
+    if (!s->persistence)
+        return fail(s, "Out of memory for the snapshot task");
     if (aof_new(s) != 0)
         return fail(s, "Out of memory for the log of changes");
     if (aof_load(s) != 0)
@@ -741,6 +778,24 @@ static int start_threads(server *s)
     return 0;
 }
 
+void server_loaded(server *s)
+{
+    if (replication_start(s) != 0) {
+        log_write(&s->log, CONFIG_LOG_WARNING, "Can't follow the primary of the configuration, exiting.");
+        exit(1);
+    }
+    log_write(&s->log, CONFIG_LOG_NOTICE, "Ready to accept connections");
+    supervise_ready(s);
+}
+
+/* What was written between the snapshot and the end of the last connection. */
+static int save_the_rest(server *s)
+{
+    if (!atomic_load(&s->save_at_end) || persistence_changes(s->persistence) == 0)
+        return 0;
+    return persistence_save_now(s->persistence);
+}
+
 int server_run(server *s)
 {
     config_error error;
@@ -755,6 +810,10 @@ int server_run(server *s)
     }
     if (s->listener.open.count == 0)
         return fail(s, "Configured to not listen anywhere, exiting.");
+    if (apply_dbfilename(s, &error) != 0)
+        return fail(s, error.text);
+    bool loads = persistence_prepare(s->persistence);
+
     listener_watch(s);
     s->metrics = metrics_start(s, &error);
     if (!s->metrics && error.text[0])
@@ -763,15 +822,15 @@ int server_run(server *s)
         return -1;
     if (watch_signals(s) != 0 || start_threads(s) != 0)
         return fail(s, "Can't watch signals, exiting.");
-    if (replication_start(s) != 0)
-        return fail(s, "Can't follow the primary of the configuration, exiting.");
-    log_write(&s->log, CONFIG_LOG_NOTICE, "Ready to accept connections");
-    supervise_ready(s);
+    if (persistence_start(s->persistence) != 0)
+        return fail(s, "Can't start the snapshot task, exiting.");
+    if (!loads)
+        server_loaded(s);
     run_worker(&s->workers[0]);
     for (int i = 1; i < s->worker_count; i++)
         pthread_join(s->workers[i].thread, NULL);
     aof_stop(s);
-    return 0;
+    return save_the_rest(s);
 }
 
 void server_done(server *s)
@@ -780,6 +839,7 @@ void server_done(server *s)
     listener_stop(s);
     replication_free(s->replication);
     migrations_free(s->migrations);
+    persistence_free(s->persistence);
     for (int i = 0; i < SERVER_SIGNALS; i++)
         if (s->signals[i])
             event_free(s->signals[i]);

@@ -41,7 +41,11 @@ enum server_restriction {
     SERVER_READ_ONLY = 2,      /* for clients */
     SERVER_STALE = 4,          /* the link to the primary is down, and stale data are not to be served */
     SERVER_IGNORES_MEMORY = 8, /* maxmemory is the primary's business */
-    SERVER_LOG_BROKEN = 16,    /* the log of changes cannot be written: nothing may change */
+    SERVER_LOADING = 16,       /* the data are being loaded */
+    SERVER_DISK_ERROR = 32,    /* the last snapshot failed, and writes are to be refused then */
+    SERVER_PRESSED = 64,       /* a snapshot cannot keep up with what is written */
+    SERVER_REFUSES = SERVER_STALE | SERVER_LOADING | SERVER_DISK_ERROR, /* more than commands that write */
+    SERVER_LOG_BROKEN = 128, /* the log of changes cannot be written: nothing may change */
 };
 #define SERVER_NO_WRITES (SERVER_READ_ONLY | SERVER_LOG_BROKEN)
 
@@ -73,6 +77,11 @@ typedef struct server {
     _Atomic bool guest_taken[SERVER_GUESTS];
     _Atomic int guests_used; /* no more of them were ever taken at a time */
     struct store_hold *actor_hold;
+
+    struct persistence *persistence;
+    struct fault_plan *faults; /* of test builds, or NULL */
+    _Atomic bool
+        save_at_end; /* what was changed since the last snapshot is to be saved when everything has stopped */
 
     struct replication *replication;
     struct migrations *migrations;
@@ -148,6 +157,10 @@ int server_init(server *s, config *c);
 /* Listens, starts the workers, serves on this thread until the server stops, and joins. 0 or -1. */
 int server_run(server *s) KV_EXCLUDES(kv_shard_held);
 void server_done(server *s);
+/* Any thread, once: the data are loaded. */
+void server_loaded(server *s);
+/* Any thread. Sets those of the restrictions in mask to what set says. */
+void server_restrict(server *s, unsigned mask, unsigned set);
 /* Any thread. Begins to stop: no new connections, replies are sent, then everything ends. */
 void server_stop(server *s) KV_EXCLUDES(kv_shard_held);
 

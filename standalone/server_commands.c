@@ -1,7 +1,8 @@
-/* server_commands.c - TIME SHUTDOWN LOLWUT. SPDX-License-Identifier: MIT */
+/* server_commands.c - TIME SHUTDOWN LOLWUT SAVE BGSAVE LASTSAVE. SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <time.h>
 
+#include "persistence.h"
 #include "session.h"
 
 /* TIME */
@@ -22,14 +23,14 @@ void session_time(kv_call *call)
 void session_shutdown(kv_call *call)
 {
     server *s = session_server(call);
-    bool save = false, abort_ = false, other = false, nosave = false;
+    bool save = false, abort_ = false, other = false, nosave = false, force = false;
 
     for (int i = 1; i < call->argc; i++) {
         bool *word = kv_word_is(call->argv[i], "save")     ? &save
                      : kv_word_is(call->argv[i], "nosave") ? &nosave
                      : kv_word_is(call->argv[i], "abort")  ? &abort_
                      : kv_word_is(call->argv[i], "now")    ? &other
-                     : kv_word_is(call->argv[i], "force")  ? &other
+                     : kv_word_is(call->argv[i], "force")  ? &force
                                                            : NULL;
 
         if (!word) {
@@ -38,18 +39,70 @@ void session_shutdown(kv_call *call)
         }
         *word = true;
     }
-    if ((save && nosave) || (abort_ && (save || nosave || other))) {
+    if ((save && nosave) || (abort_ && (save || nosave || other || force))) {
         kv_reply_error(call->reply, KV_ESYNTAX);
     } else if (abort_) {
         kv_reply_errorf(call->reply, "ERR No shutdown in progress.");
-    } else if (save) {
-        log_write(&s->log, CONFIG_LOG_WARNING, "SHUTDOWN SAVE was refused: this server has no snapshots yet");
-        kv_reply_errorf(call->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+    } else if (!persistence_is_loading(s->persistence) &&
+               (save || (!nosave && persistence_has_points(s->persistence)))) {
+        log_write(&s->log, CONFIG_LOG_WARNING, "User requested shutdown...");
+        atomic_store(&s->save_at_end, true);
+        if (persistence_save_and_stop(s->persistence, session_connection(call), force) != 0)
+            kv_reply_error(call->reply, KV_ENOMEM);
     } else {
         log_write(&s->log, CONFIG_LOG_WARNING, "User requested shutdown...");
         session_connection(call)->flags |= CONNECTION_CLOSE_AFTER;
         server_stop(s);
     }
+}
+
+/* ---- snapshots ---- */
+
+static void refuse_second(kv_call *call)
+{
+    kv_reply_errorf(call->reply, "ERR Background save already in progress");
+}
+
+/* SAVE */
+void session_save(kv_call *call)
+{
+    if (persistence_save_for(session_server(call)->persistence, session_connection(call)) == PERSISTENCE_BUSY)
+        refuse_second(call);
+}
+
+/* BGSAVE [SCHEDULE] */
+void session_bgsave(kv_call *call)
+{
+    bool schedule = call->argc > 1;
+
+    if (call->argc > 2 || (schedule && !kv_word_is(call->argv[1], "schedule"))) {
+        kv_reply_error(call->reply, KV_ESYNTAX);
+        return;
+    }
+    switch (persistence_begin(session_server(call)->persistence, schedule)) {
+    case PERSISTENCE_STARTED:
+        call->reply->ops->simple(call->reply, KV_STR("Background saving started"));
+        break;
+    case PERSISTENCE_SCHEDULED:
+        call->reply->ops->simple(call->reply, KV_STR("Background saving scheduled"));
+        break;
+    default:
+        if (persistence_is_saving(session_server(call)->persistence))
+            refuse_second(call);
+        else
+            kv_reply_errorf(call->reply,
+                            "ERR Another child process is active (AOF?): can't BGSAVE right now. Use "
+                            "BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.");
+    }
+}
+
+/* LASTSAVE */
+void session_lastsave(kv_call *call)
+{
+    persistence_figures figures;
+
+    persistence_read_figures(session_server(call)->persistence, &figures);
+    kv_reply_int(call->reply, figures.last_save_s);
 }
 
 /* A bucket of the map with its seven slots, some of them taken: each time another picture. */

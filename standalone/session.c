@@ -24,6 +24,7 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_client_help] = session_client_help,
     [KV_COMMAND_client_id] = session_client_id,
     [KV_COMMAND_client_info] = session_client_info,
+    [KV_COMMAND_bgsave] = session_bgsave,
     [KV_COMMAND_client_kill] = session_client_kill,
     [KV_COMMAND_client_list] = session_client_list,
     [KV_COMMAND_client_no_evict] = session_client_no_evict,
@@ -57,6 +58,7 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_latency_latest] = session_latency_latest,
     [KV_COMMAND_latency_reset] = session_latency_reset,
     [KV_COMMAND_lockstat] = session_lockstat,
+    [KV_COMMAND_lastsave] = session_lastsave,
     [KV_COMMAND_lolwut] = session_lolwut,
     [KV_COMMAND_migrate] = session_migrate,
     [KV_COMMAND_monitor] = session_monitor,
@@ -86,6 +88,7 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_replicaof] = session_replicaof,
     [KV_COMMAND_reset] = session_reset,
     [KV_COMMAND_role] = session_role,
+    [KV_COMMAND_save] = session_save,
     [KV_COMMAND_select] = session_select_command,
     [KV_COMMAND_shutdown] = session_shutdown,
     [KV_COMMAND_slaveof] = session_replicaof,
@@ -124,6 +127,8 @@ bool session_parks(int id)
     case KV_COMMAND_migrate:
     case KV_COMMAND_publish:
     case KV_COMMAND_replicaof:
+    case KV_COMMAND_save:
+    case KV_COMMAND_shutdown:
     case KV_COMMAND_slaveof:
     case KV_COMMAND_spublish:
         return true;

@@ -102,5 +102,6 @@ session_fn session_migrate;
 session_fn session_replconf, session_replicaof, session_role;
 /* server_commands.c */
 session_fn session_lolwut, session_shutdown, session_time;
+session_fn session_bgsave, session_lastsave, session_save;
 
 #endif

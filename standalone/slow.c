@@ -117,6 +117,8 @@ static void tell(stats *s, const kv_command *row, int argc, const kv_slice argv[
 {
     uint64_t usec = ticks_to_ns(&s->clock, ticks) / 1000;
 
+    if (!s->slow) /* the stream of a primary, which its own SLOWLOG has seen */
+        return;
     tell_slowlog(s, row, argc, argv, more, usec, c);
     latency_add(s->slow->server->latency, row->flags & KV_CMD_FAST ? "fast-command" : "command",
                 (int64_t)usec / 1000, clock_ms());

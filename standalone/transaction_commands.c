@@ -400,6 +400,8 @@ static const char *obstacle(const kv_call *call, const multi *m)
         return "";
     if ((m->flags & KV_CMD_DENYOOM) && session_connection(call)->owner->refuse_memory)
         return "OOM command not allowed when used memory > 'maxmemory'.";
+    if ((m->flags & KV_CMD_WRITE) && (session_connection(call)->owner->restrictions & SERVER_DISK_ERROR))
+        return DISPATCH_MISCONF;
     if ((m->flags & KV_CMD_WRITE) && (session_connection(call)->owner->restrictions & SERVER_READ_ONLY))
         return DISPATCH_READONLY;
     if ((m->flags & KV_CMD_WRITE) && (session_connection(call)->owner->restrictions & SERVER_LOG_BROKEN))

@@ -38,6 +38,7 @@ static void shard_empty(map_shard *s, remains *into)
     } else {
         into->directory = directory;
     }
+    extra->removed += atomic_load_explicit(&s->entries, memory_order_relaxed);
     shard_publish_begin(s);
     atomic_store_explicit(&s->first, 0, memory_order_release);
     atomic_store_explicit(&s->directory, directory_pointer(&s->first, 0), memory_order_release);

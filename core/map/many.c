@@ -194,6 +194,7 @@ static void exchange_roots(map *a, map *b)
 
     map_watch_tell_exchanged(a, b);
     map_watch_tell_exchanged(b, a);
+    shard_extra_of(root_word_shards(word_a))->removed++; /* a change, too */
     root_of_word(word_a)->map = b;
     root_of_word(word_b)->map = a;
     /* Pairs with map_root_word. */

@@ -132,6 +132,7 @@ static root *root_new(kv_domain *domain, unsigned bits, const map_options *optio
     r->domain = domain;
     r->bits = (uint8_t)bits;
     r->version_step = options->version_step ? options->version_step : 1;
+    r->version_start = options->version_start;
     r->one = options->one_lock;
     r->promote = options->shards == 0 && bits == 0;
     r->extra = (shard_extra *)((char *)r + 128 + (sizeof(map_shard) << bits));
@@ -685,8 +686,9 @@ static void adopt(map_shard *s, entry *e, uint64_t version) KV_REQUIRES(kv_shard
         return;
     }
     e->version = version;
+    shard_extra_of(s)->removed++; /* it counts as one change, whatever becomes of the version */
     if (s->version < version)
-        s->version = version;
+        shard_raise(s, version);
 }
 
 /* Publishes what has its version. */
@@ -747,6 +749,7 @@ void shard_replace_as(map_shard *s, map_place *place, entry *fresh, uint64_t ver
 void shard_unlink(map_shard *s, map_place *place)
 {
     keep_for_snapshot(s, place->entry);
+    shard_extra_of(s)->removed++;
     shard_publish_begin(s);
     segment_take(place->segment, place->word);
     count_entry(s, place->entry, -1);

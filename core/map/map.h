@@ -143,6 +143,9 @@ void shard_replace_as(map_shard *shard, map_place *place, entry *fresh, uint64_t
 /* The newest version of all shards; and: none is older than this one any more. */
 uint64_t map_version(map *m) KV_EXCLUDES(kv_shard_held);
 void map_raise_version(map *m, uint64_t version) KV_EXCLUDES(kv_shard_held);
+/* A number that grows by one with each entry that is written or removed, and with an exchange. Of several maps that are
+ * exchanged for each other, the sum counts. */
+uint64_t map_changes(map *m) KV_EXCLUDES(kv_shard_held);
 
 /* ---- writing several keys, of one map or of several maps of one domain ---- */
 

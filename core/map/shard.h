@@ -52,6 +52,7 @@ typedef struct shard_extra {
     uint32_t pass;            /* that pass */
     _Atomic uint32_t segments;
     uint32_t deepest;           /* segments whose depth is the directory's */
+    uint64_t removed;           /* entries taken out; corrected so that shard_changes is right */
     _Atomic size_t index_bytes; /* segments and directory */
 } shard_extra;
 
@@ -63,13 +64,35 @@ struct root {
     kv_domain *domain;
     uint64_t version_step;
     _Atomic(struct snapshot_part *)
-        snapshot; /* the snapshot that is being taken of it (map_snapshot.c), or NULL */
+        snapshot; /* of the snapshot that is being taken (map_snapshot.c), or NULL */
     kv_lock one_lock;
     bool promote; /* grows from one shard to many */
     bool one;     /* one lock for all shards */
     uint8_t bits;
     shard_extra *extra;
+    uint64_t version_start; /* of all shards */
+    uint64_t changes;       /* before that, see map_changes */
 };
+
+static inline shard_extra *shard_extra_of(const map_shard *s)
+{
+    return &s->root->extra[s->index];
+}
+
+/* What happened to the shard since its root was made, see map_changes; it is locked. */
+static inline uint64_t shard_changes(const map_shard *s)
+{
+    return (s->version - s->root->version_start) / s->root->version_step + shard_extra_of(s)->removed;
+}
+
+/* Makes a version the newest of a locked shard, which is no change. */
+static inline void shard_raise(map_shard *s, uint64_t version)
+{
+    uint64_t before = shard_changes(s);
+
+    s->version = version;
+    shard_extra_of(s)->removed -= shard_changes(s) - before;
+}
 
 _Static_assert(sizeof(root) <= 128, "before the first shard");
 
@@ -115,11 +138,6 @@ static inline size_t root_shards(const root *r)
 static inline map_shard *root_shard(const root *r, size_t index)
 {
     return (map_shard *)((char *)r + 128) + index;
-}
-
-static inline shard_extra *shard_extra_of(const map_shard *s)
-{
-    return &s->root->extra[s->index];
 }
 
 /* The next number of a random state: SplitMix64 (Steele, Lea, Flood 2014). */

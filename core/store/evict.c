@@ -75,6 +75,17 @@ static uint32_t used_again(const kv_store *store, uint32_t access, int64_t now_m
     return minute_of(now_ms) << 8 | counter;
 }
 
+uint32_t store_access_known(const kv_store *store, int64_t idle_ms, int frequency, int64_t now_ms)
+{
+    bool counts = store_counts_uses(store);
+
+    if (counts && frequency >= 0)
+        return minute_of(now_ms) << 8 | ((unsigned)frequency & 255);
+    if (!counts && idle_ms >= 0)
+        return store_access_clock(now_ms - idle_ms);
+    return store_access_new(store, now_ms);
+}
+
 void store_note_use(const kv_store *store, const entry *e, int64_t now_ms, uint64_t *rng)
 {
     entry_touch(e, used_again(store, entry_access(e), now_ms, random_next(rng)));

@@ -49,3 +49,8 @@ void store_raise_version(kv_store *store, uint64_t version)
 {
     map_raise_version(store->map, version);
 }
+
+uint64_t store_changes(kv_store *store)
+{
+    return map_changes(store->map);
+}

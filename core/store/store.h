@@ -87,6 +87,8 @@ int store_restore(kv_store *store, store_key key, const entry_parts *parts, uint
 /* The newest version that any key of the store has had; and: later ones are newer than this. */
 uint64_t store_version(kv_store *store) KV_EXCLUDES(kv_shard_held);
 void store_raise_version(kv_store *store, uint64_t version) KV_EXCLUDES(kv_shard_held);
+/* See map_changes. */
+uint64_t store_changes(kv_store *store) KV_EXCLUDES(kv_shard_held);
 
 /* As kv_store_update. */
 int store_update(kv_store *store, store_key key, kv_step *step, void *arg, int64_t now_ms)
@@ -219,6 +221,9 @@ void store_count_uses(kv_store *store, bool on, uint32_t log_factor, uint32_t de
 bool store_counts_uses(const kv_store *store);
 /* The access clock of a new key. */
 uint32_t store_access_new(const kv_store *store, int64_t now_ms);
+/* The access clock of a key that was used elsewhere: so long ago, or so often (either may be -1: that is not known). What
+ * the store does not count is not used. */
+uint32_t store_access_known(const kv_store *store, int64_t idle_ms, int frequency, int64_t now_ms);
 /* The counter of an entry now: 0..255. */
 unsigned store_frequency(const kv_store *store, const entry *e, int64_t now_ms);
 /* Counts a use. rng: a seed that the call advances. */

@@ -301,9 +301,9 @@ static void no_client_is_refused_during_a_restart(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, keep_connecting, &all), 0);
     for (int i = 0; i < restarts; i++) {
         int before = atomic_load(&all.served);
-        pid_t pid = activate(
-            directory, 1, &fd,
-            (const char *const[]){ "--port", port_text, "--bind", "127.0.0.1", "--threads", "2", NULL });
+        pid_t pid = activate(directory, 1, &fd,
+                             (const char *const[]){ "--port", port_text, "--bind", "127.0.0.1", "--threads",
+                                                    "2", "--save", "", NULL });
 
         for (int waited = 0; atomic_load(&all.served) < before + 200 && waited < conn_patience_ms; waited++)
             nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);

@@ -227,7 +227,7 @@ static bool answers(const server *s)
     conn *c = conn_open_unix(s->socket);
     kv_slice ping = KV_STR("PING");
     reply *r = c ? conn_ask(c, 1, &ping) : NULL;
-    bool yes = r != NULL; /* -NOAUTH is an answer, too */
+    bool yes = r && !(r->type == '-' && strncmp(r->text, "LOADING", 7) == 0); /* -NOAUTH is an answer, too */
 
     reply_free(r);
     conn_close(c);
@@ -251,7 +251,6 @@ static bool wait_until_ready(server *s)
 static server *start(const char *program, const char *const args[], int port)
 {
     const char *argv[args_max] = { program };
-    bool redis = strstr(program, "redis-server") != NULL;
     char port_text[16];
     server *s = calloc(1, sizeof *s);
     size_t n = 1;
@@ -268,12 +267,10 @@ static server *start(const char *program, const char *const args[], int port)
     argv[n++] = port_text;
     argv[n++] = "--unixsocket";
     argv[n++] = s->socket;
-    if (redis) {
-        argv[n++] = "--save";
-        argv[n++] = "";
-        argv[n++] = "--dir";
-        argv[n++] = s->directory;
-    }
+    argv[n++] = "--save";
+    argv[n++] = "";
+    argv[n++] = "--dir";
+    argv[n++] = s->directory;
     for (size_t i = 0; args && args[i] && n < args_max - 1; i++)
         argv[n++] = args[i];
     s->pid = start_child(argv, s->directory);

@@ -119,7 +119,7 @@ static void defaults_are_those_of_the_documentation(void **state)
     expect_text(c, "bind", "127.0.0.1 -::1");
     expect_text(c, "maxclients", "10000");
     expect_text(c, "proto-max-bulk-len", "536870912");
-    expect_text(c, "save", "");
+    expect_text(c, "save", "3600 1 300 100 60 10000");
     expect_text(c, "appendonly", "no");
     expect_text(c, "loglevel", "notice");
     assert_int_equal(config_client_limit(c, CONFIG_NORMAL).hard_bytes, 64 * 1024 * 1024);
@@ -308,7 +308,7 @@ static void includes_that_go_round_are_refused(void **state)
 
 static void count_warning(void *arg, const char *text)
 {
-    assert_non_null(strstr(text, "rdbcompression"));
+    assert_non_null(strstr(text, "dynamic-hz"));
     ++*(int *)arg;
 }
 
@@ -317,10 +317,10 @@ static void a_directive_without_meaning_is_warned_of_once(void **state)
     config *c = *state;
     int warnings = 0;
 
-    expect_loaded(c, "rdbcompression yes\nrdbcompression no\nport 7000\n");
+    expect_loaded(c, "dynamic-hz yes\ndynamic-hz no\nport 7000\n");
     config_each_warning(c, count_warning, &warnings);
     assert_int_equal(warnings, 1);
-    expect_text(c, "rdbcompression", "no");
+    expect_text(c, "dynamic-hz", "no");
 }
 
 /* ---- the command line ---- */

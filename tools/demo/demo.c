@@ -54,7 +54,8 @@ static bool start_server(struct demo *demo, const char *path)
     snprintf(demo->socket, sizeof demo->socket, "%s/kv.sock", demo->directory);
     demo->server = fork();
     if (demo->server == 0) {
-        execl(path, path, "--port", "0", "--unixsocket", demo->socket, "--loglevel", "warning", (char *)NULL);
+        execl(path, path, "--port", "0", "--unixsocket", demo->socket, "--loglevel", "warning", "--save", "",
+              (char *)NULL);
         fprintf(stderr, "demo: %s: %s\n", path, strerror(errno));
         _exit(127);
     }

@@ -97,10 +97,11 @@ static int add_kvserver(lineup *l, const options *o, const char *sharing, const 
         snprintf(name, sizeof name, "kvserver %s", sharing);
     if (sharing)
         snprintf(how, sizeof how, "--sharing %s", sharing);
-    return contestant_init(next(l), name, PROTOCOL_RESP, f,
-                           "%s --port {port} --bind 127.0.0.1 --threads %llu --maxclients %u %s %s %s", path,
-                           (unsigned long long)o->threads, max_clients(o), how, o->callgrind ? patience : "",
-                           o->kvserver_args ? o->kvserver_args : "");
+    return contestant_init(
+        next(l), name, PROTOCOL_RESP, f,
+        "%s --port {port} --bind 127.0.0.1 --save '' --dir {dir} --threads %llu --maxclients %u %s %s %s",
+        path, (unsigned long long)o->threads, max_clients(o), how, o->callgrind ? patience : "",
+        o->kvserver_args ? o->kvserver_args : "");
 }
 
 static int add_kvservers(lineup *l, const options *o, fault *f)

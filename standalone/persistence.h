@@ -1,0 +1,68 @@
+/* persistence.h - snapshots of the server: SAVE, BGSAVE, save points, loading at the start.
+ *
+ * One thread, the snapshot task, writes and reads the files; workers send it requests and are told of the end by messages.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef KV_STANDALONE_PERSISTENCE_H
+#define KV_STANDALONE_PERSISTENCE_H
+
+#include "connection.h"
+#include "worker.h"
+
+struct server;
+typedef struct persistence persistence;
+
+/* What INFO tells. Times in seconds; -1: never. */
+typedef struct persistence_figures {
+    bool loading, saving, last_ok;
+    int64_t last_save_s, last_duration_s, current_duration_s;
+    uint64_t saves, changes;
+    uint64_t keys_done, keys_total; /* of the snapshot under way */
+    uint64_t kept_bytes;            /* what is kept of what was overwritten meanwhile */
+    uint64_t load_started_s, load_bytes, load_bytes_total, load_keys, load_expired;
+} persistence_figures;
+
+/* NULL: memory is out. */
+persistence *persistence_new(struct server *s);
+/* Looks whether there is a snapshot to load (not so with appendonly: the log has it all); if so, the server is SERVER_LOADING from now on. */
+bool persistence_prepare(persistence *p);
+/* Starts the task, which loads that snapshot first, and calls server_loaded when that is done; a file that cannot be
+ * loaded ends the process. 0, or -1: no thread. */
+int persistence_start(persistence *p);
+bool persistence_is_loading(persistence *p);
+bool persistence_is_saving(persistence *p);
+/* Ends a snapshot under way, and the task. */
+void persistence_free(persistence *p);
+
+enum persistence_answer { PERSISTENCE_STARTED, PERSISTENCE_BUSY, PERSISTENCE_SCHEDULED };
+
+/* BGSAVE. Any thread. */
+enum persistence_answer persistence_begin(persistence *p, bool schedule) KV_EXCLUDES(kv_shard_held);
+/* SAVE: as that, and c, which is parked by this call, is answered at the end. PERSISTENCE_BUSY: it is not parked. */
+enum persistence_answer persistence_save_for(persistence *p, connection *c) KV_EXCLUDES(kv_shard_held);
+/* SHUTDOWN, or (c NULL) a signal: saves, after ending a snapshot under way, then stops the server; when that failed, does not,
+ * unless force says so, and answers c, which is parked. -1: memory is out, nothing was done. */
+int persistence_save_and_stop(persistence *p, connection *c, bool force) KV_EXCLUDES(kv_shard_held);
+/* Saves on this thread, after a snapshot under way was ended: at the end of the server. 0 or -1 after logging why. */
+int persistence_save_now(persistence *p) KV_EXCLUDES(kv_shard_held);
+/* Whether there are save points: a server with any saves when it stops. */
+bool persistence_has_points(persistence *p);
+
+/* A domain has one snapshot at a time: whoever takes one besides claims it. False: somebody has it. */
+bool persistence_claim(persistence *p);
+void persistence_unclaim(persistence *p);
+
+/* Worker 0, a few times a second: begins a snapshot when a save point is reached. */
+void persistence_tick(persistence *p) KV_EXCLUDES(kv_shard_held);
+void persistence_read_figures(persistence *p, persistence_figures *ret_figures) KV_EXCLUDES(kv_shard_held);
+/* Changes since the last snapshot. */
+uint64_t persistence_changes(persistence *p) KV_EXCLUDES(kv_shard_held);
+/* What was changed by then is in a file (or came from one). */
+void persistence_reset_changes(persistence *p) KV_EXCLUDES(kv_shard_held);
+/* Makes SERVER_DISK_ERROR as the last snapshot and the configuration say. */
+void persistence_apply(struct server *s);
+
+/* A worker about to write, when the server is SERVER_PRESSED: waits a little for the snapshot to get on. */
+void persistence_wait_for_room(persistence *p);
+
+#endif
