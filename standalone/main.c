@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "aof_log.h"
+#include "fault.h"
 #include "server.h"
 #include "tls.h"
 
@@ -240,6 +241,7 @@ int main(int argc, char *argv[])
         goto out;
     }
     log_init(&s->log);
+    s->faults = fault_plan_new(getenv("KV_FAULTS")); /* nothing, but in test builds */
     s->config = c;
     find_executable(s);
     if (check_only) {
@@ -254,6 +256,7 @@ int main(int argc, char *argv[])
     log_done(&s->log);
 out:
     config_free(c);
+    fault_plan_free(s ? s->faults : NULL);
     free(s);
     return status;
 }

@@ -112,6 +112,9 @@ static const char *name_of_set(int command, unsigned *ret_class)
     case KV_COMMAND_copy:
         *ret_class = NOTIFY_GENERIC;
         return "copy_to";
+    case KV_COMMAND_restore:
+        *ret_class = NOTIFY_GENERIC;
+        return "restore";
     default:
         return "set";
     }

@@ -465,14 +465,6 @@ int server_apply(server *s, enum config_id id, config_error *ret_error)
     }
 }
 
-void server_restrict(server *s, unsigned which, unsigned now)
-{
-    unsigned before = atomic_load_explicit(&s->restrictions, memory_order_relaxed);
-
-    while (!atomic_compare_exchange_weak(&s->restrictions, &before, (before & ~which) | now))
-        ;
-}
-
 /* ---- stopping ---- */
 
 static void drain(worker *w, worker_message *message)

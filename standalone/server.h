@@ -188,9 +188,6 @@ uint64_t clock_ns(void);
 /* Why the server does not answer its clients as it should, in a word or two; NULL: it does. Any thread. */
 const char *server_unready(server *s);
 
-/* Of the restrictions in `which` exactly those in `now` hold from here on. */
-void server_restrict(server *s, unsigned which, unsigned now);
-
 /* Worker 0, ten times a second or as hz says. */
 void server_tick(server *s);
 

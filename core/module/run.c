@@ -162,7 +162,8 @@ bool run_fits(const kv_command *row)
     bool reaches_fields = row->keys.first > 0 || row->keys.numkeys > 0 || row->id == KV_COMMAND_scan ||
                           row->id == KV_COMMAND_randomkey;
 
-    return row->run && !row->container && of_fields && reaches_fields && !(row->flags & misfits);
+    return row->run && !row->container && of_fields && reaches_fields && !(row->flags & misfits) &&
+           row->id != KV_COMMAND_dump; /* without RESTORE, which is dangerous, it is of no use */
 }
 
 int run_row(rm_ctx *ctx, const kv_command *row, rm_str **argv, int argc)
