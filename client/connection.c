@@ -474,6 +474,26 @@ kvc_status kvc_connection_next(kvc_connection *c, uint32_t timeout_ms, kvc_reply
     return status == KVC_NIL ? wait_for_next(c, step_deadline(c, timeout_ms), ret_reply, error) : status;
 }
 
+kvc_status kvc_connection_read(kvc_connection *c, void *buffer, size_t size, uint32_t timeout_ms,
+                               size_t *ret_len, kvc_error *error)
+{
+    int64_t deadline_ms = step_deadline(c, timeout_ms);
+    kvc_error failure;
+    kvc_status status = check_usable(c, error);
+    short events = POLLIN;
+
+    if (status != KVC_OK)
+        return status;
+    while ((status = kvc_session_read(c->session, buffer, size, ret_len, &events, &failure)) == KVC_NIL) {
+        status = wait_for(c, kvc_session_fd(c->session), events, deadline_ms, &failure);
+        if (status == KVC_ETIMEOUT)
+            timed_out(c, "sent nothing more", &failure);
+        if (status != KVC_OK)
+            break;
+    }
+    return end_step(c, status, &failure, error);
+}
+
 size_t kvc_connection_pending(const kvc_connection *c)
 {
     return kvc_link_pending(kvc_connection_link(c)) + c->early_answers;

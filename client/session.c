@@ -186,3 +186,12 @@ kvc_status kvc_session_receive(kvc_session *session, short *ret_events, kvc_erro
         return status;
     return kvc_link_feed(session->link, session->input, n, error);
 }
+
+kvc_status kvc_session_read(kvc_session *session, void *data, size_t size, size_t *ret_n, short *ret_events,
+                            kvc_error *error)
+{
+    kvc_error failure;
+    kvc_status status = kvc_transport_read(session->transport, data, size, ret_n, ret_events, &failure);
+
+    return status < 0 ? failed(session, &failure, error) : status;
+}

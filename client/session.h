@@ -42,6 +42,9 @@ int kvc_session_fd(const kvc_session *session);
 kvc_status kvc_session_send(kvc_session *session, short *ret_events, kvc_error *error);
 /* Reads once and feeds the link. KVC_OK: bytes came; KVC_NIL: the socket must first become ready for *ret_events. */
 kvc_status kvc_session_receive(kvc_session *session, short *ret_events, kvc_error *error);
+/* The same past the link: into data, for an answer that is no RESP. */
+kvc_status kvc_session_read(kvc_session *session, void *data, size_t size, size_t *ret_n, short *ret_events,
+                            kvc_error *error);
 /* receive will bring bytes although poll sees none (TLS). */
 bool kvc_session_has_bytes(const kvc_session *session);
 

@@ -341,6 +341,10 @@ KVC_API kvc_status kvc_connection_append_raw(kvc_connection *connection, kvc_sli
 KVC_API kvc_status kvc_connection_flush(kvc_connection *connection, kvc_error *error);
 KVC_API kvc_status kvc_connection_next(kvc_connection *connection, uint32_t timeout_ms, kvc_reply **ret_reply,
                                        kvc_error *error);
+/* Takes bytes as they come, instead of replies: after a command, queued by append_raw with no replies and flushed, that answers
+ * with something else (SYNC). At least one byte, at most size. The connection is of no other use from then on. */
+KVC_API kvc_status kvc_connection_read(kvc_connection *connection, void *buffer, size_t size,
+                                       uint32_t timeout_ms, size_t *ret_len, kvc_error *error);
 /* How many replies are outstanding; the socket, to poll with others (-1: none); the address as text; 2 or 3. */
 KVC_API size_t kvc_connection_pending(const kvc_connection *connection);
 KVC_API int kvc_connection_fd(const kvc_connection *connection);

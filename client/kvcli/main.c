@@ -9,6 +9,7 @@
 #include "peek.h"
 #include "pipe.h"
 #include "print.h"
+#include "rdb_fetch.h"
 #include "repl.h"
 #include "scan.h"
 #include "stat.h"
@@ -33,6 +34,8 @@ static exit_status run_mode(conversation *c)
         return latency_run(c);
     case MODE_STAT:
         return stat_run(c);
+    case MODE_RDB:
+        return rdb_fetch_run(c);
     case MODE_DOCTOR:
         return doctor_run(c);
     case MODE_TOP:

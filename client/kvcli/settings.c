@@ -398,6 +398,11 @@ static const char *apply_mode(settings *s, option_id id, const char *value)
         return set_mode(s, MODE_LATENCY_HISTORY);
     default:
         return set_mode(s, MODE_STAT);
+    case OPTION_rdb:
+        s->rdb_file = keep(s, kvc_str(value));
+        return set_mode(s, MODE_RDB);
+    case OPTION_functions_rdb:
+        return "functions cannot be fetched alone: --rdb fetches everything, functions included";
     }
 }
 

@@ -36,6 +36,7 @@ typedef enum mode {
     MODE_LATENCY,
     MODE_LATENCY_HISTORY,
     MODE_STAT,
+    MODE_RDB,
     MODE_DOCTOR,
     MODE_TOP,
     MODE_PEEK,
@@ -72,6 +73,7 @@ typedef struct settings {
     size_t pattern_len;
     long count; /* 0: not given */
     bool unlink, dry_run;
+    const char *rdb_file; /* "-": stdout */
     long rate;            /* keys a second; 0: no limit */
     long memkeys_samples; /* below 0: the server's default */
 
