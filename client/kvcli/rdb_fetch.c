@@ -89,7 +89,7 @@ static exit_status read_line(fetch *f, kvc_slice *ret_line)
 
 static exit_status read_header(fetch *f)
 {
-    kvc_slice line;
+    kvc_slice line = kvc_bytes("", 0);
     exit_status status = read_line(f, &line);
     char *end, digits[24];
 
