@@ -7,6 +7,7 @@
 #include "acl_session.h"
 #include "category.h"
 #include "renames.h"
+#include "secret.h"
 #include "session.h"
 
 #define GENPASS_BITS     256
@@ -63,6 +64,9 @@ void session_acl_setuser(kv_call *call)
             acl_user_unref(u);
     }
     pthread_mutex_unlock(&s->acl_lock);
+    for (int i = 3; i < call->argc; i++)
+        if (call->argv[i].len && strchr("><", call->argv[i].data[0]))
+            secret_wipe_argument(call->argv[i]);
     if (!u)
         kv_reply_error(call->reply, KV_ENOMEM);
     else if (!ok)
@@ -399,17 +403,12 @@ void session_acl_load(kv_call *call)
 {
     server *s = session_server(call);
     char *path = acl_path(call), *errors = NULL;
-    acl_users users;
     bool ok;
 
     if (!path)
         return;
     pthread_mutex_lock(&s->acl_lock);
-    ok = acl_file_read(s->acl, path, &users, &errors);
-    if (ok && !acl_replace(s->acl, &users)) {
-        acl_users_free(&users);
-        ok = false;
-    }
+    ok = acl_file_load(s->acl, path, &errors);
     pthread_mutex_unlock(&s->acl_lock);
     if (ok)
         acl_session_spread(call, -1);

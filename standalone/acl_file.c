@@ -208,6 +208,18 @@ bool acl_file_read(acl *a, const char *path, acl_users *ret_users, char **ret_er
     return true;
 }
 
+bool acl_file_load(acl *a, const char *path, char **ret_errors)
+{
+    acl_users users;
+
+    if (!acl_file_read(a, path, &users, ret_errors))
+        return false;
+    if (acl_replace(a, &users))
+        return true;
+    acl_users_free(&users);
+    return false;
+}
+
 /* ---- writing ---- */
 
 /* As the configuration's grammar wants it: a word with quotes in it stands in quotes. */
@@ -332,7 +344,6 @@ static int load_lines(acl *a, config *c, config_error *error)
 int acl_load_at_start(acl *a, config *c, config_error *ret_error)
 {
     char *path = config_text(c, CONFIG_ID_aclfile), *errors = NULL;
-    acl_users users;
     int result = -1;
 
     if (!path) {
@@ -346,12 +357,9 @@ int acl_load_at_start(acl *a, config *c, config_error *ret_error)
                  "either an ACL file or declare users directly in your configuration, but not both.");
     } else if (!*path) {
         result = load_lines(a, c, ret_error);
-    } else if (!acl_file_read(a, path, &users, &errors)) {
+    } else if (!acl_file_load(a, path, &errors)) {
         snprintf(ret_error->text, sizeof ret_error->text, "Aborting the start because of ACL errors: %.900s",
                  errors ? errors : "out of memory");
-    } else if (!acl_replace(a, &users)) {
-        acl_users_free(&users);
-        snprintf(ret_error->text, sizeof ret_error->text, "out of memory");
     } else {
         result = 0;
     }

@@ -10,6 +10,8 @@
  * wrong and in which lines; to be freed; NULL: memory is out. */
 bool acl_file_read(acl *a, const char *path, acl_users *ret_users, char **ret_errors)
     KV_EXCLUDES(kv_shard_held);
+/* The same, and puts them in the place of all. False: as above. */
+bool acl_file_load(acl *a, const char *path, char **ret_errors) KV_EXCLUDES(kv_shard_held);
 /* Writes all users: a temporary file beside path, which only its owner may read, synced, then renamed over it. -1 with the
  * reason. */
 int acl_file_write(acl *a, const char *path, config_error *ret_error) KV_EXCLUDES(kv_shard_held);

@@ -339,10 +339,10 @@ int acl_join_selectors(int count, const kv_slice words[], kv_slice into[], char 
             into[n++] = word;
             continue;
         }
-        if (open < 0) {
-            open = i;
+        if (open < 0)
             into[n] = kv_slice_of(at, 0);
-        }
+        if (open < 0 || opens(word))
+            open = i; /* the last one is told */
         at = append_word(&into[n], at, word);
         if (word.len && word.data[word.len - 1] == ')') {
             open = -1;

@@ -1,6 +1,7 @@
 /* auth_commands.c - AUTH and HELLO. SPDX-License-Identifier: MIT */
 #include "acl_session.h"
 #include "pubsub.h"
+#include "secret.h"
 #include "session.h"
 
 #define WRONGPASS "WRONGPASS invalid username-password pair or user is disabled."
@@ -26,6 +27,7 @@ void session_auth(kv_call *call)
         kv_reply_ok(call->reply);
     else
         reply_text_error(call, WRONGPASS);
+    secret_wipe_argument(call->argv[call->argc - 1]);
 }
 
 static void reply_field(kv_reply *r, const char *name, const char *value)
@@ -87,6 +89,7 @@ void session_hello(kv_call *call)
 {
     connection *c = session_connection(call);
     greeting g = { .protocol = c->protocol };
+    bool authenticated;
 
     if (call->argc > 1 && !kv_parse_int(call->argv[1], &g.protocol)) {
         reply_text_error(call, "ERR Protocol version is not an integer or out of range");
@@ -98,7 +101,10 @@ void session_hello(kv_call *call)
     }
     if (!parse_hello(call, &g))
         return;
-    if (g.has_auth && !acl_session_authenticate(c, call->argv[0], g.user, g.password)) {
+    authenticated = !g.has_auth || acl_session_authenticate(c, call->argv[0], g.user, g.password);
+    if (g.has_auth)
+        secret_wipe_argument(g.password);
+    if (!authenticated) {
         reply_text_error(call, WRONGPASS);
         return;
     }

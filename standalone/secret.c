@@ -50,6 +50,12 @@ void secret_wipe(void *bytes, size_t size)
     explicit_bzero(bytes, size);
 }
 
+void secret_wipe_argument(kv_slice argument)
+{
+    if (argument.len)
+        secret_wipe((void *)(uintptr_t)argument.data, argument.len);
+}
+
 bool secret_equal(const void *a, const void *b, size_t size)
 {
     const volatile unsigned char *x = a, *y = b;

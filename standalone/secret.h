@@ -16,6 +16,9 @@ bool secret_argument(const kv_command *row, int argc, const kv_slice argv[], int
 
 /* Forgets size bytes: the compiler may not leave that out. */
 void secret_wipe(void *bytes, size_t size);
+/* Forgets an argument that has served its purpose. Its request is not needed any more, and the bytes are its own: they would lie
+ * in an input buffer until others come over them, and in a core dump meanwhile. */
+void secret_wipe_argument(kv_slice argument);
 /* Whether both hold the same bytes, in time that depends on size only. */
 bool secret_equal(const void *a, const void *b, size_t size);
 

@@ -515,16 +515,11 @@ static void on_stop_signal(evutil_socket_t number, short what, void *arg)
 static void reload_users(server *s)
 {
     char *path = config_text(s->config, CONFIG_ID_aclfile), *errors = NULL;
-    acl_users users;
     bool ok = false;
 
     if (path && *path) {
         pthread_mutex_lock(&s->acl_lock);
-        ok = acl_file_read(s->acl, path, &users, &errors);
-        if (ok && !acl_replace(s->acl, &users)) {
-            acl_users_free(&users);
-            ok = false;
-        }
+        ok = acl_file_load(s->acl, path, &errors);
         pthread_mutex_unlock(&s->acl_lock);
         log_write(&s->log, ok ? CONFIG_LOG_NOTICE : CONFIG_LOG_WARNING, "%s",
                   ok       ? "The users of aclfile were read again"

@@ -1,6 +1,8 @@
 /* acl_test.c - users in files, across workers, and protections that a start decides.
  *
  * SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -332,6 +334,71 @@ static void the_socket_file_has_its_mode_from_the_start(void **state)
     end(plain);
 }
 
+static bool owns_socket(pid_t pid, unsigned long inode)
+{
+    char directory[64], path[PATH_MAX], target[64], wanted[64];
+    DIR *files;
+    bool found = false;
+
+    snprintf(directory, sizeof directory, "/proc/%d/fd", (int)pid);
+    snprintf(wanted, sizeof wanted, "socket:[%lu]", inode);
+    files = opendir(directory);
+    for (struct dirent *file; files && !found && (file = readdir(files));) {
+        ssize_t n;
+
+        snprintf(path, sizeof path, "%s/%s", directory, file->d_name);
+        n = readlink(path, target, sizeof target - 1);
+        target[n > 0 ? n : 0] = '\0';
+        found = strcmp(target, wanted) == 0;
+    }
+    if (files)
+        closedir(files);
+    return found;
+}
+
+/* Every address a process listens on, "IP:PORT " in the kernel's hexadecimal form. */
+static void listening(pid_t pid, char *text, size_t size)
+{
+    static const char *const tables[] = { "tcp", "tcp6", "udp", "udp6" };
+    char path[64], line[512], local[64], state[8];
+    size_t len = 0;
+
+    text[0] = '\0';
+    for (int i = 0; i < 4; i++) {
+        FILE *table;
+
+        snprintf(path, sizeof path, "/proc/%d/net/%s", (int)pid, tables[i]);
+        table = fopen(path, "r");
+        while (table && fgets(line, sizeof line, table)) {
+            unsigned long inode;
+
+            if (sscanf(line, " %*d: %63s %*s %7s %*s %*s %*s %*s %*s %lu", local, state, &inode) == 3 &&
+                (i > 1 || strcmp(state, "0A") == 0) && owns_socket(pid, inode))
+                len += (size_t)snprintf(text + len, size - len, "%s ", local);
+        }
+        if (table)
+            fclose(table);
+    }
+}
+
+static void only_this_machine_can_connect_by_default(void **state)
+{
+    int port = free_port();
+    char number[16], text[1024], expected[2][128];
+    server *s;
+
+    (void)state;
+    snprintf(number, sizeof number, "%d", port);
+    s = begin("--port", number);
+    listening(server_pid(s), text, sizeof text);
+    snprintf(expected[0], sizeof *expected, "0100007F:%04X ", (unsigned)port);
+    snprintf(expected[1], sizeof *expected, "0100007F:%04X 00000000000000000000000001000000:%04X ",
+             (unsigned)port, (unsigned)port);
+    if (strcmp(text, expected[0]) != 0 && strcmp(text, expected[1]) != 0)
+        fail_msg("listens on %s", text);
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +410,7 @@ int main(void)
         cmocka_unit_test(protected_commands_run_where_they_are_allowed),
         cmocka_unit_test(users_change_while_many_act_for_them),
         cmocka_unit_test(users_change_while_the_state_thread_acts_for_them),
+        cmocka_unit_test(only_this_machine_can_connect_by_default),
         cmocka_unit_test(the_socket_file_has_its_mode_from_the_start),
     };
 

@@ -34,6 +34,8 @@ static void passwords_and_rules_are_secret(void **state)
     HIDDEN("---**", W("hello"), W("3"), W("auth"), W("alice"), W("pw"));
     HIDDEN("---**--", W("hello"), W("3"), W("AUTH"), W("auth"), W("auth"), W("setname"), W("me"));
     HIDDEN("-----**", W("hello"), W("3"), W("setname"), W("me"), W("auth"), W("a"), W("b"));
+    HIDDEN("--**", W("acl"), W("setuser"), W("alice"), W(">pw"));
+    HIDDEN("--*", W("ACL"), W("GETUSER"), W("alice"));
     HIDDEN("---*", W("config"), W("set"), W("requirepass"), W("pw"));
     HIDDEN("-----*-*", W("CONFIG"), W("SET"), W("maxmemory"), W("1gb"), W("RequirePass"), W("pw"),
            W("masterauth"), W("pw"));
