@@ -69,14 +69,16 @@ static int denied_condition(const acl_selector *s, int argc, const kv_slice argv
 
 static int denied_key(const acl_selector *s, const kv_command *row, int argc, const kv_slice argv[])
 {
+    kv_key_spec specs[2];
     int position;
 
     if (s->all_keys)
         return NONE;
     if (row->id == KV_COMMAND_exec)
         return denied_condition(s, argc, argv);
-    position = denied_key_of(s, &row->keys, argc, argv);
-    return position != NONE ? position : denied_key_of(s, &row->keys2, argc, argv);
+    kv_command_key_specs(row, argc, argv, specs);
+    position = denied_key_of(s, &specs[0], argc, argv);
+    return position != NONE ? position : denied_key_of(s, &specs[1], argc, argv);
 }
 
 /* ---- channels ---- */

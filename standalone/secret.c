@@ -4,7 +4,7 @@
 #include "args.h"
 #include "config.h"
 
-/* The words behind AUTH are a name and a password. */
+/* The words behind AUTH of HELLO are a name and a password. */
 static bool follows_auth(int argc, const kv_slice argv[], int index)
 {
     for (int i = 2; i < argc && i < index; i++)
@@ -13,6 +13,19 @@ static bool follows_auth(int argc, const kv_slice argv[], int index)
                 return true;
             i += 2;
         }
+    return false;
+}
+
+/* MIGRATE has AUTH with a password, and AUTH2 with a name and a password. */
+static bool follows_migrate_auth(int argc, const kv_slice argv[], int index)
+{
+    for (int i = 6; i < argc && i < index; i++) {
+        int words = kv_word_is(argv[i], "auth") ? 1 : kv_word_is(argv[i], "auth2") ? 2 : 0;
+
+        if (index <= i + words)
+            return true;
+        i += words;
+    }
     return false;
 }
 
@@ -38,6 +51,8 @@ bool secret_argument(const kv_command *row, int argc, const kv_slice argv[], int
         return index >= 2;
     case KV_COMMAND_hello:
         return follows_auth(argc, argv, index);
+    case KV_COMMAND_migrate:
+        return follows_migrate_auth(argc, argv, index);
     case KV_COMMAND_config_set:
         return is_secret_value(argv, index);
     default:

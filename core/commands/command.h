@@ -189,7 +189,9 @@ static inline bool kv_command_arity_ok(const kv_command *row, int argc)
  * be more than max; KV_EINVAL: the arguments do not say. argc must fit the arity. */
 int kv_command_keys(const kv_command *row, int argc, const kv_slice argv[], int positions[], int max);
 
-/* The keys of one spec stand at first, first + step, ... up to *ret_last, which is -1 when there are none. KV_EINVAL as
+/* The specs of a row as they apply to argv: a keyword is replaced by where it stands, and first is 0 where there are no keys. */
+void kv_command_key_specs(const kv_command *row, int argc, const kv_slice argv[], kv_key_spec ret_specs[2]);
+/* The keys of one such spec stand at first, first + step, ... up to *ret_last, which is -1 when there are none. KV_EINVAL as
  * above. */
 int kv_command_key_range(const kv_key_spec *spec, int argc, const kv_slice argv[], int *ret_last);
 /* The KV_KEY_... that apply to the keys of a spec, given the options in argv. */

@@ -249,30 +249,40 @@ static int spec_positions(const kv_key_spec *spec, int argc, const kv_slice argv
     return count;
 }
 
-/* Where the keyword of a spec stands behind the key of another; 0: nowhere. */
+/* Where the keyword of a spec stands behind the key of another; 0: nowhere. The words of AUTH and AUTH2 are passed over. */
 static int find_keyword(const kv_command *row, int argc, const kv_slice argv[])
 {
-    for (int i = row->keys.last + 1; row->keys2.keyword && i < argc; i++)
+    for (int i = row->keys.last + 1; row->keys2.keyword && i < argc; i++) {
         if (argv[i].len == strlen(row->keys2.keyword) &&
             strncasecmp(argv[i].data, row->keys2.keyword, argv[i].len) == 0)
             return i;
+        if (kv_word_is(argv[i], "auth"))
+            i++;
+        else if (kv_word_is(argv[i], "auth2"))
+            i += 2;
+    }
     return 0;
+}
+
+void kv_command_key_specs(const kv_command *row, int argc, const kv_slice argv[], kv_key_spec ret_specs[2])
+{
+    int keyword = find_keyword(row, argc, argv);
+
+    ret_specs[0] = row->keys;
+    ret_specs[1] = row->keys2;
+    /* An empty key in front of KEYS (MIGRATE) only says that the keys come later. */
+    if (keyword && argv[row->keys.first].len == 0)
+        ret_specs[0].first = 0;
+    if (row->keys2.keyword)
+        ret_specs[1].first = keyword ? keyword + 1 : 0;
 }
 
 int kv_command_keys(const kv_command *row, int argc, const kv_slice argv[], int positions[], int max)
 {
-    int keyword = find_keyword(row, argc, argv), count = 0;
+    kv_key_spec specs[2];
+    int count;
 
-    /* An empty key in front of KEYS (MIGRATE) only says that the keys come later. */
-    if (!keyword || argv[row->keys.first].len)
-        count = spec_positions(&row->keys, argc, argv, positions, max, 0);
-    if (count < 0)
-        return count;
-    if (row->keys2.keyword) {
-        kv_key_spec behind = row->keys2;
-
-        behind.first = keyword ? keyword + 1 : 0;
-        return spec_positions(&behind, argc, argv, positions, max, count);
-    }
-    return spec_positions(&row->keys2, argc, argv, positions, max, count);
+    kv_command_key_specs(row, argc, argv, specs);
+    count = spec_positions(&specs[0], argc, argv, positions, max, 0);
+    return count < 0 ? count : spec_positions(&specs[1], argc, argv, positions, max, count);
 }

@@ -191,6 +191,15 @@ static void keys_are_checked_for_what_is_done_to_them(void **state)
     assert_int_equal(VERDICT(u, &position, "msetex", "x", "w", "v"), ACL_DENIED_KEY);
     assert_int_equal(position, 0);
     assert_int_equal(VERDICT(u, &position, "dbsize"), ACL_ALLOWED);
+    assert_int_equal(VERDICT(u, &position, "migrate", "x", "1", "rw", "0", "5"), ACL_ALLOWED);
+    assert_int_equal(VERDICT(u, &position, "migrate", "x", "1", "r", "0", "5"), ACL_DENIED_KEY);
+    assert_int_equal(VERDICT(u, &position, "migrate", "x", "1", "", "0", "5", "keys", "rw"), ACL_ALLOWED);
+    assert_int_equal(VERDICT(u, &position, "migrate", "x", "1", "", "0", "5", "auth", "keys", "KEYS", "rw"),
+                     ACL_ALLOWED);
+    assert_int_equal(
+        VERDICT(u, &position, "migrate", "x", "1", "", "0", "5", "auth2", "a", "keys", "KEYS", "rw", "w"),
+        ACL_DENIED_KEY);
+    assert_int_equal(position, 11);
     assert_int_equal(VERDICT(u, &position, "exec", "ifeq", "r", "v", "xx", "w"), ACL_DENIED_KEY);
     assert_int_equal(position, 5);
     acl_user_unref(u);

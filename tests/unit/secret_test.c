@@ -34,6 +34,10 @@ static void passwords_and_rules_are_secret(void **state)
     HIDDEN("---**", W("hello"), W("3"), W("auth"), W("alice"), W("pw"));
     HIDDEN("---**--", W("hello"), W("3"), W("AUTH"), W("auth"), W("auth"), W("setname"), W("me"));
     HIDDEN("-----**", W("hello"), W("3"), W("setname"), W("me"), W("auth"), W("a"), W("b"));
+    HIDDEN("-------*--", W("migrate"), W("h"), W("1"), W(""), W("0"), W("5"), W("auth"), W("pw"), W("keys"),
+           W("k"));
+    HIDDEN("--------**-", W("migrate"), W("h"), W("1"), W("k"), W("0"), W("5"), W("copy"), W("AUTH2"), W("u"),
+           W("pw"), W("replace"));
     HIDDEN("--**", W("acl"), W("setuser"), W("alice"), W(">pw"));
     HIDDEN("--*", W("ACL"), W("GETUSER"), W("alice"));
     HIDDEN("---*", W("config"), W("set"), W("requirepass"), W("pw"));
