@@ -22,6 +22,7 @@ endfunction()
 
 file(REMOVE_RECURSE ${SCRATCH})
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component kvstore)
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component kvstore_library)
 
 run(${CMAKE_COMMAND} -S ${here}/consumer -B ${SCRATCH}/consumer -D CMAKE_PREFIX_PATH=${prefix} -D CMAKE_C_COMPILER=${CC}
     "-D CMAKE_C_FLAGS=${FLAGS}")

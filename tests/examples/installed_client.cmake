@@ -27,6 +27,7 @@ endfunction()
 
 file(REMOVE_RECURSE ${SCRATCH})
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component kvclient)
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component kvclient_library)
 
 run(${CMAKE_COMMAND} -S ${here}/client_consumer -B ${SCRATCH}/consumer -D CMAKE_PREFIX_PATH=${prefix} -D CMAKE_C_COMPILER=${CC}
     "-D CMAKE_C_FLAGS=${FLAGS}")
@@ -58,7 +59,9 @@ expect_output(${SCRATCH}/readme)
 
 # libkvclient_store, with the engine: its example needs no server.
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component kvstore)
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component kvstore_library)
 run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component kvclient_store)
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component kvclient_store_library)
 run(${CMAKE_COMMAND} -S ${here}/store_consumer -B ${SCRATCH}/store_consumer -D CMAKE_PREFIX_PATH=${prefix}
     -D CMAKE_C_COMPILER=${CC} "-D CMAKE_C_FLAGS=${FLAGS}")
 run(${CMAKE_COMMAND} --build ${SCRATCH}/store_consumer)
