@@ -29,6 +29,7 @@ mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/n
 [ -n "$mirror" ] || skip "apt has no mirror"
 
 root=$(mktemp -d "${TMPDIR:-/tmp}/kvpackages-XXXXXX")
+chmod 755 "$root" # users in there have to get in
 server=
 clean_up() {
     [ -z "$server" ] || kill "$server" 2>/dev/null || true
@@ -37,9 +38,11 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 1' INT TERM
 
-debootstrap --variant=minbase \
-    --include=libevent-core-2.1-7,libhiredis0.14,libssl3,libedit2,libxxhash0,init-system-helpers,passwd \
-    "$suite" "$root" "$mirror" >"$root.log" 2>&1 || {
+# What the packages depend on, but for each other.
+names=$(for package in "$directory"/*.deb; do dpkg-deb -f "$package" Package; done)
+wanted=$(for package in "$directory"/*.deb; do dpkg-deb -f "$package" Depends; done | tr , '\n' |
+    sed 's/[(|].*//; s/ //g; /^$/d' | sort -u | grep -vxF "$names" | paste -sd,)
+debootstrap --variant=minbase --include="$wanted" "$suite" "$root" "$mirror" >"$root.log" 2>&1 || {
     tail -5 "$root.log"
     rm -f "$root.log"
     skip "debootstrap did not succeed"
@@ -62,6 +65,7 @@ inside sh -c 'dpkg -i /packages/*.deb' >"$root/log" 2>&1 || {
     cat "$root/log"
     fail "dpkg -i"
 }
+[ "$(stat -c %a "$root/usr/lib/redis/modules/kvmodule.so")" = 755 ] || fail "redis-server would not load the module"
 for file in usr/bin/kvserver usr/bin/kvcli usr/lib/systemd/system/kvserver.service usr/lib/redis/modules/kvmodule.so \
     usr/include/kvclient.h usr/include/kvstore/kvstore.h etc/kvstore/kvserver.conf; do
     [ -e "$root/$file" ] || fail "/$file was not installed"
@@ -108,7 +112,6 @@ serve
 end_server
 
 # ---- removing ----
-names=$(for package in "$root"/packages/*.deb; do dpkg-deb -f "$package" Package; done)
 inside dpkg -r $names >"$root/log" 2>&1 || {
     cat "$root/log"
     fail "dpkg -r"
