@@ -225,6 +225,8 @@ static bool look(worker *w, int64_t budget_us)
     server *s = w->server;
     uint64_t limit = (uint64_t)config_number(s->config, CONFIG_ID_maxmemory), used = server_memory(s), margin;
     const policy *p = policy_of(s);
+    uint64_t start;
+    bool found;
 
     w->memory_allowance = 0;
     if (!limit || used <= limit) {
@@ -235,7 +237,13 @@ static bool look(worker *w, int64_t budget_us)
         return false;
     }
     margin = limit / 128 < MARGIN_MAX ? limit / 128 : MARGIN_MAX;
-    return !p->evicts || !make_room(w, p, used - limit, used - limit + margin, budget_us);
+    if (!p->evicts)
+        return true;
+    start = ticks_now(&s->ticks);
+    found = make_room(w, p, used - limit, used - limit + margin, budget_us);
+    latency_add(s->latency, "eviction-cycle",
+                (int64_t)ticks_to_ns(&s->ticks, ticks_now(&s->ticks) - start) / 1000000, w->now_ms);
+    return !found;
 }
 
 bool memory_short(worker *w, size_t input_bytes, size_t count)

@@ -371,6 +371,25 @@ static int apply_password(server *s, config_error *error)
     return err ? -1 : 0;
 }
 
+/* "50.0 99.90" becomes "50 99.9", as Redis has it. */
+static void spell_percentiles(server *s)
+{
+    char *text = config_text(s->config, CONFIG_ID_latency_tracking_info_percentiles), *spelt = NULL, *end;
+    const char *at = text, *separator = "";
+    size_t len = 0;
+    FILE *out = text ? open_memstream(&spelt, &len) : NULL;
+
+    if (out) {
+        for (double percent = strtod(at, &end); end != at;
+             at = end, percent = strtod(at, &end), separator = " ")
+            fprintf(out, "%s%.10g", separator, percent);
+        if (fclose(out) == 0)
+            config_restore(s->config, CONFIG_ID_latency_tracking_info_percentiles, spelt);
+    }
+    free(spelt);
+    free(text);
+}
+
 /* Numbers from 0 to 100. */
 static int check_percentiles(server *s, config_error *error)
 {
@@ -390,6 +409,8 @@ static int check_percentiles(server *s, config_error *error)
     }
     if (wrong)
         snprintf(error->text, sizeof error->text, "%s", wrong);
+    else
+        spell_percentiles(s);
     free(text);
     return wrong ? -1 : 0;
 }

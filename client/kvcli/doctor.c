@@ -182,6 +182,29 @@ static void check_slow_log(patient *p)
     kvc_reply_free(reply);
 }
 
+/* Events that took as long as latency-monitor-threshold says: each with its name, and the longest in milliseconds. */
+static void check_events(patient *p)
+{
+    static const char *const latest[] = { "LATENCY", "LATEST", NULL };
+    kvc_reply *reply = try(p, latest);
+    const kvc_reply *worst = NULL;
+
+    for (size_t i = 0; reply && i < kvc_reply_count(reply); i++) {
+        const kvc_reply *event = kvc_reply_at(reply, i);
+
+        if (kvc_reply_count(event) >= 4 &&
+            (!worst || kvc_reply_int(kvc_reply_at(event, 3)) > kvc_reply_int(kvc_reply_at(worst, 3))))
+            worst = event;
+    }
+    if (worst) {
+        kvc_slice name = kvc_reply_text(kvc_reply_at(worst, 0));
+
+        say(p, VERDICT_BETTER, "events", "%.*s took %lld ms: LATENCY DOCTOR tells more", (int)name.len,
+            name.data, (long long)kvc_reply_int(kvc_reply_at(worst, 3)));
+    }
+    kvc_reply_free(reply);
+}
+
 /* Reachable from everywhere, and no password. */
 static void check_protection(patient *p)
 {
@@ -229,6 +252,7 @@ exit_status doctor_run(conversation *c)
         check_replication(&p);
         check_keys(&p);
         check_slow_log(&p);
+        check_events(&p);
         check_protection(&p);
         status = check_latency(&p, &error);
     }

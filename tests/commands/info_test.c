@@ -263,7 +263,9 @@ static void latencystats_tell_the_percentiles_that_are_asked_for(void **state)
     expect(s, "+OK", "CONFIG", "RESETSTAT");
     expect(s, "+OK", "SET", "a", "b");
     expect_like(s, "$*latency_percentiles_usec_set:p50=*.*,p99=*.*,p99.9=*.*", "INFO", "latencystats");
-    expect(s, "+OK", "CONFIG", "SET", "latency-tracking-info-percentiles", "10 100 0.5");
+    expect(s, "+OK", "CONFIG", "SET", "latency-tracking-info-percentiles", "10.0 100 0.50");
+    expect(s, "*2 $latency-tracking-info-percentiles $\"10 100 0.5\"", "CONFIG", "GET",
+           "latency-tracking-info-percentiles");
     expect_like(s, "$*latency_percentiles_usec_set:p10=*.*,p100=*.*,p0.5=*.*", "INFO", "latencystats");
     expect(
         s,
