@@ -138,5 +138,7 @@ int config_restore(config *c, enum config_id id, const char *text);
 /* Brings the file up to date with the values in use, keeping comments and order: a temporary file beside it, synced, then
  * renamed over it. users: lines that stand for all user lines of the file. */
 int config_rewrite(config *c, kv_slice users, config_error *ret_error) KV_EXCLUDES(kv_shard_held);
+/* The same with a line for every directive: for tests. */
+int config_rewrite_all(config *c, kv_slice users, config_error *ret_error) KV_EXCLUDES(kv_shard_held);
 
 #endif

@@ -156,7 +156,9 @@ static int rewrite_lines(FILE *out, config *c, const char *text, size_t len, kv_
     return 0;
 }
 
-static int append_changed(FILE *out, config *c, kv_slice users, const bool written[], bool is_signed)
+/* Adds what has no line yet and is not the default, or all that has no line. */
+static int append_changed(FILE *out, config *c, kv_slice users, const bool written[], bool is_signed,
+                          bool all)
 {
     for (int id = 0; id < CONFIG_COUNT; id++) {
         config *fresh = NULL;
@@ -168,7 +170,7 @@ static int append_changed(FILE *out, config *c, kv_slice users, const bool writt
         fresh = config_new();
         text = config_text(c, (enum config_id)id);
         preset = fresh ? config_text(fresh, (enum config_id)id) : NULL;
-        differs = !text || !preset || strcmp(text, preset) != 0;
+        differs = all || !text || !preset || strcmp(text, preset) != 0;
         free(text);
         free(preset);
         config_free(fresh);
@@ -203,7 +205,7 @@ static char *read_file(const char *path, size_t *ret_len, mode_t *ret_mode)
     return text;
 }
 
-int config_rewrite(config *c, kv_slice users, config_error *ret_error)
+static int rewrite(config *c, kv_slice users, bool all, config_error *ret_error)
 {
     bool written[CONFIG_COUNT] = { false }, is_signed = false;
     char *old = NULL, *text = NULL;
@@ -219,7 +221,7 @@ int config_rewrite(config *c, kv_slice users, config_error *ret_error)
         goto out;
     out = open_memstream(&text, &len);
     if (!out || rewrite_lines(out, c, old ? old : "", old_len, &users, written, &is_signed) != 0 ||
-        append_changed(out, c, users, written, is_signed) != 0)
+        append_changed(out, c, users, written, is_signed, all) != 0)
         goto out;
     if (fclose(out) != 0) {
         out = NULL;
@@ -235,4 +237,14 @@ out:
     free(text);
     free(old);
     return result;
+}
+
+int config_rewrite(config *c, kv_slice users, config_error *ret_error)
+{
+    return rewrite(c, users, false, ret_error);
+}
+
+int config_rewrite_all(config *c, kv_slice users, config_error *ret_error)
+{
+    return rewrite(c, users, true, ret_error);
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "acl_file.h"
 #include "digest.h"
 #include "object.h"
 #include "session.h"
@@ -290,11 +291,34 @@ static void accept_switch(kv_call *call)
     kv_reply_ok(call->reply);
 }
 
+/* DEBUG CONFIG-REWRITE-FORCE-ALL */
+static void rewrite_config(kv_call *call)
+{
+    server *s = session_server(call);
+    config_error error = { "out of memory" };
+    size_t len = 0;
+    char *users;
+    int err = -1;
+
+    pthread_mutex_lock(&s->config_lock);
+    users = acl_config_lines(s->acl, s->config, &len);
+    if (users)
+        err = config_rewrite_all(s->config, kv_slice_of(users, len), &error);
+    pthread_mutex_unlock(&s->config_lock);
+    free(users);
+    if (err)
+        kv_reply_errorf(call->reply, "ERR CONFIG-REWRITE-FORCE-ALL failed: %s", error.text);
+    else
+        kv_reply_ok(call->reply);
+}
+
 /* DEBUG HELP */
 static void reply_help(kv_call *call)
 {
     static const char *const lines[] = {
         "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "CONFIG-REWRITE-FORCE-ALL",
+        "    As CONFIG REWRITE, with a line for every directive.",
         "DIGEST",
         "    A hash of all that the databases hold, the same as redis-server's of the same content.",
         "DIGEST-VALUE <key> [<key> ...]",
@@ -330,6 +354,7 @@ static const struct {
     int least, most; /* arguments behind it */
     void (*run)(kv_call *call);
 } subcommands[] = {
+    { "config-rewrite-force-all", 0, 0, rewrite_config },
     { "digest", 0, 0, reply_digest },
     { "digest-value", 1, INT32_MAX, reply_digests },
     { "error", 1, 1, reply_error },

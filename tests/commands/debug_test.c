@@ -114,6 +114,7 @@ static void small_things_work(void **state)
            "SLEEP");
     expect(s, "-ERR wrong number of arguments for 'debug' command", "DEBUG");
     expect_like(s, "**DEBUG <subcommand>*", "DEBUG", "HELP");
+    expect_like(s, "-ERR CONFIG-REWRITE-FORCE-ALL failed: *", "DEBUG", "CONFIG-REWRITE-FORCE-ALL");
 }
 
 int main(int argc, char **argv)
