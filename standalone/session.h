@@ -87,6 +87,8 @@ session_fn session_psubscribe, session_publish, session_pubsub_channels, session
     session_unsubscribe;
 /* monitor.c */
 session_fn session_monitor;
+/* cluster_commands.c */
+session_fn session_no_cluster;
 /* debug_commands.c */
 session_fn session_debug;
 /* slowlog_commands.c */

@@ -221,9 +221,24 @@ static void lolwut_is_an_answer(void **state)
     expect_like(s, "$*", "LOLWUT");
 }
 
+static void there_is_no_cluster(void **state)
+{
+    static const char *const questions[] = { "INFO", "MYID", "NODES", "SHARDS", "SLOTS" };
+    session *s = *state;
+
+    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
+        expect(s, "-ERR This instance has cluster support disabled", "CLUSTER", questions[i]);
+    expect(s, "-ERR This instance has cluster support disabled", "CLUSTER", "KEYSLOT", "k");
+    expect(s, "-ERR This instance has cluster support disabled", "READONLY");
+    expect(s, "-ERR This instance has cluster support disabled", "READWRITE");
+    expect(s, "-ERR This instance has cluster support disabled", "ASKING");
+    expect(s, "-ERR unknown subcommand 'NOPE'. Try CLUSTER HELP.", "CLUSTER", "NOPE");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        conversation(there_is_no_cluster),
         conversation(ping_answers),
         conversation(echo_gives_back_any_bytes),
         conversation(an_unknown_command_is_named_with_its_arguments),
