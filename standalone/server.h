@@ -191,8 +191,9 @@ const char *server_unready(server *s);
 /* Worker 0, ten times a second or as hz says. */
 void server_tick(server *s);
 
-/* Brings w->now_ms up to date: the newest time that any worker has read, at most half a millisecond old. */
-static inline void worker_read_clock(worker *w)
+/* Brings w->now_ms up to date: the newest time that any worker has read, at most half a millisecond old. Returns the counter
+ * of now. */
+static inline uint64_t worker_read_clock(worker *w)
 {
     uint64_t ticks = ticks_now(&w->stats.clock);
 
@@ -201,6 +202,7 @@ static inline void worker_read_clock(worker *w)
                              atomic_load_explicit(&w->server->latest_ms, memory_order_acquire) != w->now_ms,
                          0))
         worker_read_clock_anew(w, ticks);
+    return ticks;
 }
 
 #endif
