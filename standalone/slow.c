@@ -17,7 +17,8 @@
  * on happening is known exactly.
  *
  * With a threshold below a millisecond, which a batch of 64 may reach without any being slow, every call is timed at
- * once. EXEC and the state thread of --sharing actor use the same functions.
+ * once. Within EXEC the counter is read after each command, and what was slow is told when the locks are released; the
+ * state thread of --sharing actor leaves that to the client's worker, too.
  *
  * Cost: 15 ns a batch. What it can miss: which one of a pipeline's FAST commands was slow, when that does not happen
  * again soon: its time is then known no closer than that of all FAST commands of the batch. What it
@@ -103,7 +104,7 @@ static void tell_slowlog(stats *s, const kv_command *row, int argc, const kv_sli
     e = slowlog_entry_new(row, argc, argv, more, (int64_t)usec, clock_ms());
     if (!e)
         return;
-    if (c) {
+    if (c && !s->slow->holding) {
         note_client(e, c);
         add(of, e);
     } else {

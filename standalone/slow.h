@@ -19,7 +19,8 @@ typedef struct slow_watch {
     unsigned version;      /* of what the server asks for */
     int64_t unclear_ms;    /* when a slow call was last not recognised among others */
     int64_t each_until_ms; /* every call is timed until then */
-    slowlog_entry *held;   /* the state thread's: without a client yet */
+    bool holding;          /* locks are held, so that nothing may be told yet */
+    slowlog_entry *held;   /* what is told later: then, and on the state thread, which knows no clients */
 } slow_watch;
 
 /* What the server asks for, from its configuration: at the start, after CONFIG SET and RESETSTAT. */

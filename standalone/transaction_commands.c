@@ -295,6 +295,18 @@ static void prefetch(const kv_call *call, const queued_command *queue, size_t n,
     store_prefetch(call->store, n, hashes, hints);
 }
 
+/* Tells of a command that has run since *at when it was slow and was not timed by itself. */
+static void tell_slow(const exec_place *p, const queued_command *q, uint64_t *at)
+{
+    stats *s = p->stats;
+    uint64_t now = ticks_now(&s->clock), took = now - *at - s->timed_ticks;
+
+    if (__builtin_expect((int64_t)took >= (int64_t)s->slow_ticks && !s->each, 0))
+        slow_command(s, q->row, q->argc, q->argv, took, p->call->host);
+    s->timed_ticks = 0;
+    *at = now;
+}
+
 /* Runs all that can run here, in order; the replies of a full output are dropped, but not the commands. False:
  * memory for a part is out, and the replies are incomplete. */
 KV_REQUIRES(kv_epoch_held) static bool run_queue(const exec_place *p)
@@ -303,7 +315,9 @@ KV_REQUIRES(kv_epoch_held) static bool run_queue(const exec_place *p)
     map_hint hints[AHEAD];
     size_t limit = p->reply->out->limit;
     bool complete = true;
+    uint64_t at = ticks_now(&p->stats->clock);
 
+    p->stats->timed_ticks = 0;
     for (size_t i = 0; i < m->count; i++) {
         const queued_command *q = &m->queue[i];
 
@@ -317,6 +331,7 @@ KV_REQUIRES(kv_epoch_held) static bool run_queue(const exec_place *p)
                 p->reply->out->limit = limit;
             }
             run_queued(p, q, &hints[i % AHEAD]);
+            tell_slow(p, q, &at);
         }
     }
     return complete;
@@ -455,7 +470,13 @@ KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exec_here(kv_call *call, co
     int err;
 
     call->put_off = NULL; /* all at once */
+    w->slow.holding = true;
     err = exec_locked(t, w->hold, &place);
+    w->slow.holding = false;
+    if (__builtin_expect(w->slow.held != NULL, 0)) {
+        slow_release(w->server, w->slow.held, c);
+        w->slow.held = NULL;
+    }
     call->put_off = rest_put_off;
     w->reply.out = out;
     if (err == KV_ENOMEM) {
