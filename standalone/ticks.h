@@ -6,7 +6,7 @@
  *
  * Where the processor counts at a constant rate in all of its states and says so (x86-64: the invariant time stamp
  * counter, CPUID 80000007h, EDX bit 8; AArch64: always), that counter is read: about 8 ns, a handful of
- * instructions, where clock_gettime takes three times as much. Elsewhere the ticks are CLOCK_MONOTONIC's nanoseconds.
+ * instructions, where clock_gettime takes 18. Elsewhere the ticks are CLOCK_MONOTONIC's nanoseconds.
  * Its rate is measured once, against CLOCK_MONOTONIC, when the server starts.
  *
  * Threads    Any. A thread that is moved between processors reads counters that the kernel keeps in step; should a
