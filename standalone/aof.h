@@ -44,6 +44,9 @@ static inline bool aof_listens(const struct server *s)
     return atomic_load_explicit(&((struct server *)s)->aof_guards, memory_order_relaxed);
 }
 
+/* A thread that is no worker has told changes: has them written, and waits while too much is not. Not within a lock. */
+void aof_task_wrote(struct server *s) KV_EXCLUDES(kv_shard_held);
+
 /* ---- replies (aof_hold.c): on the thread of the connection's worker ---- */
 
 /* Whether c must keep its output for now, since what it may tell is not yet safe. If so c holds it, and sends it when it is. */

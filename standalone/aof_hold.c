@@ -11,6 +11,8 @@
  * Nothing is held when there is nothing that is not safe: a server that is only read from is not slowed down.
  *
  * SPDX-License-Identifier: MIT */
+#include <time.h>
+
 #include "aof_internal.h"
 #include "connection.h"
 
@@ -80,6 +82,19 @@ static bool is_crowded(const aof *a)
 
     return appended > written &&
            appended - written > atomic_load_explicit(&((aof *)a)->buffer_max, memory_order_relaxed);
+}
+
+void aof_task_wrote(server *s)
+{
+    aof *a = s->aof;
+    struct timespec pause = { .tv_nsec = 1000000 };
+
+    if (atomic_load_explicit(&a->state, memory_order_relaxed) == AOF_ON)
+        aof_ask(a);
+    while (is_crowded(a) && atomic_load_explicit(&a->state, memory_order_relaxed) == AOF_ON) {
+        nanosleep(&pause, NULL);
+        aof_ask(a);
+    }
 }
 
 bool aof_admits(connection *c)

@@ -37,6 +37,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "aof.h"
 #include "args.h"
 #include "blocking.h"
 #include "replication_internal.h"
@@ -175,6 +176,7 @@ static int apply_received(replication *r)
             return -1;
         peer_take(&r->link, used);
         publish_offsets(r);
+        aof_task_wrote(r->server);
         if (stream_take_question(r->stream) && send_ack(r) != 0)
             return -1;
     }
@@ -470,18 +472,27 @@ replication *replication_new(server *s)
     return r;
 }
 
-void replication_free(replication *r)
+void replication_stop(replication *r)
 {
-    if (!r)
+    if (!r || !r->started)
         return;
     pthread_mutex_lock(&r->goal_lock);
     r->ending = true;
     r->goal++;
     pthread_mutex_unlock(&r->goal_lock);
-    if (r->started) {
-        poke(r);
-        pthread_join(r->thread, NULL);
-    }
+    poke(r);
+    pthread_join(r->thread, NULL);
+    r->started = false;
+}
+
+void replication_free(replication *r)
+{
+    if (!r)
+        return;
+    replication_stop(r);
+    for (int i = 0; r->spare && i < r->server->databases.count; i++)
+        kv_store_unref(r->spare[i]);
+    free(r->spare);
     if (r->poke_fd >= 0)
         close(r->poke_fd);
     stream_free(r->stream);

@@ -48,7 +48,9 @@ typedef struct replication_figures {
 
 /* NULL: memory or descriptors are out. */
 replication *replication_new(struct server *s);
-/* Ends the task. NULL is nothing. */
+/* Ends the task: nothing is applied any more. NULL is nothing. */
+void replication_stop(replication *r) KV_EXCLUDES(kv_shard_held);
+/* When no snapshot is being read any more. NULL is nothing. */
 void replication_free(replication *r) KV_EXCLUDES(kv_shard_held);
 
 /* Becomes a replica: the address is copied. 1: of that primary it is one already. KV_ENOMEM: no thread can be had, and nothing

@@ -33,6 +33,7 @@ struct replication {
     bool has_history;                /* the databases are id's at the stream's offset */
     bool silent;                     /* a primary without PSYNC: it takes no REPLCONF ACK */
     char id[REPLICATION_ID_LEN + 1]; /* of the primary's history */
+    kv_store **spare;                /* databases for the next data set, empty between two; NULL: none yet */
     int64_t retry_ms;                /* how long to wait before the next attempt */
     char said[256];                  /* the failure that was logged last */
 

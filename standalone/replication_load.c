@@ -207,35 +207,54 @@ static int read_data_set(loading *l, const char mark[REPLICATION_ID_LEN])
 
 /* ---- databases of our own ---- */
 
+/* The exchange gives them what the server's databases were made of. A snapshot that is being read may still hold on to that, so
+ * they live as long as the server, and are used again. */
+static int make_stores(replication *r)
+{
+    server *s = r->server;
+    kv_sharing sharing = (kv_sharing)config_number(s->config, CONFIG_ID_sharing);
+
+    if (!r->spare)
+        r->spare = calloc((size_t)s->databases.count, sizeof *r->spare);
+    for (int i = 0; r->spare && i < s->databases.count; i++) {
+        kv_store_options options = { .domain = s->domain,
+                                     .sharing = sharing == KV_SHARING_ACTOR ? KV_SHARING_SHARDED : sharing,
+                                     .version_start = (uint64_t)i,
+                                     .version_step = (uint64_t)s->databases.count };
+
+        if (!r->spare[i])
+            r->spare[i] = kv_store_new(&options);
+        if (!r->spare[i])
+            return -1;
+    }
+    return r->spare ? 0 : -1;
+}
+
+/* Empty ones, whose versions are newer than all that were given out. */
 static int open_stores(loading *l)
 {
     server *s = l->r->server;
     uint64_t count = (uint64_t)s->databases.count, newest = (uint64_t)clock_ms() << 8;
-    kv_sharing sharing = (kv_sharing)config_number(s->config, CONFIG_ID_sharing);
 
-    for (int i = 0; i < s->databases.count; i++)
+    if (make_stores(l->r) != 0)
+        return replication_fail(l->r, "out of memory");
+    l->stores = l->r->spare;
+    l->count = s->databases.count;
+    for (int i = 0; i < l->count; i++)
         if (store_version(s->databases.stores[i]) > newest)
             newest = store_version(s->databases.stores[i]);
     newest = (newest + VERSIONS_APART) / count * count;
-    l->stores = calloc(count, sizeof *l->stores);
-    for (; l->stores && l->count < s->databases.count; l->count++) {
-        kv_store_options options = { .domain = s->domain,
-                                     .sharing = sharing == KV_SHARING_ACTOR ? KV_SHARING_SHARDED : sharing,
-                                     .version_start = newest + (uint64_t)l->count,
-                                     .version_step = count };
-
-        l->stores[l->count] = kv_store_new(&options);
-        if (!l->stores[l->count])
-            break;
-    }
-    return l->stores && l->count == s->databases.count ? 0 : replication_fail(l->r, "out of memory");
+    for (int i = 0; i < l->count; i++)
+        store_raise_version(l->stores[i], newest + (uint64_t)i);
+    return 0;
 }
 
+/* What is left in them goes. */
 static void close_stores(loading *l)
 {
     for (int i = 0; i < l->count; i++)
-        kv_store_unref(l->stores[i]);
-    free(l->stores);
+        if (store_count(l->stores[i]) && store_clear(l->stores[i], true) != 0)
+            replication_fail(l->r, "out of memory");
 }
 
 /* ---- the exchange ---- */
@@ -254,10 +273,8 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void exchange_held(
     kv_store **ours = l->r->server->databases.stores;
 
     x->err = store_clear_all(ours, (size_t)l->count, true);
-    for (int i = 0; !x->err && i < l->count; i++) {
-        store_raise_version(ours[i], store_version(l->stores[i]));
+    for (int i = 0; !x->err && i < l->count; i++)
         store_swap(l->stores[i], ours[i]);
-    }
 }
 
 KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exchange_all(exchange *x)
@@ -320,6 +337,77 @@ static int put_in_place(loading *l, int64_t offset)
     return x.err ? -1 : 0;
 }
 
+/* ---- the log of changes ---- */
+
+/* The exchange told the log only that the databases were emptied: what is in them now is told key by key, as a write of what is
+ * there. Until that is done, a start from the log gives a part of the data set; a replica then fetches all of it again. */
+typedef struct retelling {
+    actor_message message;
+    replication *r;
+    kv_store *store;
+    uint64_t cursor;
+    notices notices;
+    bool failed;
+} retelling;
+
+KV_UNDER_LOCK static int write_again(kv_slot *slot, void *arg)
+{
+    kv_slice value;
+    int err = kv_slot_value(slot, &value);
+
+    (void)arg;
+    return err || !kv_slot_exists(slot) ? err : kv_slot_set(slot, value);
+}
+
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void tell_again(void *arg, const entry *e)
+{
+    retelling *t = arg;
+
+    int64_t now_ms = clock_ms();
+
+    if (entry_deadline(e) <= now_ms)
+        now_ms = INT64_MIN; /* it has expired, and is kept */
+    t->failed |= store_update(t->store, store_key_of(t->store, entry_key(e)), write_again, NULL, now_ms) != 0;
+}
+
+static void run_retelling(actor_message *message)
+{
+    retelling *t = (retelling *)message;
+    server *s = t->r->server;
+
+    notify_thread(&t->notices);
+    if (epoch_enter(s->domain) == 0)
+        t->cursor = store_scan(t->store, t->cursor, tell_again, t, INT64_MIN);
+    else
+        t->failed = true;
+    epoch_leave(s->domain);
+    if (t->notices.some)
+        notify_flush(s, NULL, &t->notices);
+    notify_thread(s->actor ? &s->actor_notices : NULL);
+}
+
+static int tell_log(loading *l)
+{
+    server *s = l->r->server;
+    retelling t = { .message.run = run_retelling, .r = l->r, .notices = { .server = s } };
+
+    for (int db = 0; aof_listens(s) && db < s->databases.count; db++) {
+        t.store = s->databases.stores[db];
+        do {
+            if (s->actor)
+                actor_call(s->actor, &t.message);
+            else
+                run_retelling(&t.message);
+            aof_task_wrote(s);
+            if (t.failed || !keep_alive(l)) {
+                l->r->has_history = false;
+                return t.failed ? replication_fail(l->r, "out of memory") : -1;
+            }
+        } while (t.cursor);
+    }
+    return 0;
+}
+
 /* ---- all of it ---- */
 
 static void show_beginning(replication *r, int64_t bytes)
@@ -357,6 +445,8 @@ int replication_load(replication *r, int64_t bytes, const char mark[REPLICATION_
         result = read_data_set(&l, mark);
     if (result == 0)
         result = put_in_place(&l, offset);
+    if (result == 0)
+        result = tell_log(&l);
     if (result == 0)
         show_end(&l);
     close_stores(&l);

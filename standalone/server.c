@@ -837,6 +837,7 @@ int server_run(server *s)
     run_worker(&s->workers[0]);
     for (int i = 1; i < s->worker_count; i++)
         pthread_join(s->workers[i].thread, NULL);
+    replication_stop(s->replication);
     aof_stop(s);
     return save_the_rest(s);
 }
@@ -845,7 +846,7 @@ void server_done(server *s)
 {
     metrics_stop(s->metrics);
     listener_stop(s);
-    replication_free(s->replication);
+    replication_stop(s->replication);
     migrations_free(s->migrations);
     persistence_free(s->persistence);
     for (int i = 0; i < SERVER_SIGNALS; i++)
@@ -863,6 +864,7 @@ void server_done(server *s)
     tracking_free(s->tracking);
     actor_free(s->actor);
     aof_free(s);
+    replication_free(s->replication);
     aof_writer_done(&s->actor_writer);
     for (int i = 0; i < SERVER_GUESTS; i++)
         aof_writer_done(&s->guests[i]);

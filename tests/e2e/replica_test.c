@@ -134,6 +134,46 @@ static void the_state_thread_applies_what_comes(void **state)
                       OPTIONS("--sharing", "actor", "--threads", "2"));
 }
 
+/* ---- the log of changes ---- */
+
+/* What a replica has applied is in its log: the data set, and what came after it. */
+static void what_was_replicated_is_logged(const char *sharing)
+{
+    server *primary = begin_redis("--save", "", "--repl-diskless-sync-delay", "0"), *replica, *again;
+    char *directory = new_directory();
+    conn *p = connect_to(primary), *r, *a;
+    unsigned seed = 7;
+
+    for (int i = 0; i < rounds; i++)
+        write_batch(p, &seed);
+    replica = begin("--appendonly", "yes", "--dir", directory, "--sharing", sharing, "--threads", "2");
+    r = connect_to(replica);
+    says(r, "+OK", "SET", "of-before", "1");
+    follow_port(r, server_port(primary));
+    wait_for_offset(p, r);
+    for (int i = 0; i < rounds; i++)
+        write_batch(p, &seed);
+    wait_for_offset(p, r);
+    conn_close(r);
+    end(replica);
+    again = begin("--appendonly", "yes", "--dir", directory);
+    a = connect_to(again);
+    assert_same_content(p, a, databases);
+    says(a, "_", "GET", "of-before");
+    conn_close(a);
+    conn_close(p);
+    end(again);
+    assert_true(server_stop(primary));
+    remove_directory(directory);
+}
+
+static void the_log_of_a_replica_is_whole(void **state)
+{
+    (void)state;
+    what_was_replicated_is_logged("sharded");
+    what_was_replicated_is_logged("actor");
+}
+
 /* ---- the link ---- */
 
 typedef struct pair {
@@ -373,6 +413,7 @@ int main(void)
         cmocka_unit_test(a_data_set_without_a_file_and_the_writes_after_it),
         cmocka_unit_test(a_data_set_of_known_length_and_the_writes_after_it),
         cmocka_unit_test(the_state_thread_applies_what_comes),
+        cmocka_unit_test(the_log_of_a_replica_is_whole),
         cmocka_unit_test_setup_teardown(a_lost_link_goes_on_where_it_was, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(a_primary_that_was_away_is_followed_again, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(nobody_sees_half_of_a_transaction, begin_pair, end_pair),
