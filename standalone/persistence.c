@@ -519,6 +519,15 @@ bool persistence_claim(persistence *p)
     return !atomic_exchange_explicit(&p->claimed, true, memory_order_acquire);
 }
 
+void persistence_hold_off(persistence *p)
+{
+    struct timespec pause = { 0, 5000000 };
+
+    cancel(p);
+    while (!persistence_claim(p))
+        nanosleep(&pause, NULL);
+}
+
 void persistence_unclaim(persistence *p)
 {
     atomic_store_explicit(&p->claimed, false, memory_order_release);

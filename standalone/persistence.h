@@ -50,6 +50,9 @@ bool persistence_has_points(persistence *p);
 
 /* A domain has one snapshot at a time: whoever takes one besides claims it. False: somebody has it. */
 bool persistence_claim(persistence *p);
+/* Ends a snapshot of the task that is under way, and waits until it has the claim: for who exchanges and frees whole stores, which
+ * a snapshot may be in. */
+void persistence_hold_off(persistence *p) KV_EXCLUDES(kv_shard_held);
 void persistence_unclaim(persistence *p);
 
 /* Worker 0, a few times a second: begins a snapshot when a save point is reached. */

@@ -23,6 +23,7 @@
 #include "actor.h"
 #include "aof.h"
 #include "args.h"
+#include "persistence.h"
 #include "rdb.h"
 #include "replication_internal.h"
 
@@ -443,12 +444,17 @@ int replication_load(replication *r, int64_t bytes, const char mark[REPLICATION_
     result = open_stores(&l);
     if (result == 0)
         result = read_data_set(&l, mark);
-    if (result == 0)
-        result = put_in_place(&l, offset);
+    if (result != 0) {
+        close_stores(&l);
+        return result;
+    }
+    persistence_hold_off(r->server->persistence); /* what is exchanged now is freed then */
+    result = put_in_place(&l, offset);
     if (result == 0)
         result = tell_log(&l);
     if (result == 0)
         show_end(&l);
     close_stores(&l);
+    persistence_unclaim(r->server->persistence);
     return result;
 }
