@@ -464,6 +464,8 @@ bool persistence_prepare(persistence *p)
     p->loading = loads;
     p->load_started_s = now_s();
     pthread_mutex_unlock(&p->lock);
+    if (!loads) /* what the log has brought is no change */
+        persistence_reset_changes(p);
     persistence_apply(p->server);
     return loads;
 }
