@@ -49,6 +49,16 @@ static int empty(void **state)
     return 0;
 }
 
+/* What is left of ten million milliseconds, soon after. */
+static void has_most_of_its_time(conn *c, const char *key)
+{
+    char *text = ask(c, "PTTL", key);
+    long long left = text ? atoll(text + 1) : 0;
+
+    assert_in_range(left, 9000000, 10000000);
+    free(text);
+}
+
 static void a_key_goes_with_its_deadline(void **state)
 {
     pair *p = *state;
@@ -65,8 +75,35 @@ static void a_key_goes_with_its_deadline(void **state)
     says(p->there, "$", "GET", "empty");
     says(p->there, "+OK", "SELECT", "3");
     says(p->there, "$some value", "GET", "a");
-    says(p->there, ":99", "PTTL", "a");
+    has_most_of_its_time(p->there, "a");
     says(p->there, "+OK", "SELECT", "0");
+}
+
+static void a_key_comes_from_redis_and_from_another_of_ours(void **state)
+{
+    pair *p = *state;
+    server *other = begin("--threads", "1");
+    conn *c = connect_to(other);
+
+    says(p->there, "+OK", "SET", "a",
+         "some value, that is long enough to be compressed compressed compressed", "PX", "10000000");
+    says(p->there, "+OK", "SET", "number", "-7");
+    says(p->there, "+OK", "MIGRATE", "127.0.0.1", p->our_port, "", "0", "5000", "KEYS", "a", "number");
+    says(p->here, "$-7", "GET", "number");
+    says(p->here, "$some value, that", "GET", "a");
+    has_most_of_its_time(p->here, "a");
+    says(p->there, ":0", "DBSIZE");
+    says(p->there, ":1", "RPUSH", "list", "1");
+    says(p->there, "-ERR Target instance replied with error: ", "MIGRATE", "127.0.0.1", p->our_port, "list",
+         "0", "5000");
+    says(p->there, ":1", "EXISTS", "list");
+    says(c, "+OK", "SET", "b", "from another");
+    says(c, "+OK", "MIGRATE", "127.0.0.1", p->our_port, "b", "2", "5000");
+    says(p->here, "+OK", "SELECT", "2");
+    says(p->here, "$from another", "GET", "b");
+    says(p->here, "+OK", "SELECT", "0");
+    conn_close(c);
+    end(other);
 }
 
 static void options_are_those_of_redis(void **state)
@@ -293,6 +330,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_key_goes_with_its_deadline, empty),
+        cmocka_unit_test_setup(a_key_comes_from_redis_and_from_another_of_ours, empty),
         cmocka_unit_test_setup(options_are_those_of_redis, empty),
         cmocka_unit_test_setup(many_keys_go_at_once, empty),
         cmocka_unit_test_setup(passwords_are_sent, empty),
