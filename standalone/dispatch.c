@@ -351,9 +351,12 @@ static void end_heard(connection *c, output *out, output *aside)
 static void run_special(connection *c, const request *r, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
 {
     worker *w = c->owner;
-    output *out = connection_output(c), aside = { .limit = w->output_limit };
+    output *out = connection_output(c), aside = { 0 };
     output_mark_at mark;
 
+    if (w->notices.some && (c->flags & (CONNECTION_SUBSCRIBED | CONNECTION_TRACKING)))
+        end_heard(c, out, &aside); /* what was evicted to make room for this request comes before it */
+    aside.limit = w->output_limit;
     if (hears_itself(c, r))
         w->reply.out = &aside;
     mark = output_mark(w->reply.out);
@@ -468,6 +471,7 @@ __attribute__((always_inline)) static inline void set_checks(worker *w, size_t i
 
 void dispatch_settings_changed(worker *w)
 {
+    dispatch_begin_turn(w);
     set_checks(w, 0, 0);
 }
 

@@ -275,7 +275,7 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void exchange_held(
 
     x->err = store_clear_all(ours, (size_t)l->count, true);
     for (int i = 0; !x->err && i < l->count; i++)
-        store_swap(l->stores[i], ours[i]);
+        store_swap(l->stores[i], ours[i], clock_ms());
 }
 
 KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exchange_all(exchange *x)

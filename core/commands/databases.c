@@ -94,7 +94,7 @@ void kv_cmd_swapdb(kv_call *call)
     if (!kv_arg_db(call, 1, &a) || !kv_arg_db(call, 2, &b))
         return;
     if (a != b)
-        store_swap(call->databases->stores[a], call->databases->stores[b]);
+        store_swap(call->databases->stores[a], call->databases->stores[b], call->now_ms);
     kv_reply_ok(call->reply);
 }
 

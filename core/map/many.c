@@ -187,13 +187,13 @@ KV_UNCHECKED void map_unlock_all(uint64_t root_word)
 }
 
 /* Exchanges the roots; both maps are locked. The words count swaps (shard.h). */
-static void exchange_roots(map *a, map *b)
+static void exchange_roots(map *a, map *b, int64_t now_ms)
 {
     const uint64_t one_swap = (uint64_t)1 << 48;
     uint64_t word_a = map_root_word(a), word_b = map_root_word(b);
 
-    map_watch_tell_exchanged(a, b);
-    map_watch_tell_exchanged(b, a);
+    map_watch_tell_exchanged(a, b, now_ms);
+    map_watch_tell_exchanged(b, a, now_ms);
     shard_extra_of(root_word_shards(word_a))->removed++; /* a change, too */
     root_of_word(word_a)->map = b;
     root_of_word(word_b)->map = a;
@@ -204,14 +204,14 @@ static void exchange_roots(map *a, map *b)
                           memory_order_release);
 }
 
-KV_UNCHECKED void map_swap(map *a, map *b, void (*under_lock)(void *arg), void *arg)
+KV_UNCHECKED void map_swap(map *a, map *b, int64_t now_ms, void (*under_lock)(void *arg), void *arg)
 {
     domain_thread *held;
     uint64_t word_a, word_b;
 
     if (holding_thread(a->domain)) {
         if (a != b)
-            exchange_roots(a, b);
+            exchange_roots(a, b, now_ms);
         if (under_lock)
             under_lock(arg);
         return;
@@ -242,7 +242,7 @@ KV_UNCHECKED void map_swap(map *a, map *b, void (*under_lock)(void *arg), void *
     }
     flip_marks(root_of_word(word_a));
     flip_marks(root_of_word(word_b));
-    exchange_roots(a, b);
+    exchange_roots(a, b, now_ms);
     if (under_lock)
         under_lock(arg);
     map_unlock_all(word_a);

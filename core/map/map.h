@@ -173,8 +173,10 @@ bool map_clear(map *m, map_debris *debris, void (*under_lock)(void *arg), void *
  * is left. Callers need no epoch. */
 bool map_debris_free(map_debris *debris, size_t max_segments) KV_EXCLUDES(kv_shard_held);
 
-/* Exchanges the contents of two maps of one domain, as one atomic act, all shards of both locked. under_lock as above. */
-void map_swap(map *a, map *b, void (*under_lock)(void *arg), void *arg) KV_EXCLUDES(kv_shard_held);
+/* Exchanges the contents of two maps of one domain, as one atomic act, all shards of both locked. under_lock as above. What
+ * has expired by now_ms counts as absent for those who watch. */
+void map_swap(map *a, map *b, int64_t now_ms, void (*under_lock)(void *arg), void *arg)
+    KV_EXCLUDES(kv_shard_held);
 
 /* ---- an act of many steps: a hold ---- */
 

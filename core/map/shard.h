@@ -301,7 +301,7 @@ map_debris *snapshot_clear_into(const root *r, map_debris *debris);
 void map_watch_tell(map *m, uint64_t hash);
 /* Tells those that watch an absent key of m, whose contents are being exchanged for those of another, if it is there; both
  * are locked. */
-void map_watch_tell_exchanged(map *m, const map *other);
+void map_watch_tell_exchanged(map *m, const map *other, int64_t now_ms);
 void map_watch_done(map *m);
 
 void map_wait(const map *m, uint64_t hash) KV_EXCLUDES(kv_shard_held);

@@ -96,7 +96,7 @@ void map_watch_tell(map *m, uint64_t hash)
     lock_release(&slot->lock);
 }
 
-void map_watch_tell_exchanged(map *m, const map *other)
+void map_watch_tell_exchanged(map *m, const map *other, int64_t now_ms)
 {
     watch_table *table = atomic_load_explicit(&m->watches, memory_order_acquire);
     uint64_t root_word = map_root_word(other);
@@ -107,9 +107,12 @@ void map_watch_tell_exchanged(map *m, const map *other)
         if (!atomic_load_explicit(&slot->first, memory_order_relaxed))
             continue;
         lock_acquire(&slot->lock);
-        for (map_watch *w = atomic_load_explicit(&slot->first, memory_order_relaxed); w; w = w->next)
-            if (shard_lookup(root_word_shard(root_word, w->hash), w->key, w->hash).entry)
+        for (map_watch *w = atomic_load_explicit(&slot->first, memory_order_relaxed); w; w = w->next) {
+            const entry *e = shard_lookup(root_word_shard(root_word, w->hash), w->key, w->hash).entry;
+
+            if (e && entry_deadline(e) > now_ms)
                 atomic_store_explicit(&w->inserted, true, memory_order_relaxed);
+        }
         lock_release(&slot->lock);
     }
 }

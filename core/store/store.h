@@ -141,7 +141,7 @@ int store_clear(kv_store *store, bool async) KV_EXCLUDES(kv_shard_held);
 int store_clear_all(kv_store *stores[], size_t n, bool async) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held);
 /* Exchanges the contents of two stores of one domain (SWAPDB). */
-void store_swap(kv_store *a, kv_store *b) KV_EXCLUDES(kv_shard_held);
+void store_swap(kv_store *a, kv_store *b, int64_t now_ms) KV_EXCLUDES(kv_shard_held);
 
 /* ---- several verbs as one act ---- */
 

@@ -155,10 +155,10 @@ KV_UNDER_LOCK static void tell_swap(void *arg)
     store_tell(swap->a, &change);
 }
 
-void store_swap(kv_store *a, kv_store *b)
+void store_swap(kv_store *a, kv_store *b, int64_t now_ms)
 {
     struct swap swap = { a, b };
 
     if (a != b)
-        map_swap(a->map, b->map, tell_swap, &swap);
+        map_swap(a->map, b->map, now_ms, tell_swap, &swap);
 }

@@ -425,6 +425,15 @@ static void who_listens_to_itself_hears_it_in_place(void **state)
     next_is(c, ">2 $invalidate *1 $k");
     next_is(c, "+PONG");
     conn_close(c);
+
+    c = connect_to(s); /* classes that were set in the same pipeline count already */
+    says(c, "%", "HELLO", "3");
+    says(c, ">3 $subscribe $__keyevent@0__:keymiss :1", "SUBSCRIBE", "__keyevent@0__:keymiss");
+    assert_true(conn_send(c, KV_STR("CONFIG SET notify-keyspace-events Em\r\nGET none\r\n")));
+    next_is(c, "+OK");
+    next_is(c, ">3 $message $__keyevent@0__:keymiss $none");
+    next_is(c, "_");
+    conn_close(c);
     end(s);
 }
 

@@ -474,7 +474,7 @@ static void write_and_swap(arena *a, uint64_t seed)
             abort();
         put_pair(a, next_random(&rng) % 2 ? a->map : a->other, x, x + 1, i, next_random(&rng) % 4 != 0);
         if (i % 3 == 0)
-            map_swap(a->map, a->other, NULL, NULL);
+            map_swap(a->map, a->other, 0, NULL, NULL);
         epoch_leave(a->domain);
     }
 }

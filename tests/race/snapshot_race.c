@@ -106,7 +106,7 @@ static void run(writer *w, uint64_t n)
     else if (op.kind == CLEAR && store_clear(sides[op.side], n & 1))
         abort();
     else if (op.kind == SWAP)
-        store_swap(sides[0], sides[1]);
+        store_swap(sides[0], sides[1], 0);
 }
 
 /* ---- what they must lead to ---- */

@@ -253,7 +253,7 @@ static void write_script(bed *b, bool with_big)
         set_big(b, "big");
     run(b, 1, "INCRBY n 41");
     run(b, 0, "DEL b c none");
-    store_swap(b->stores[0], b->stores[1]);
+    store_swap(b->stores[0], b->stores[1], 0);
     end_batch(b);
     run(b, 1, "FLUSHDB");
     run(b, 0, "SETRANGE k 10 z");

@@ -693,16 +693,16 @@ static void swapping_exchanges_the_contents(void **state)
 
     assert_non_null(empty);
     move_to(&m, 255);
-    map_swap(full, empty, count_call, &calls);
+    map_swap(full, empty, 0, count_call, &calls);
     assert_int_equal(calls, 1);
     assert_int_equal(map_count(full), 0);
     map_check(full);
     m.map = empty;
     look_at_all(&m);
     move_to(&m, 100);
-    map_swap(m.map, m.map, count_call, &calls);
+    map_swap(m.map, m.map, 0, count_call, &calls);
     assert_int_equal(calls, 2);
-    map_swap(empty, full, NULL, NULL);
+    map_swap(empty, full, 0, NULL, NULL);
     m.map = full;
     look_at_all(&m);
     assert_int_equal(map_count(empty), 0);

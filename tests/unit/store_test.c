@@ -475,7 +475,7 @@ static void transfer_takes_value_and_deadline_along(void **state)
     assert_int_equal(transfer(one, "b", two, "b", STORE_MOVE, true), 0);
     assert_int_equal(kv_store_count(one), 0);
     assert_value(two, "b", "1", NOW);
-    store_swap(one, two);
+    store_swap(one, two, 0);
     assert_value(one, "b", "1", NOW);
     assert_value(one, "b", NULL, NOW + 5);
     assert_int_equal(kv_store_count(two), 0);
