@@ -1042,7 +1042,8 @@ void connection_usage_running(const connection *c, const kv_call *call, connecti
 size_t connection_memory(const connection *c)
 {
     const output *pending = c->pending;
-    size_t bytes = sizeof *c + (c->names ? sizeof *c->names : 0) + multi_memory(c) + rest_memory(c);
+    size_t bytes = sizeof *c + (c->names ? sizeof *c->names : 0) + multi_memory(c) + rest_memory(c) +
+                   tracking_memory_of(c);
 
     if (c->input)
         bytes += sizeof *c->input + c->input->capacity;

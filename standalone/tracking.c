@@ -31,6 +31,7 @@
 #include <stdlib.h>
 
 #include "decimal.h"
+#include "memory.h"
 #include "pubsub.h"
 #include "server.h"
 
@@ -856,6 +857,7 @@ static int add_prefixes(connection *c, size_t count, const kv_slice prefixes[])
         if (prefixes[i].len)
             memcpy(copy, prefixes[i].data, prefixes[i].len);
         all[tr->prefix_count++] = kv_slice_of(copy, prefixes[i].len);
+        tr->prefix_bytes += 2 * (prefixes[i].len + 1) + sizeof *all + sizeof(prefix) + sizeof c->id;
     }
     qsort(all, tr->prefix_count, sizeof *all, by_bytes);
     return 0;
@@ -898,6 +900,8 @@ int tracking_set(connection *c, unsigned mode, uint64_t redirect, size_t count, 
     c->tracker->redirect = redirect;
     pthread_mutex_unlock(people_lock(t, c->id));
     c->flags |= CONNECTION_TRACKING;
+    if (count)
+        memory_count_client(c); /* no buffer of it grows, so that nobody else would */
     return 0;
 }
 

@@ -27,7 +27,7 @@ typedef struct tracker {
     unsigned mode;
     uint64_t redirect; /* the client to tell instead, or 0 */
     kv_slice *prefixes;
-    size_t prefix_count;
+    size_t prefix_count, prefix_bytes;               /* what they take, here and in the table of all */
     struct tracking_note *deferred, **deferred_last; /* until a batch is back from the state thread */
 } tracker;
 
@@ -75,6 +75,12 @@ void tracking_changed(struct server *s, worker *from, kv_slice key, uint64_t ori
 void tracking_changed_all(struct server *s, worker *from);
 /* For those that want to hear of prefixes: keys that were changed by one origin, any of them more than once. Sorts keys. */
 void tracking_broadcast(struct server *s, worker *from, kv_slice keys[], size_t count, uint64_t origin);
+
+/* Bytes that c's tracking takes. */
+static inline size_t tracking_memory_of(const connection *c)
+{
+    return c->tracker ? sizeof *c->tracker + c->tracker->prefix_bytes : 0;
+}
 
 /* Hands what notes say to the connections of w, and frees them. */
 void tracking_deliver(worker *w, tracking_note *notes, connection *serving);

@@ -197,6 +197,33 @@ static void the_largest_clients_go_first(void **state)
     end(s);
 }
 
+/* Prefixes stand in no buffer, but are the client's all the same. */
+static void prefixes_of_caching_clients_count(void **state)
+{
+    server *s = begin("--threads", "2", "--maxmemory-clients", "200000");
+    conn *c = connect_to(s), *other = connect_to(s);
+    int sent = 0;
+    char *text;
+
+    (void)state;
+    says(c, "%", "HELLO", "3");
+    for (bool alive = true; alive && sent < 20000; sent++) {
+        char name[32];
+
+        sprintf(name, "%012d", sent);
+        text = ask(c, "CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", name);
+        alive = text && strcmp(text, "+OK") == 0;
+        free(text);
+    }
+    assert_in_range(sent, 100, 5000);
+    says(other, "+PONG", "PING");
+    assert_int_equal(figure(other, "stats", "evicted_clients"), 1);
+    assert_int_equal(figure(other, "stats", "tracking_total_prefixes"), 0);
+    conn_close(c);
+    conn_close(other);
+    end(s);
+}
+
 static void a_new_limit_holds_for_the_rest_of_the_pipeline(void **state)
 {
     server *s = begin("--threads", "2");
@@ -227,6 +254,7 @@ int main(void)
         cmocka_unit_test(big_values_are_evicted_one_by_one),
         cmocka_unit_test(the_largest_clients_go_first),
         cmocka_unit_test(a_new_limit_holds_for_the_rest_of_the_pipeline),
+        cmocka_unit_test(prefixes_of_caching_clients_count),
     };
 
     kvserver_path();
