@@ -532,7 +532,10 @@ static void exec_is_back(actor_errand *errand, connection *c, kv_reply *reply)
             monitor_show_queue(c);
             monitor_show(c, &kv_command_table[KV_COMMAND_exec], 1, &(kv_slice){ "EXEC", 4 });
         }
-        c->flags |= CONNECTION_UNFINISHED;
+        if (c->multi->part_count)
+            c->flags |= CONNECTION_UNFINISHED;
+        else
+            finish(c); /* before the reply is sent: who has it finds the queue's memory returned */
     }
 }
 
