@@ -213,7 +213,7 @@ static void wait_until_loaded(server *s)
 {
     conn *c = connect_to(s);
 
-    wait_for(c, "loading:0");
+    wait_for(c, "\nloading:0"); /* not async_loading */
     conn_close(c);
 }
 
