@@ -79,7 +79,7 @@ void aof_mend(aof *a) KV_EXCLUDES(kv_shard_held);
 /* From here on the files cannot become right by writing to them. file_lock is held. */
 void aof_spoil(aof *a) KV_EXCLUDES(kv_shard_held);
 int aof_commit(aof *a) KV_EXCLUDES(kv_shard_held);
-/* Syncs what was written before the call; 0, or -errno after the failure was dealt with. */
+/* Syncs what was written before the call; 0, or -errno after the failure was dealt with. file_lock is held. */
 int aof_sync(aof *a) KV_EXCLUDES(kv_shard_held);
 /* Something failed, and what was told may be lost: exits, or refuses writes from now on. */
 void aof_break(aof *a, const char *what, int err) KV_EXCLUDES(kv_shard_held);

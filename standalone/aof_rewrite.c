@@ -56,8 +56,15 @@ int aof_rotate(aof *a)
     bool apart = atomic_load(&a->state) == AOF_WAITING || a->spoilt;
     aof_file fresh;
     aof_entry item;
-    int err = apart ? 0 : aof_write_sealed(a), made;
+    int err, made;
 
+    if (atomic_load(
+            &a->deaf)) { /* since the moment: what was told after it was dropped, the rewrite cannot be whole */
+        aof_buffer_open(&a->buffer);
+        tell_rotated(a, &(aof_entry){ 0 }, -EIO);
+        return -EIO;
+    }
+    err = apart ? 0 : aof_write_sealed(a);
     if (err)
         return err;
     made = aof_log_new_file(&a->log, apart ? 1 : a->file.sequence, &fresh, &item);
@@ -190,16 +197,19 @@ static int rewrite_in_turn(aof *a, uint64_t *ret_bytes)
     return err;
 }
 
-/* The manifest names the base and the file that is written: from now on the log keeps its promise. */
+/* The manifest names the base and the file that is written: from now on the log keeps its promise, unless that file has
+ * failed meanwhile: then it takes another rewrite. */
 static void is_whole(aof *a, bool enabling)
 {
+    pthread_mutex_lock(&a->file_lock);
     atomic_store(&a->apart, false);
-    if (!enabling) {
+    if (!a->spoilt && enabling) {
+        atomic_store(&a->state, AOF_ON);
+        log_write(&a->server->log, CONFIG_LOG_NOTICE, "The log of changes is on");
+    } else if (!a->spoilt) {
         aof_mend(a);
-        return;
     }
-    atomic_store(&a->state, AOF_ON);
-    log_write(&a->server->log, CONFIG_LOG_NOTICE, "The log of changes is on");
+    pthread_mutex_unlock(&a->file_lock);
 }
 
 /* It failed. A file that no manifest names is worth nothing without the base. */

@@ -98,6 +98,8 @@ bool aof_is_safe(aof *a)
 {
     const _Atomic uint64_t *position = aof_syncs_always(a) ? &a->synced : &a->written;
 
+    if (atomic_load_explicit(&a->deaf, memory_order_acquire)) /* what was published since is told to nobody */
+        return false;
     /* The common case of a server that is written to comes first; what counts is the order of the last two. */
     return all_is(a, position) && !any_span(a) && all_is(a, position);
 }
@@ -119,7 +121,7 @@ bool aof_make_safe(aof *a)
 
     if (aof_syncs_always(a) || any_span(a) || !lock_soon(a))
         return false;
-    err = a->retry ? -EIO : aof_commit(a);
+    err = a->retry || a->spoilt ? -EIO : aof_commit(a);
     pthread_mutex_unlock(&a->file_lock);
     return err == 0;
 }
@@ -266,7 +268,7 @@ static void tell_waiting(const aof *a)
     }
 }
 
-int aof_sync(aof *a)
+static int sync_file(aof *a)
 {
     uint64_t end = atomic_load_explicit(&a->written, memory_order_acquire);
     int err;
@@ -274,14 +276,28 @@ int aof_sync(aof *a)
     atomic_store_explicit(&a->syncing, true, memory_order_relaxed);
     err = aof_file_sync(&a->file);
     atomic_store_explicit(&a->syncing, false, memory_order_relaxed);
-    if (err) {
-        aof_break(a, "Can't sync", err);
+    if (err)
         return err;
-    }
     atomic_fetch_add_explicit(&a->syncs, 1, memory_order_relaxed);
     atomic_store_explicit(&a->synced, end, memory_order_release);
     tell_waiting(a);
     return 0;
+}
+
+/* First nothing more is told to these files, then the failure is known: a rewrite that it provokes begins after that, and
+ * what is told from its moment on is kept. file_lock is held. */
+static int sync_failed(aof *a, int err)
+{
+    aof_spoil(a);
+    aof_break(a, "Can't sync", err);
+    return err;
+}
+
+int aof_sync(aof *a)
+{
+    int err = sync_file(a);
+
+    return err ? sync_failed(a, err) : 0;
 }
 
 /* ---- the task ---- */
@@ -306,11 +322,8 @@ static int write_and_sync(aof *a)
     if (a->spoilt || a->file.fd < 0)
         return -EIO;
     err = aof_commit(a);
-    if (!err && aof_syncs_always(a) && !all_is(a, &a->synced)) {
+    if (!err && aof_syncs_always(a) && !all_is(a, &a->synced))
         err = aof_sync(a);
-        if (err)
-            aof_spoil(a);
-    }
     if (!err && !atomic_load(&a->apart))
         aof_mend(a);
     return err;
@@ -336,11 +349,12 @@ static void serve(aof *a)
 static void sync_now(aof *a, uint64_t *last_ns)
 {
     uint64_t start_ns = clock_ns();
-
     /* Others write meanwhile: what they write is in the next one. */
-    if (aof_sync(a) != 0) {
+    int err = sync_file(a);
+
+    if (err) {
         pthread_mutex_lock(&a->file_lock);
-        aof_spoil(a);
+        sync_failed(a, err);
         pthread_mutex_unlock(&a->file_lock);
     }
     *last_ns = clock_ns();

@@ -213,7 +213,7 @@ static void wait_until_loaded(server *s)
 {
     conn *c = connect_to(s);
 
-    wait_for(c, "\nloading:0"); /* not async_loading */
+    wait_for(c, "\\x0aloading:0"); /* not async_loading; the line end as replies are told */
     conn_close(c);
 }
 
