@@ -126,6 +126,8 @@ const char *server_unready(server *s)
 {
     if (atomic_load(&s->stopping))
         return "stopping";
+    if (!atomic_load(&s->loaded))
+        return "loading";
     if (atomic_load_explicit(&s->restrictions, memory_order_relaxed) & SERVER_STALE)
         return "not in step with its primary";
     return NULL;
@@ -792,6 +794,7 @@ void server_loaded(server *s)
         log_write(&s->log, CONFIG_LOG_WARNING, "Can't follow the primary of the configuration, exiting.");
         exit(1);
     }
+    atomic_store(&s->loaded, true);
     log_write(&s->log, CONFIG_LOG_NOTICE, "Ready to accept connections");
     supervise_ready(s);
 }

@@ -123,6 +123,7 @@ typedef struct server {
 
     _Atomic bool no_active_expire; /* DEBUG SET-ACTIVE-EXPIRE 0 */
     struct metrics *metrics;       /* NULL: metrics-port is 0 */
+    _Atomic bool loaded;           /* what the files hold is there: clients are served */
     ticks_clock ticks;
     slowlog *slowlog;
     latency_monitor *latency;
