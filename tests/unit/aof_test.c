@@ -631,6 +631,20 @@ KV_UNCHECKED static void note_alone(aof_buffer *buffer, aof_writer *writer, cons
     aof_buffer_note(buffer, writer, change, 0, 0);
 }
 
+/* The sanitizers' allocators, too, are to say that there is no memory. */
+const char *__asan_default_options(void);
+const char *__tsan_default_options(void);
+
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+const char *__tsan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
 static void memory_that_is_out_is_noticed(void **state)
 {
     kv_change change = { .kind = KV_CHANGE_SET, .key = { "k", SIZE_MAX / 2 }, .deadline_ms = KV_FOREVER };
