@@ -92,7 +92,7 @@ void domain_defer(kv_domain *domain, void (*job)(void *arg), void *arg) KV_EXCLU
 
 /* ---- the inline half ---- */
 
-KV_UNCHECKED static inline int epoch_enter(kv_domain *domain)
+KV_UNCHECKED __attribute__((always_inline)) static inline int epoch_enter(kv_domain *domain)
 {
     domain_thread *t = domain_thread_self(domain);
 
@@ -102,7 +102,7 @@ KV_UNCHECKED static inline int epoch_enter(kv_domain *domain)
     return 0;
 }
 
-KV_UNCHECKED static inline void epoch_leave(kv_domain *domain)
+KV_UNCHECKED __attribute__((always_inline)) static inline void epoch_leave(kv_domain *domain)
 {
     domain_thread *t = domain_thread_self(domain);
 
