@@ -93,7 +93,7 @@ static void add_transfer(bytes *b, bool known)
 typedef struct script {
     bytes said;
     bool hangs_up;
-    long long acked; /* the last REPLCONF ACK */
+    _Atomic long long acked; /* the last REPLCONF ACK */
 } script;
 
 static void be_primary(fake_request *request, void *arg)
