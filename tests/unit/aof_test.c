@@ -632,8 +632,8 @@ KV_UNCHECKED static void note_alone(aof_buffer *buffer, aof_writer *writer, cons
 }
 
 /* The sanitizers' allocators, too, are to say that there is no memory. */
-const char *__asan_default_options(void);
-const char *__tsan_default_options(void);
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__tsan_default_options(void);
 
 const char *__asan_default_options(void)
 {
