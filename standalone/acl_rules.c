@@ -113,7 +113,8 @@ static acl_error add_text(acl_texts *texts, kv_slice text, unsigned about, const
     return acl_texts_add(texts, text, about) ? ACL_OK : ACL_ENOMEM;
 }
 
-/* +name|word. A subcommand is a row; of a command without any, the word is a first argument. */
+/* +name|word. A subcommand is a row; of a command without any, the word is a first argument: without spaces (which Redis
+ * takes), because a file that shows the user could not be read again. */
 static acl_error allow_part(acl_selector *s, kv_slice name, kv_slice word, kv_slice whole,
                             const acl_options *options)
 {
@@ -124,7 +125,7 @@ static acl_error allow_part(acl_selector *s, kv_slice name, kv_slice word, kv_sl
         return ACL_EUNKNOWN;
     if (row->container)
         return ACL_EFIRSTARG;
-    if (!word.len)
+    if (!word.len || !acl_name_ok(word) || word.len > ACL_PATTERN_MAX)
         return ACL_ESYNTAX;
     kv_command_subcommands(row, &subcommands);
     if (subcommands) {
@@ -263,10 +264,12 @@ static acl_error apply_to_selector(acl_selector *s, kv_slice rule, const acl_opt
 
 /* ---- selectors ---- */
 
-/* Within a selector quotes do not stand for themselves, so that what it is shown as could not be read again. */
-static bool has_quotes(kv_slice word)
+/* Within a selector quotes do not stand for themselves, and a word's last parenthesis ends the selector of a file's line: what
+ * is shown with these could not be read again. */
+static bool is_ambiguous(kv_slice word)
 {
-    return word.len && (memchr(word.data, '"', word.len) || memchr(word.data, '\'', word.len));
+    return word.len && (memchr(word.data, '"', word.len) || memchr(word.data, '\'', word.len) ||
+                        word.data[word.len - 1] == ')');
 }
 
 /* "(rules)" */
@@ -286,7 +289,7 @@ static acl_error apply_selector(acl_user *u, kv_slice rule, const acl_options *o
         err = count < 0 ? ACL_ESYNTAX : ACL_OK;
     }
     for (int i = 0; i < count && !err; i++)
-        err = has_quotes(words[i]) ? ACL_ESYNTAX : apply_to_selector(&s, words[i], options);
+        err = is_ambiguous(words[i]) ? ACL_ESYNTAX : apply_to_selector(&s, words[i], options);
     if (!err && u->selector_count >= options->rules_max)
         err = ACL_ETOOMANY;
     if (!err && !acl_user_add_selector(u, &s))

@@ -495,11 +495,22 @@ static void drain(worker *w, worker_message *message)
     server *s = w->server;
 
     (void)message;
-    if (w->index == 0) {
-        listener_stop(s);
-        migrations_cancel(s->migrations);
-    }
     worker_drain(w, w->now_ms + config_number(s->config, CONFIG_ID_shutdown_timeout) * 1000);
+}
+
+/* On worker 0, before any worker drains: a connection accepted for one that does would be closed at once, while its
+ * client, coming back, could be served by whoever listens on a handed socket next. */
+static void stop_accepting(worker *w, worker_message *message)
+{
+    server *s = w->server;
+
+    listener_stop(s);
+    migrations_cancel(s->migrations);
+    for (int i = 1; i < s->worker_count; i++) {
+        s->workers[i].stop.run = drain;
+        worker_post(&s->workers[i], &s->workers[i].stop);
+    }
+    drain(w, message);
 }
 
 void server_stop(server *s)
@@ -507,10 +518,8 @@ void server_stop(server *s)
     if (atomic_exchange(&s->stopping, true))
         return;
     supervise_stopping(s);
-    for (int i = 0; i < s->worker_count; i++) {
-        s->workers[i].stop.run = drain;
-        worker_post(&s->workers[i], &s->workers[i].stop);
-    }
+    s->workers[0].stop.run = stop_accepting;
+    worker_post(&s->workers[0], &s->workers[0].stop);
 }
 
 static void on_stop_signal(evutil_socket_t number, short what, void *arg)
