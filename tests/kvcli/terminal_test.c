@@ -357,6 +357,59 @@ static void a_blocking_wait_is_left_with_ctrl_c(void **state)
     assert_true(server_stop(s));
 }
 
+static void a_password_is_asked_for_and_not_shown(void **state)
+{
+    server *s = server_start(program_or_skip("kvserver"),
+                             (const char *const[]){ "--requirepass", "opensesame", NULL });
+    terminal *t;
+
+    (void)state;
+    assert_non_null(s);
+    t = terminal_open("-s", server_socket(s), "--color", "never", "--askpass");
+    terminal_sees(t, "assword: ");
+    terminal_types(t, "opensesame\r");
+    terminal_sees_not(t, "opensesame");
+    terminal_sees(t, "> ");
+    terminal_types(t, "ping\r");
+    terminal_sees(t, "PONG");
+    quit(t);
+    t = terminal_open("-s", server_socket(s), "--color", "never", "--askpass", "ping");
+    terminal_sees(t, "assword: ");
+    terminal_types(t, "wrong\r");
+    terminal_sees(t, "WRONGPASS");
+    assert_int_equal(terminal_close(t), 4);
+    assert_true(server_stop(s));
+}
+
+static void a_long_reply_goes_through_the_pager(void **state)
+{
+    terminal *t;
+
+    (void)state;
+    setenv("KVCLI_PAGER", "echo paged; sed -n '$='", 1);
+    t = at_prompt();
+    terminal_types(t, "eval_is_none\r"); /* short: shown as it is */
+    terminal_sees(t, "(error)");
+    terminal_types(t, "mset a 1 b 2 c 3\r");
+    terminal_sees(t, "OK");
+    terminal_types(t, "mget a b c a b c a b c a b c a b c a b c a b c a b c a b c a b c a b c\r");
+    terminal_sees(t, "paged\r\n33\r\n");
+    terminal_sees(t, "> ");
+    terminal_types(t, ":set nopager\r");
+    terminal_sees(t, "> ");
+    terminal_types(t, "mget a b c a b c a b c a b c a b c a b c a b c a b c a b c a b c a b c\r");
+    terminal_sees(t, "33) \"3\"");
+    quit(t);
+    setenv("KVCLI_PAGER", "true", 1); /* it does not even read */
+    t = at_prompt();
+    terminal_types(t, "client help\r");
+    terminal_sees(t, "> ");
+    terminal_types(t, "ping\r");
+    terminal_sees(t, "PONG");
+    quit(t);
+    unsetenv("KVCLI_PAGER");
+}
+
 #define kept(test) cmocka_unit_test_setup(test, flush)
 
 int main(void)
@@ -375,6 +428,8 @@ int main(void)
         kept(a_watched_command_is_drawn_again),
         kept(top_is_drawn_until_ctrl_c),
         kept(a_blocking_wait_is_left_with_ctrl_c),
+        kept(a_password_is_asked_for_and_not_shown),
+        kept(a_long_reply_goes_through_the_pager),
     };
     int failed;
 

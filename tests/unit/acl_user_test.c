@@ -67,6 +67,21 @@ static void rules_add_up_to_a_line(void **state)
         "u off #ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb resetchannels -@all");
 }
 
+/* Their line in a file would be another user's. */
+static void what_a_line_cannot_say_is_refused(void **state)
+{
+    acl_user *u = USER("on");
+    const char *const rules[] = {
+        "+get|a b", "+get|a\n", "~a b", "&a b", "(~a) +get)", "(+get ~a))", "(~\"a)"
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        assert_int_equal(acl_user_apply(u, kv_str(rules[i]), &options), ACL_ESYNTAX);
+    expect_described(u, "u on resetchannels -@all");
+    expect_described(USER("+get|(a)", "~a)"), "u off ~a) resetchannels -@all +get|(a)");
+}
+
 /* What a rule says of commands that there will be must be there when they are. */
 static void categories_without_commands_are_not_forgotten(void **state)
 {
@@ -266,6 +281,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules_add_up_to_a_line),
+        cmocka_unit_test(what_a_line_cannot_say_is_refused),
         cmocka_unit_test(categories_without_commands_are_not_forgotten),
         cmocka_unit_test(a_description_gives_the_same_user),
         cmocka_unit_test(a_copy_is_the_same_and_apart),
