@@ -15,7 +15,7 @@
 #include "kvclient.h"
 #include "server.h"
 
-enum { patience_ms = 20000 };
+enum { patience_ms = 60000 };
 
 /* ---- a loop, a handle, and what was answered ---- */
 

@@ -15,7 +15,7 @@
 #include "key_slot.h"
 #include "kvclient.h"
 
-enum { patience_ms = 20000 };
+enum { patience_ms = 60000 };
 
 /* ---- the two ways to ask: blocking, and on an event loop ---- */
 

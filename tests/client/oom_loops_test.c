@@ -22,7 +22,7 @@
 #include "kvclient.h"
 #include "kvstore/kvstore.h"
 
-enum { patience_ms = 20000, runs_max = 20000 };
+enum { patience_ms = 60000, runs_max = 20000 };
 
 /* One run with the n-th allocation failing; true: it came to that. */
 typedef bool run_fn(long n, bool stay_failed, void *arg);

@@ -20,7 +20,7 @@
 #include "kvclient.h"
 #include "server.h"
 
-enum { node_count = 3, patience_ms = 30000, tag_count = 12, threads = 3, rounds_max = 100000 };
+enum { node_count = 3, patience_ms = 60000, tag_count = 12, threads = 3, rounds_max = 100000 };
 
 static server *nodes[node_count];
 static kvc_client *direct[node_count]; /* without following */

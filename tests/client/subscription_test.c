@@ -18,7 +18,7 @@
 #include "resp.h"
 #include "server.h"
 
-enum { patience_ms = 20000 };
+enum { patience_ms = 60000 };
 
 /* ---- events as text: "message news hello", "subscribed news", "disconnected" ---- */
 

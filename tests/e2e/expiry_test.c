@@ -10,7 +10,7 @@
 
 #include "e2e.h"
 
-enum { keys = 50000, tick_ms = 10, patience_ms = 5000 };
+enum { keys = 50000, tick_ms = 10, patience_ms = 60000 };
 
 static long long size_of(conn *c)
 {

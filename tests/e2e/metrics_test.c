@@ -12,7 +12,7 @@
 
 #include "e2e.h"
 
-enum { patience_ms = 30000 };
+enum { patience_ms = 60000 };
 
 static char port_text[16];
 

@@ -25,7 +25,7 @@
 
 #include "kvstore/kvstore.h"
 
-enum { conn_patience_ms = 20000 };
+enum { conn_patience_ms = 60000 };
 
 /* ---- replies ---------------------------------------------------------------------------- */
 

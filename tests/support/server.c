@@ -25,7 +25,7 @@
 
 #include "resp.h"
 
-enum { args_max = 64, tick_ms = 5, patience_ms = 30000 };
+enum { args_max = 64, tick_ms = 5, patience_ms = 60000 };
 
 struct server {
     pid_t pid;
