@@ -252,8 +252,14 @@ void chunk_purge(kv_domain *domain, void *part, size_t size)
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t from = ((uintptr_t)part + page - 1) & ~(page - 1), to = ((uintptr_t)part + size) & ~(page - 1);
 
-    if (is_mapped(domain, domain->chunk_bytes) && from < to)
-        madvise((void *)from, to - from, MADV_DONTNEED);
+    char *chunk = (char *)((uintptr_t)part & ~(uintptr_t)(CHUNK_BIG - 1));
+
+    if (!is_mapped(domain, domain->chunk_bytes) || from >= to)
+        return;
+    /* Neither our helper nor the kernel's khugepaged may make the chunk a huge page again: the holes would be filled. */
+    forget_small(domain, chunk);
+    madvise(chunk, CHUNK_BIG, MADV_NOHUGEPAGE);
+    madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
 /* ---- ahead of need ---- */

@@ -12,8 +12,8 @@
 void *chunk_acquire(kv_domain *domain, size_t size_bytes);
 void chunk_release(kv_domain *domain, void *memory, size_t size_bytes);
 
-/* Lets the kernel have the whole pages within a part of a chunk: its content is lost, and it costs nothing until it is
- * used again. */
+/* Lets the kernel have the whole pages within a part of a chunk of domain->chunk_bytes: its content is lost, and it costs
+ * nothing until it is used again. The chunk is no huge page any more. */
 void chunk_purge(kv_domain *domain, void *part, size_t size_bytes);
 
 /* For a domain with a helper: begins to keep memory for later. KV_ENOMEM. */
