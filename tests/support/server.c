@@ -141,19 +141,37 @@ static char *file_text(const char *directory, const char *name)
     return text;
 }
 
-int free_port(void)
+static bool is_free(int port)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t len = sizeof address;
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                   .sin_port = htons((uint16_t)port) };
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int port = 0;
+    bool is = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
 
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
-        getsockname(fd, (struct sockaddr *)&address, &len) == 0)
-        port = ntohs(address.sin_port);
     if (fd >= 0)
         close(fd);
-    return port;
+    return is;
+}
+
+/* Below those that the kernel gives to who connects: one of these may be taken before a server gets to it. Anywhere among them,
+ * because other tests look for theirs at the same time. */
+int free_port(void)
+{
+    enum { least = 10000, count = 22000 };
+    static uint64_t seed;
+
+    for (int tries = 0; tries < count; tries++) {
+        struct timespec now;
+        int port;
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        seed = (seed ^ (uint64_t)getpid() << 32 ^ (uint64_t)now.tv_nsec) * UINT64_C(0x9e3779b97f4a7c15);
+        port = least + (int)((seed >> 33) % count);
+        if (is_free(port))
+            return port;
+    }
+    return 0;
 }
 
 /* ---- children --------------------------------------------------------------------------- */
