@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -159,18 +160,13 @@ static bool is_free(int port)
 int free_port(void)
 {
     enum { least = 10000, count = 22000 };
-    static uint64_t seed;
+    uint16_t start;
 
-    for (int tries = 0; tries < count; tries++) {
-        struct timespec now;
-        int port;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        seed = (seed ^ (uint64_t)getpid() << 32 ^ (uint64_t)now.tv_nsec) * UINT64_C(0x9e3779b97f4a7c15);
-        port = least + (int)((seed >> 33) % count);
-        if (is_free(port))
-            return port;
-    }
+    if (getrandom(&start, sizeof start, 0) != sizeof start)
+        abort();
+    for (int i = 0; i < count; i++)
+        if (is_free(least + (start + i) % count))
+            return least + (start + i) % count;
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -191,19 +192,34 @@ int process_explain(const process *p, fault *f)
     return -1;
 }
 
+static bool is_free(int port)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                   .sin_port = htons((uint16_t)port) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool is = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
+
+/* Below those that the kernel gives to who connects: one of these may be taken before a server gets to it. */
 int process_free_port(void)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t len = sizeof address;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = -1;
+    enum { least = 10000, count = 22000 };
+    uint16_t start;
 
-    if (fd < 0)
+    if (getrandom(&start, sizeof start, 0) != sizeof start)
         return -1;
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
-        getsockname(fd, (struct sockaddr *)&address, &len) == 0)
-        port = ntohs(address.sin_port);
-    close(fd);
-    return port;
+    for (int i = 0; i < count; i++) {
+        int port = least + (start + i) % count;
+
+        if (is_free(port))
+            return port;
+    }
+    return -1;
 }
 
 int process_make_dir(const char *name, char path[], size_t size, fault *f)
