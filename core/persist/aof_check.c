@@ -49,8 +49,9 @@ static int cut(const checking *c, const char *path, uint64_t size)
     return err ? 1 : 0;
 }
 
-/* Whether a file is RDB up to somewhere; *ret_from: where commands may follow. 1: it is damaged. */
-static int check_preamble(const checking *c, const char *path, uint64_t *ret_from)
+/* Whether a file is RDB up to somewhere; *ret_from: where commands may follow. 1: it is damaged. named: what the manifest says of
+ * it, or NULL. */
+static int check_preamble(const checking *c, const char *path, const aof_entry *named, uint64_t *ret_from)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC), found = 0;
     char magic[5];
@@ -58,10 +59,14 @@ static int check_preamble(const checking *c, const char *path, uint64_t *ret_fro
     rdb_item item;
 
     *ret_from = 0;
-    if (fd < 0 || read(fd, magic, sizeof magic) != sizeof magic || memcmp(magic, "REDIS", 5) != 0) {
+    if ((named && named->type != AOF_BASE) || fd < 0 || read(fd, magic, sizeof magic) != sizeof magic ||
+        memcmp(magic, "REDIS", 5) != 0) {
         if (fd >= 0)
             close(fd);
-        return 0;
+        if (fd < 0 || !named || !aof_entry_is_rdb(named))
+            return 0;
+        tell(c, AOF_WARNING, "%s: damaged at byte 0: it does not begin as an RDB file", path);
+        return 1;
     }
     lseek(fd, 0, SEEK_SET);
     reader = rdb_reader_new(&(rdb_read_options){ .pass_unsupported = true }, rdb_source_fd, &fd);
@@ -101,14 +106,14 @@ static int judge(const checking *c, const char *path, const aof_reader *reader, 
 }
 
 /* next: the sequence that the first batch must have, or 0; set to that of the batch to come. */
-static int check_file(const checking *c, const char *path, const aof_opening *opening, bool last,
-                      uint64_t *next)
+static int check_file(const checking *c, const char *path, const aof_entry *item, bool last, uint64_t *next)
 {
+    const aof_opening *opening = item && item->ours ? &item->opening : NULL;
     aof_reader reader;
     aof_unit unit;
     aof_found found;
     uint64_t from;
-    int bad = check_preamble(c, path, &from), err;
+    int bad = check_preamble(c, path, item, &from), err;
 
     if (bad)
         return bad;
@@ -152,7 +157,7 @@ static int check_manifest(const checking *c, const char *path)
             continue;
         snprintf(file, sizeof file, "%.*s%s", slash ? (int)(slash + 1 - path) : 0, path, item->name);
         none = 0;
-        bad |= check_file(c, file, item->ours ? &item->opening : NULL, item == aof_manifest_last(&manifest),
+        bad |= check_file(c, file, item, item == aof_manifest_last(&manifest),
                           item->type == AOF_BASE ? &none : &next);
     }
     aof_manifest_done(&manifest);

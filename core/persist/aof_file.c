@@ -71,20 +71,27 @@ static int mend(aof_file *file)
     return 0;
 }
 
-int aof_file_write(aof_file *file, const aof_queue *queue)
+static uint32_t unsynced_before(aof_file *file, uint64_t sequence)
 {
-    aof_header header = { .sequence = file->sequence, .length = queue->bytes };
+    /* Pairs with the release in aof_file_sync: said only after it is so. */
+    uint64_t behind = sequence - atomic_load_explicit(&file->durable, memory_order_acquire);
+
+    return behind < UINT32_MAX ? (uint32_t)behind : UINT32_MAX;
+}
+
+static int write_batch(aof_file *file, const aof_queue *queue)
+{
+    aof_header header = { .sequence = atomic_load_explicit(&file->sequence, memory_order_relaxed),
+                          .length = queue->bytes };
     char line[AOF_HEADER_BYTES];
     block b = { .file = file };
-    int err;
+    int err = mend(file);
 
-    if (queue->bytes == 0)
-        return 0;
-    err = mend(file);
     if (err)
         return err;
     for (const aof_chunk *chunk = queue->first; chunk; chunk = chunk->next)
         header.crc = crc32c(header.crc, chunk->data, chunk->len);
+    header.unsynced = unsynced_before(file, header.sequence);
     aof_header_write(line, &header, file->id);
     add(&b, line, sizeof line);
     for (const aof_chunk *chunk = queue->first; chunk; chunk = chunk->next)
@@ -96,13 +103,37 @@ int aof_file_write(aof_file *file, const aof_queue *queue)
         return b.err;
     }
     file->size += sizeof line + queue->bytes;
-    file->sequence++;
+    /* Pairs with the acquire in aof_file_sync: its bytes were written before. */
+    atomic_store_explicit(&file->sequence, header.sequence + 1, memory_order_release);
+    file->marked = false;
     return 0;
 }
 
-int aof_file_sync(const aof_file *file)
+int aof_file_write(aof_file *file, const aof_queue *queue)
 {
-    return fault_fdatasync(file->faults, file->fd) == 0 ? 0 : -errno;
+    return queue->bytes ? write_batch(file, queue) : 0;
+}
+
+int aof_file_sync(aof_file *file)
+{
+    uint64_t next = atomic_load_explicit(&file->sequence, memory_order_acquire);
+
+    if (fault_fdatasync(file->faults, file->fd) != 0)
+        return -errno;
+    atomic_store_explicit(&file->durable, next, memory_order_release);
+    return 0;
+}
+
+int aof_file_mark(aof_file *file)
+{
+    uint64_t next = atomic_load_explicit(&file->sequence, memory_order_relaxed);
+    int err;
+
+    if (file->marked || unsynced_before(file, next) > 0)
+        return 0;
+    err = write_batch(file, &(aof_queue){ 0 });
+    file->marked = !err;
+    return err;
 }
 
 /* ---- opening and closing ---- */
@@ -119,7 +150,7 @@ static int open_at(aof_file *file, const char *path, int flags)
 
 static int write_opening(aof_file *file)
 {
-    aof_opening opening = { file->id, file->sequence };
+    aof_opening opening = { file->id, atomic_load_explicit(&file->sequence, memory_order_relaxed) };
     char line[AOF_OPENING_BYTES];
     int err;
 
@@ -128,6 +159,13 @@ static int write_opening(aof_file *file)
     if (!err)
         file->size = sizeof line;
     return err;
+}
+
+static void is_durable(aof_file *file, bool empty)
+{
+    atomic_store_explicit(&file->durable, atomic_load_explicit(&file->sequence, memory_order_relaxed),
+                          memory_order_relaxed);
+    file->marked = empty;
 }
 
 int aof_file_create(aof_file *file, const char *path)
@@ -140,6 +178,8 @@ int aof_file_create(aof_file *file, const char *path)
         err = -errno;
     if (err)
         aof_file_close(file);
+    else
+        is_durable(file, true);
     return err;
 }
 
@@ -157,6 +197,8 @@ int aof_file_reopen(aof_file *file, const char *path)
         err = -errno;
     if (err)
         aof_file_close(file);
+    else
+        is_durable(file, file->size == AOF_OPENING_BYTES);
     return err;
 }
 

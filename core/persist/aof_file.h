@@ -4,6 +4,7 @@
  *     err = aof_file_create(&file, "appendonlydir/appendonly.aof.1.incr.aof");
  *     err = aof_file_write(&file, &queue);       // one batch: what the queue holds
  *     err = aof_file_sync(&file);                // it is on disk
+ *     err = aof_file_mark(&file);                // and whoever reads the file can know that
  *
  * Threads    One at a time; aof_file_sync also while another writes.
  * Errors     0 or -errno. After a failed write the file ends, for whoever reads it, with the batch before, and the same queue may
@@ -14,16 +15,20 @@
 #ifndef KV_PERSIST_AOF_FILE_H
 #define KV_PERSIST_AOF_FILE_H
 
+#include <stdatomic.h>
+
 #include "aof_frame.h"
 #include "aof_queue.h"
 #include "fault.h"
 
 typedef struct aof_file {
-    int fd;            /* -1: there is none */
-    uint64_t id;       /* drawn at random */
-    uint64_t sequence; /* of the next batch */
-    uint64_t size;     /* bytes up to the end of the last batch */
-    bool torn;         /* there may be more behind it: a write has failed */
+    int fd;                    /* -1: there is none */
+    uint64_t id;               /* drawn at random */
+    uint64_t size;             /* bytes up to the end of the last batch */
+    bool torn;                 /* there may be more behind it: a write has failed */
+    bool marked;               /* there is nothing that a mark could say */
+    _Atomic uint64_t sequence; /* of the next batch */
+    _Atomic uint64_t durable;  /* those below are on disk */
     fault_plan *faults;
     char *block; /* room for what one call writes */
 } aof_file;
@@ -37,7 +42,9 @@ void aof_file_close(aof_file *file);
 
 /* Appends a batch; an empty queue is none. The queue stays as it is. */
 int aof_file_write(aof_file *file, const aof_queue *queue) KV_EXCLUDES(kv_shard_held);
-int aof_file_sync(const aof_file *file) KV_EXCLUDES(kv_shard_held);
+int aof_file_sync(aof_file *file) KV_EXCLUDES(kv_shard_held);
+/* Says behind the last batch that it is on disk, if it is, and nothing behind it says so yet. That need not be synced. */
+int aof_file_mark(aof_file *file) KV_EXCLUDES(kv_shard_held);
 
 /* The names in a directory are on disk. */
 int aof_directory_sync(const char *path, fault_plan *faults) KV_EXCLUDES(kv_shard_held);

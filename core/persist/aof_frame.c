@@ -6,8 +6,10 @@
 #include "crc32c.h"
 
 #define OPENING_CHECK 42 /* where the numbers stand in their lines */
-#define HEADER_CRC    39
-#define HEADER_CHECK  48
+#define HEADER_LENGTH 22
+#define HEADER_SYNCED 39
+#define HEADER_CRC    48
+#define HEADER_CHECK  57
 
 static char *put_hex(char *at, uint64_t value, int digits)
 {
@@ -90,6 +92,8 @@ void aof_header_write(char line[AOF_HEADER_BYTES], const aof_header *header, uin
     *at++ = ' ';
     at = put_hex(at, header->length, 16);
     *at++ = ' ';
+    at = put_hex(at, header->unsynced, 8);
+    *at++ = ' ';
     put_hex(at, header->crc, 8);
     end_line(line, HEADER_CHECK, crc32c(seed_of(id), line, HEADER_CHECK - 1));
 }
@@ -97,13 +101,15 @@ void aof_header_write(char line[AOF_HEADER_BYTES], const aof_header *header, uin
 bool aof_header_read(const char line[AOF_HEADER_BYTES], uint64_t id, aof_header *ret_header)
 {
     const char *at = line + sizeof AOF_HEADER_MARK - 1;
-    uint64_t crc;
+    uint64_t unsynced, crc;
 
     if (memcmp(line, AOF_HEADER_MARK, sizeof AOF_HEADER_MARK - 1) != 0 ||
         !line_is_whole(line, HEADER_CHECK, seed_of(id)) || !get_hex(at, 16, &ret_header->sequence) ||
-        at[16] != ' ' || !get_hex(at + 17, 16, &ret_header->length) || at[33] != ' ' ||
-        !get_hex(line + HEADER_CRC, 8, &crc))
+        at[16] != ' ' || !get_hex(line + HEADER_LENGTH, 16, &ret_header->length) ||
+        line[HEADER_SYNCED - 1] != ' ' || !get_hex(line + HEADER_SYNCED, 8, &unsynced) ||
+        line[HEADER_CRC - 1] != ' ' || !get_hex(line + HEADER_CRC, 8, &crc))
         return false;
+    ret_header->unsynced = (uint32_t)unsynced;
     ret_header->crc = (uint32_t)crc;
     return true;
 }

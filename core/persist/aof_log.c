@@ -199,8 +199,11 @@ static aof_log_found load_preamble(const loading *l, const aof_entry *item, cons
                                    uint64_t *ret_from)
 {
     *ret_from = 0;
-    if (item->type != AOF_BASE || !begins_as_rdb(path))
+    if (item->type != AOF_BASE)
         return AOF_LOG_LOADED;
+    if (!begins_as_rdb(path))
+        return aof_entry_is_rdb(item) ? refuse(l, item, 0, "it does not begin as an RDB file")
+                                      : AOF_LOG_LOADED;
     if (!l->load->load_rdb) {
         *ret_from = file_bytes(l->log, item);
         return AOF_LOG_LOADED;
@@ -266,23 +269,28 @@ static aof_log_found file_ends(const loading *l, const aof_entry *item, const ao
     return AOF_LOG_LOADED;
 }
 
+/* Whether the batches of a file go on where those before it ended. */
+static bool follows(const loading *l, const aof_entry *item, const aof_reader *reader)
+{
+    return item->type == AOF_BASE || !reader->ours || !l->end->next || l->end->next == reader->opening.first;
+}
+
 static aof_log_found read_units(const loading *l, const aof_entry *item, aof_reader *reader, bool last)
 {
     aof_log_found result = AOF_LOG_LOADED;
     aof_unit unit;
     aof_found found;
 
-    while (result == AOF_LOG_LOADED && (found = aof_reader_next(reader, &unit)) == AOF_UNIT) {
+    while (result == AOF_LOG_LOADED) {
+        found = aof_reader_next(reader, &unit);
+        if (!follows(l, item, reader))
+            return refuse(l, item, 0, "batches are missing between the file before it and this one");
+        if (found != AOF_UNIT)
+            return file_ends(l, item, reader, found, last);
         result = apply_unit(l, item, &unit);
         progress(l, reader->offset);
     }
-    return result == AOF_LOG_LOADED ? file_ends(l, item, reader, found, last) : result;
-}
-
-/* Whether the batches of a file go on where those before it ended. */
-static bool follows(const loading *l, const aof_entry *item)
-{
-    return item->type == AOF_BASE || !item->ours || !l->end->next || l->end->next == item->opening.first;
+    return result;
 }
 
 static aof_log_found load_file(const loading *l, const aof_entry *item, bool last)
@@ -295,8 +303,6 @@ static aof_log_found load_file(const loading *l, const aof_entry *item, bool las
 
     if (!aof_log_path(l->log, item->name, path))
         return AOF_LOG_REFUSED;
-    if (!follows(l, item))
-        return refuse(l, item, 0, "batches are missing between the file before it and this one");
     result = load_preamble(l, item, path, &from);
     if (result != AOF_LOG_LOADED)
         return result;

@@ -132,6 +132,8 @@ static int take_pair(parsing *p, aof_entry *entry, const char *key, const char *
         if (value[0] == '\0' || value[1] != '\0' || !strchr("bhi", value[0]))
             return bad(p, "'%s' is no type of file", value);
         entry->type = (aof_file_type)value[0];
+    } else if (strcmp(key, "summed") == 0) {
+        p->any_ours = true;
     } else if (strcmp(key, "log") == 0) {
         entry->ours = true;
         if (!parse_hex(value, &entry->opening.id))
@@ -295,6 +297,13 @@ aof_entry *aof_manifest_last(const aof_manifest *manifest)
     return NULL;
 }
 
+bool aof_entry_is_rdb(const aof_entry *entry)
+{
+    size_t len = strlen(entry->name);
+
+    return entry->type == AOF_BASE && len > 4 && strcmp(entry->name + len - 4, ".rdb") == 0;
+}
+
 int64_t aof_manifest_seq(const aof_manifest *manifest, aof_file_type type)
 {
     int64_t seq = 0;
@@ -342,6 +351,8 @@ static void write_entries(FILE *out, const aof_manifest *manifest, bool history)
         if (entry->ours)
             fprintf(out, " log %016llx first %llx", (unsigned long long)entry->opening.id,
                     (unsigned long long)entry->opening.first);
+        else
+            fputs(" summed yes", out);
         fputc('\n', out);
     }
 }

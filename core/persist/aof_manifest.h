@@ -1,12 +1,13 @@
 /* aof_manifest.h - which files a log consists of: Redis 7's manifest, with what we know of each file besides.
  *
- *     file appendonly.aof.2.base.rdb seq 2 type b
+ *     file appendonly.aof.2.base.rdb seq 2 type b summed yes
  *     file appendonly.aof.7.incr.aof seq 7 type i log 52bdf0e2a1c49b87 first 18f2
  *     #KVSUM 5be1d02c
  *
  * base, then incremental files in order of seq: loaded one after the other they give the state. history: no longer needed, to be
  * deleted. redis-server ignores keys that it does not know, and lines that begin with '#'; a manifest that it has written again has
- * none of ours. The last line sums up all bytes before it; a manifest with keys of ours must have it.
+ * none of ours. The last line sums up all bytes before it; a manifest with keys of ours must have it (each line has one, so that no
+ * line that is left of others passes for a manifest of Redis).
  *
  * Threads    One at a time.
  * Errors     0 or -errno; -EBADMSG: it is damaged, and reason says how.
@@ -54,6 +55,8 @@ int aof_manifest_add(aof_manifest *manifest, const aof_entry *entry);
 /* The base, or NULL; the last incremental file, or NULL. */
 const aof_entry *aof_manifest_base(const aof_manifest *manifest);
 aof_entry *aof_manifest_last(const aof_manifest *manifest);
+/* Whether a file must begin in RDB format, by its name: otherwise one that was emptied would pass for a base of no commands. */
+bool aof_entry_is_rdb(const aof_entry *entry);
 /* The highest seq of a type: the next file has one more. */
 int64_t aof_manifest_seq(const aof_manifest *manifest, aof_file_type type);
 

@@ -7,10 +7,14 @@
  *                                            offset
  *
  * A batch is believed when its header is undamaged, is of this file, has the next sequence, and its bytes agree with the crc. At
- * the first that is not, the rest of the file is searched for a header which is undamaged and of this file. Is there one, then
- * batches were written and read as whole once that are not any more: damage. Else the end is torn. (Data that was not yet synced
- * may reach the disk in another order than it was written, so that a power cut can look like damage; nothing that
- * was acknowledged as durable is behind it then, and the file can be repaired by hand.)
+ * the first that is not, the rest of the file is searched for headers which are undamaged and of this file. Are there none, the
+ * end is torn. Is there one, batches were written and read as whole once that are not any more: damage; unless
+ *
+ *   1. no header says that the bad batch was on disk when it was written, and
+ *   2. the bad part has zeros up to the end of a page.
+ *
+ * Then it is what a power cut leaves: of writes that were not yet synced, the pages reach the disk in any order, and those that
+ * did not are read as zeros. Nothing from there on was promised to anybody, and the end is torn, too.
  *
  * Lines with a sequence that is not the next one are damage in any case: something is missing before them.
  *
@@ -34,6 +38,8 @@
 
 #define READ_BYTES (1024u * 1024)
 #define UNIT_BYTES (1024u * 1024) /* of commands without batches: about so many at once */
+#define PAGE_BYTES 4096u          /* that a file system writes at least */
+#define HOLE_BYTES 16u            /* fewer zeros may be a value's own */
 
 /* ---- the window ---- */
 
@@ -114,13 +120,23 @@ static bool begins_with(kv_slice bytes, const char *text)
 
 /* ---- what follows something that is wrong ---- */
 
+/* What was found behind a bad batch. */
+typedef struct search {
+    aof_header first; /* the first header behind it */
+    uint64_t at;      /* and where */
+    bool found;
+    bool was_durable; /* one of them says that the bad batch was on disk */
+    uint64_t zeros;   /* how many precede where the search is */
+    bool hole;        /* zeros up to the end of a page, before the first header */
+} search;
+
 /* Looks in the window from byte *from on for a header that could be the next one or a later one; *from moves to where to go
  * on with a longer window. */
 static bool find_header(const aof_reader *r, size_t *from, aof_header *ret_header)
 {
     kv_slice w = window(r);
 
-    while (w.len - *from >= AOF_HEADER_BYTES) {
+    while (w.len >= *from + AOF_HEADER_BYTES) {
         const char *at = memchr(w.data + *from, '#', w.len - *from - AOF_HEADER_BYTES + 1);
 
         if (!at) {
@@ -135,35 +151,70 @@ static bool find_header(const aof_reader *r, size_t *from, aof_header *ret_heade
     return false;
 }
 
-/* The batch at offset is bad. Is it the last? */
+static void note_header(const aof_reader *r, search *s, const aof_header *header, size_t from)
+{
+    if (!s->found) {
+        s->first = *header;
+        s->at = r->offset + from;
+    }
+    s->found = true;
+    s->was_durable |= header->unsynced < UINT32_MAX && header->sequence - header->unsynced > r->next;
+}
+
+/* Looks for zeros among the first n bytes of the window. */
+static void find_hole(const aof_reader *r, search *s, size_t n)
+{
+    const char *bytes = window(r).data;
+
+    for (size_t i = 0; i < n && !(s->found && r->offset + i == s->at); i++) {
+        s->zeros = bytes[i] ? 0 : s->zeros + 1;
+        s->hole |= s->zeros >= HOLE_BYTES && (r->offset + i + 1) % PAGE_BYTES == 0;
+    }
+}
+
+/* Searches the rest of the file. False: AOF_FAILED. */
+static bool search_rest(aof_reader *r, search *s)
+{
+    size_t from = 1;
+    aof_header header;
+    bool more;
+
+    do {
+        size_t before = r->len;
+        bool hole_known = s->found;
+
+        if (!fill(r, r->len + READ_BYTES))
+            return false;
+        more = r->len > before;
+        for (; find_header(r, &from, &header); from++)
+            note_header(r, s, &header, from);
+        if (!hole_known)
+            find_hole(r, s, from);
+        skip(r, from);
+        from = 0;
+    } while (more && !s->was_durable);
+    return true;
+}
+
+/* The batch at offset is bad. Is it the end, as far as anything was on disk? */
 static aof_found judge(aof_reader *r, const char *what)
 {
     uint64_t offset = r->offset;
-    aof_header header = { 0 };
-    size_t from = 1;
-    bool found = false, more = true;
+    search s = { .found = false };
+    bool searched = search_rest(r, &s);
 
-    while (!found && more) {
-        size_t before = r->len;
-
-        if (!fill(r, r->len + READ_BYTES))
-            return AOF_FAILED;
-        more = r->len > before;
-        found = find_header(r, &from, &header);
-        if (!found && from > READ_BYTES) { /* forget what was searched */
-            skip(r, from);
-            from = 0;
-        }
-    }
-    if (found) {
-        uint64_t at = r->offset + from;
-
-        r->offset = offset;
-        return ends(r, AOF_DAMAGED, "%s, and batch %" PRIu64 " follows at byte %" PRIu64, what,
-                    header.sequence, at);
-    }
     r->offset = offset;
-    return ends(r, AOF_TORN, "%s", what);
+    if (!searched)
+        return AOF_FAILED;
+    if (!s.found)
+        return ends(r, AOF_TORN, "%s", what);
+    if (s.hole && !s.was_durable)
+        return ends(r, AOF_TORN,
+                    "%s, in zeros up to the end of a page that was not synced; batch %" PRIu64
+                    " at byte %" PRIu64 " is dropped, too",
+                    what, s.first.sequence, s.at);
+    return ends(r, AOF_DAMAGED, "%s, and batch %" PRIu64 " follows at byte %" PRIu64, what, s.first.sequence,
+                s.at);
 }
 
 /* ---- batches ---- */

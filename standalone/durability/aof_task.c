@@ -14,6 +14,9 @@
  * takes from the buffer: what the reader saw was then told. A span is a few hundred instructions, and nobody but
  * the task waits for one.
  *
+ * When nothing happens, the task says at the end of the file that all of it is on disk (a mark): a last batch that is bad then was
+ * damaged, and not torn.
+ *
  * With everysec and no, a reply waits only for write(2), which is as quick as the memory is: a worker does that itself at the end of
  * its turn, for everything that is there, instead of asking the task. The task then syncs once a second.
  *
@@ -209,6 +212,12 @@ void aof_spoil(aof *a)
 
 /* ---- writing ---- */
 
+static void note_file(aof *a)
+{
+    atomic_store_explicit(&a->file_bytes, a->file.size, memory_order_relaxed);
+    atomic_store_explicit(&a->sequence, a->file.sequence - 1, memory_order_relaxed);
+}
+
 /* Writes the batch that was taken. */
 static int write_batch(aof *a)
 {
@@ -222,8 +231,7 @@ static int write_batch(aof *a)
     if (a->batch.bytes)
         atomic_fetch_add_explicit(&a->batches, 1, memory_order_relaxed);
     aof_queue_clear(&a->batch);
-    atomic_store_explicit(&a->file_bytes, a->file.size, memory_order_relaxed);
-    atomic_store_explicit(&a->sequence, a->file.sequence - 1, memory_order_relaxed);
+    note_file(a);
     atomic_store_explicit(&a->written, a->batch_end, memory_order_release);
     return 0;
 }
@@ -362,6 +370,16 @@ static void sync_now(aof *a, uint64_t *last_ns)
         atomic_fetch_add_explicit(&a->delayed_syncs, 1, memory_order_relaxed);
 }
 
+/* Whoever reads the file later can know that all of it was on disk, the last batch, too. */
+static void mark(aof *a)
+{
+    pthread_mutex_lock(&a->file_lock);
+    if (a->file.fd >= 0 && !a->spoilt && !a->retry && atomic_load(&a->state) == AOF_ON &&
+        aof_file_mark(&a->file) == 0)
+        note_file(a);
+    pthread_mutex_unlock(&a->file_lock);
+}
+
 /* appendonly was set to no: what was told is on disk, the file is closed. */
 static void end_if_wanted(aof *a)
 {
@@ -376,8 +394,8 @@ static void end_if_wanted(aof *a)
     aof_rewrite_stop(a);
     atomic_store(&a->stop_rewriting, false);
     pthread_mutex_lock(&a->file_lock);
-    if (a->file.fd >= 0 && write_and_sync(a) == 0)
-        aof_sync(a);
+    if (a->file.fd >= 0 && write_and_sync(a) == 0 && aof_sync(a) == 0)
+        aof_file_mark(&a->file);
     aof_file_close(&a->file);
     atomic_store(&a->state, AOF_OFF);
     pthread_mutex_unlock(&a->file_lock);
@@ -438,6 +456,8 @@ void *aof_task(void *arg)
             serve(a);
         if (a->file.fd >= 0 && !a->spoilt && (stopping || sync_is_due(a, clock_ns(), last_ns)))
             sync_now(a, &last_ns);
+        if (!asked || stopping)
+            mark(a);
         end_if_wanted(a);
     }
     return NULL;
