@@ -104,8 +104,9 @@ typedef struct kv_call kv_call;
  * for. Begins a struct of the command's. */
 typedef struct kv_rest kv_rest;
 struct kv_rest {
-    /* The next part, of some milliseconds; true: that was the last one, and it has replied. call is set up as at
-     * first, its arguments are a copy. The same promises as kv_command_fn. */
+    /* The next part, of some milliseconds; true: that was the last one, and it has replied. It may reply bit by bit, in
+     * any part: the host keeps that together. call is set up as at first, its arguments are a copy, the same one for all parts.
+     * The same promises as kv_command_fn. */
     bool (*go_on)(kv_rest *rest, kv_call *call);
     void (*free)(kv_rest *rest); /* after the last part, or when nobody wants it any more */
 };

@@ -7,9 +7,12 @@
 #include <stdio.h>
 
 #include "category.h"
+#include "parts.h"
 #include "pattern.h"
 #include "read.h"
 #include "renames.h"
+
+#define NAMES_AT_ONCE 256 /* commands that are told of before others have their turn */
 
 /* ---- sets of words ---- */
 
@@ -242,6 +245,21 @@ void kv_cmd_command_count(kv_call *call)
     kv_reply_int(call->reply, (int64_t)top_count(call));
 }
 
+static void begin_info(kv_call *call)
+{
+    kv_reply_array(call->reply, (size_t)call->argc - 2);
+}
+
+static void reply_info_of(kv_call *call, int i)
+{
+    const kv_command *row = kv_renames_find_full(call->renames, call->argv[i]);
+
+    if (row)
+        reply_info(call->reply, row);
+    else
+        kv_reply_null(call->reply);
+}
+
 /* COMMAND INFO [name ...] */
 void kv_cmd_command_info(kv_call *call)
 {
@@ -249,15 +267,7 @@ void kv_cmd_command_info(kv_call *call)
         kv_cmd_command(call);
         return;
     }
-    kv_reply_array(call->reply, (size_t)call->argc - 2);
-    for (int i = 2; i < call->argc; i++) {
-        const kv_command *row = kv_renames_find_full(call->renames, call->argv[i]);
-
-        if (row)
-            reply_info(call->reply, row);
-        else
-            kv_reply_null(call->reply);
-    }
+    kv_each_argument(call, 2, NAMES_AT_ONCE, begin_info, reply_info_of);
 }
 
 /* ---- COMMAND DOCS ---- */
@@ -374,11 +384,26 @@ static void reply_docs(kv_reply *r, const kv_command *row)
     }
 }
 
-/* COMMAND DOCS [name ...]; unknown names are left out. */
-void kv_cmd_command_docs(kv_call *call)
+static void begin_docs(kv_call *call)
 {
     size_t known = 0;
 
+    for (int i = 2; i < call->argc; i++)
+        known += kv_renames_find_full(call->renames, call->argv[i]) != NULL;
+    call->reply->ops->map(call->reply, known);
+}
+
+static void reply_docs_of(kv_call *call, int i)
+{
+    const kv_command *row = kv_renames_find_full(call->renames, call->argv[i]);
+
+    if (row)
+        reply_docs(call->reply, row);
+}
+
+/* COMMAND DOCS [name ...]; unknown names are left out. */
+void kv_cmd_command_docs(kv_call *call)
+{
     if (call->argc == 2) {
         call->reply->ops->map(call->reply, top_count(call));
         for (int i = 0; i < KV_COMMAND_COUNT; i++)
@@ -386,15 +411,7 @@ void kv_cmd_command_docs(kv_call *call)
                 reply_docs(call->reply, &kv_command_table[i]);
         return;
     }
-    for (int i = 2; i < call->argc; i++)
-        known += kv_renames_find_full(call->renames, call->argv[i]) != NULL;
-    call->reply->ops->map(call->reply, known);
-    for (int i = 2; i < call->argc; i++) {
-        const kv_command *row = kv_renames_find_full(call->renames, call->argv[i]);
-
-        if (row)
-            reply_docs(call->reply, row);
-    }
+    kv_each_argument(call, 2, NAMES_AT_ONCE, begin_docs, reply_docs_of);
 }
 
 /* ---- COMMAND LIST ---- */

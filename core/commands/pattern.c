@@ -3,7 +3,7 @@
  * Two positions walk side by side. At a '*' both are remembered and the star takes nothing; on a mismatch the
  * last star takes one byte more and the walk resumes behind it. An earlier star never needs to be tried
  * again: whatever it could take more, the later one can take too. So there is no recursion, and the worst
- * case is the product of the lengths. Redis recurses, and gives up after 1000 stars: so do we, since what a
+ * case is the product of the lengths, which a limit cuts off: a step is a byte of the pattern read. Redis recurses, and gives up after 1000 stars: so do we, since what a
  * pattern matches is not a matter of the server.
  *
  * SPDX-License-Identifier: MIT */
@@ -64,15 +64,18 @@ static bool element_match(const char **p, const char *end, char c, bool ignore_c
     }
 }
 
-bool pattern_match(kv_slice pattern, kv_slice text, bool ignore_case)
+bool pattern_match_counting(kv_slice pattern, kv_slice text, bool ignore_case, uint64_t *steps)
 {
     const char *p = pattern.data, *p_end = p + pattern.len;
     const char *t = text.data, *t_end = t + text.len;
     const char *star = NULL,
                *star_text = NULL; /* behind the last '*', and where its text begins to be free */
     int stars = 0;                /* each is met once; neighbours are one */
+    uint64_t most = *steps + PATTERN_STEPS_MAX;
 
-    while (t < t_end) {
+    for (++*steps; t < t_end && *steps < most; ++*steps) {
+        const char *before = p;
+
         if (p < p_end && *p == '*') {
             while (p < p_end && *p == '*')
                 p++;
@@ -84,13 +87,18 @@ bool pattern_match(kv_slice pattern, kv_slice text, bool ignore_case)
             star_text = t;
         } else if (p < p_end && element_match(&p, p_end, *t, ignore_case)) {
             t++;
+            *steps += (uint64_t)(p - before);
         } else if (star) {
+            *steps += (uint64_t)(p - before);
             p = star;
             t = ++star_text;
         } else {
+            *steps += (uint64_t)(p - before);
             return false;
         }
     }
+    if (t < t_end)
+        return false;
     while (p < p_end && *p == '*')
         p++;
     return p == p_end;

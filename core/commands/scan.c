@@ -16,6 +16,7 @@
 #define KEYS_BYTES_MAX     (64 * 1024 * 1024) /* of keys that a walk remembers */
 #define KEYS_AT_ONCE       100000             /* keys of a database that is walked through as of one moment */
 #define KEYS_PART          16384              /* keys that are visited in one part of a longer walk */
+#define PATTERN_EFFORT     (4 * 1024 * 1024)  /* steps of matching in one part of a walk, or one SCAN */
 #define RANDOM_TRIES       16
 
 /* The entries that a walk found. */
@@ -24,6 +25,7 @@ struct harvest {
     const entry **entries;
     size_t count, room;
     size_t visited;   /* entries met, wanted or not */
+    uint64_t effort;  /* steps of matching */
     kv_slice pattern; /* NULL data: any */
     kv_slice type;    /* NULL data: any */
     bool failed;      /* memory is out */
@@ -35,6 +37,7 @@ static void harvest_init(struct harvest *h, kv_call *call)
     h->domain = kv_store_domain(call->store);
     h->entries = h->on_stack;
     h->count = h->visited = 0;
+    h->effort = 0;
     h->room = sizeof h->on_stack / sizeof h->on_stack[0];
     h->pattern = h->type = kv_slice_of(NULL, 0);
     h->failed = false;
@@ -59,7 +62,7 @@ static bool harvest_grow(struct harvest *h)
     return true;
 }
 
-static bool harvest_wants(const struct harvest *h, const entry *e)
+static bool harvest_wants(struct harvest *h, const entry *e)
 {
     if (h->type.data) {
         kv_slice type = kv_type_name(e);
@@ -70,7 +73,7 @@ static bool harvest_wants(const struct harvest *h, const entry *e)
             if (kv_lower(h->type.data[i]) != type.data[i])
                 return false;
     }
-    return !h->pattern.data || pattern_match(h->pattern, entry_key(e), false);
+    return !h->pattern.data || pattern_match_counting(h->pattern, entry_key(e), false, &h->effort);
 }
 
 static void harvest_visit(void *arg, const entry *e)
@@ -171,7 +174,7 @@ void kv_cmd_scan(kv_call *call)
     steps = (uint64_t)count * 10;
     do {
         cursor = store_scan(call->store, cursor, harvest_visit, &h, call->now_ms);
-    } while (cursor && h.visited < (uint64_t)count && --steps && !h.failed);
+    } while (cursor && h.visited < (uint64_t)count && --steps && h.effort < PATTERN_EFFORT && !h.failed);
     if (h.failed) {
         kv_reply_error(call->reply, KV_ENOMEM);
     } else {
@@ -189,12 +192,13 @@ void kv_cmd_scan(kv_call *call)
 struct walk {
     kv_call *call;
     struct harvest harvest;
-    uint64_t cursor; /* where it goes on */
+    uint64_t effort_max; /* it is over then, too */
+    uint64_t cursor;     /* where it goes on */
 };
 
 static bool walk_is_over(const struct walk *w)
 {
-    return w->harvest.failed || w->harvest.count > KEYS_MAX;
+    return w->harvest.failed || w->harvest.count > KEYS_MAX || w->harvest.effort >= w->effort_max;
 }
 
 KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void walk_through(void *arg)
@@ -202,6 +206,7 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void walk_through(v
     struct walk *w = arg;
 
     w->harvest.count = 0;
+    w->harvest.effort = 0;
     w->cursor = 0;
     do {
         w->cursor = store_scan(w->call->store, w->cursor, harvest_visit, &w->harvest, w->call->now_ms);
@@ -224,17 +229,22 @@ static void keys_reply(kv_call *call, const struct harvest *h)
         harvest_reply(call, h);
 }
 
+/* All in one act. False: matching takes more than effort_max steps, and nothing was replied. */
 KV_REQUIRES(kv_epoch_held)
-KV_EXCLUDES(kv_shard_held) static void keys_at_once(kv_call *call, kv_slice pattern)
+KV_EXCLUDES(kv_shard_held) static bool keys_at_once(kv_call *call, kv_slice pattern, uint64_t effort_max)
 {
-    struct walk w = { .call = call };
+    struct walk w = { .call = call, .effort_max = effort_max };
+    bool done;
 
     harvest_init(&w.harvest, call);
     w.harvest.pattern = pattern;
     if (store_look(call->store, walk_through, &w) != 0)
         w.harvest.failed = true;
-    keys_reply(call, &w.harvest);
+    done = w.harvest.effort < effort_max;
+    if (done)
+        keys_reply(call, &w.harvest);
     harvest_done(&w.harvest);
+    return done;
 }
 
 /* A walk in parts. Entries do not outlive a part, so the keys are copied. */
@@ -242,7 +252,8 @@ typedef struct long_walk {
     kv_rest rest;
     kv_domain *domain;
     uint64_t cursor;
-    size_t visited; /* in this part */
+    size_t visited;  /* in this part */
+    uint64_t effort; /* in this part: steps of matching */
     kv_slice pattern;
     size_t count, len, capacity;
     char *keys; /* a length and the bytes, one after the other */
@@ -286,7 +297,8 @@ static void walk_visit(void *arg, const entry *e)
     uint32_t len = (uint32_t)key.len;
 
     w->visited++;
-    if ((w->pattern.data && !pattern_match(w->pattern, key, false)) || w->count > KEYS_MAX)
+    if ((w->pattern.data && !pattern_match_counting(w->pattern, key, false, &w->effort)) ||
+        w->count > KEYS_MAX)
         return;
     if (w->failed || w->len > KEYS_BYTES_MAX || !walk_room(w, sizeof len + len)) {
         w->failed = true;
@@ -320,10 +332,12 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static bool walk_on(kv_res
     long_walk *w = (long_walk *)rest;
 
     w->visited = 0;
+    w->effort = 0;
     w->pattern = kv_slice_equal(call->argv[1], KV_STR("*")) ? kv_slice_of(NULL, 0) : call->argv[1];
     do {
         w->cursor = store_scan(call->store, w->cursor, walk_visit, w, call->now_ms);
-    } while (w->cursor && w->visited < KEYS_PART && !w->failed && w->count <= KEYS_MAX);
+    } while (w->cursor && w->visited < KEYS_PART && w->effort < PATTERN_EFFORT && !w->failed &&
+             w->count <= KEYS_MAX);
     if (w->cursor && !w->failed && w->count <= KEYS_MAX)
         return false;
     walk_reply(call, w);
@@ -354,8 +368,11 @@ void kv_cmd_keys(kv_call *call)
     harvest_init(&pattern, call);
     if (!harvest_pattern(&pattern, call, call->argv[1]))
         return;
-    if (store_count(call->store) <= KEYS_AT_ONCE || !walk_later(call))
-        keys_at_once(call, pattern.pattern);
+    if (call->put_off && store_count(call->store) <= KEYS_AT_ONCE &&
+        keys_at_once(call, pattern.pattern, PATTERN_EFFORT))
+        return;
+    if (!walk_later(call))
+        keys_at_once(call, pattern.pattern, UINT64_MAX);
 }
 
 /* ---- RANDOMKEY ---- */

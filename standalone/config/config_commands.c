@@ -16,6 +16,9 @@
 
 /* ---- GET ---- */
 
+#define CHOICE_MAX     1024 /* bytes of a pattern; names are short */
+#define CHOSEN_AT_ONCE 256  /* patterns, after which others have their turn */
+
 /* Which names a CONFIG GET shows, each once: in the spelling of the client that named it first, or in ours when a
  * pattern chose it. NULL data: not chosen. */
 typedef struct chosen {
@@ -66,25 +69,65 @@ static void reply_value(kv_call *call, kv_slice name, enum config_id id)
     free(text);
 }
 
+/* A CONFIG GET under way. */
+typedef struct choice {
+    kv_rest rest;
+    chosen chosen;
+    int next; /* argument */
+} choice;
+
+static void free_choice(kv_rest *rest)
+{
+    free(rest);
+}
+
+static void reply_chosen(kv_call *call, const chosen *c)
+{
+    call->reply->ops->map(call->reply, c->count);
+    for (int id = 0; id < CONFIG_COUNT; id++) {
+        if (c->name[id].data)
+            reply_value(call, c->name[id], (enum config_id)id);
+        if (c->alias[id].data)
+            reply_value(call, c->alias[id], (enum config_id)id);
+    }
+}
+
+/* The next part of it. */
+static bool choose_some(kv_rest *rest, kv_call *call)
+{
+    choice *c = (choice *)rest;
+
+    for (int n = 0; n < CHOSEN_AT_ONCE && c->next < call->argc; n++)
+        choose(&c->chosen, call->argv[c->next++]);
+    if (c->next < call->argc)
+        return false;
+    reply_chosen(call, &c->chosen);
+    return true;
+}
+
 /* CONFIG GET pattern [pattern ...] */
 void session_config_get(kv_call *call)
 {
-    chosen c = { .count = 0 };
+    choice *c;
 
     for (int i = 2; i < call->argc; i++) {
-        if (call->argv[i].len > PATTERN_MAX) {
+        if (call->argv[i].len > CHOICE_MAX) {
             kv_reply_errorf(call->reply, "ERR the pattern is too long");
             return;
         }
-        choose(&c, call->argv[i]);
     }
-    call->reply->ops->map(call->reply, c.count);
-    for (int id = 0; id < CONFIG_COUNT; id++) {
-        if (c.name[id].data)
-            reply_value(call, c.name[id], (enum config_id)id);
-        if (c.alias[id].data)
-            reply_value(call, c.alias[id], (enum config_id)id);
+    c = calloc(1, sizeof *c);
+    if (!c) {
+        kv_reply_error(call->reply, KV_ENOMEM);
+        return;
     }
+    c->rest = (kv_rest){ choose_some, free_choice };
+    c->next = 2;
+    if (call->argc - 2 > CHOSEN_AT_ONCE && call->put_off && call->put_off(call, &c->rest))
+        return;
+    while (!choose_some(&c->rest, call))
+        ;
+    free(c);
 }
 
 /* ---- SET ---- */

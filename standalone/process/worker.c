@@ -399,7 +399,7 @@ static void init_call(worker *w)
     w->call.renames = config_renames(w->server->config);
     w->call.counters = &w->stats.keyspace;
     w->call.rng = &w->rng;
-    w->call.put_off = w->server->actor ? NULL : rest_put_off;
+    w->call.put_off = rest_put_off;
     w->notices = (notices){ .server = w->server, .call = &w->call, .writer = &w->writer };
 }
 

@@ -6,10 +6,13 @@
 
 #include <stdlib.h>
 
+#include "parts.h"
 #include "pattern.h"
 #include "session.h"
 
-#define MUTED (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP)
+#define MUTED          (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP)
+#define NAMES_AT_ONCE  4096          /* after which others have their turn */
+#define MATCHES_EFFORT (1024 * 1024) /* steps of matching (pattern.h), the same */
 
 /* ---- confirmations ---- */
 
@@ -45,45 +48,47 @@ static void confirm(kv_call *call, const char *word, topic_kind kind, kv_slice n
 
 /* ---- SUBSCRIBE and UNSUBSCRIBE ---- */
 
-static void subscribe(kv_call *call, topic_kind kind)
+/* What the command is about; its words are the kind's. */
+static topic_kind kind_of(const kv_call *call)
 {
-    connection *c = session_connection(call);
-
-    for (int i = 1; i < call->argc; i++) {
-        kv_slice name = call->argv[i];
-        int err =
-            kind == TOPIC_PATTERN && name.len > PATTERN_MAX ? KV_EINVAL : pubsub_subscribe(c, kind, name);
-
-        if (c->flags & CONNECTION_CLOSING)
-            return;
-        if (err == 0)
-            confirm(call, words[kind].subscribe, kind, name);
-        else if (err == KV_ETOOBIG)
-            kv_reply_errorf(call->reply, "ERR too many subscriptions: at most %d for a connection",
-                            PUBSUB_SUBSCRIPTIONS_MAX);
-        else if (err == KV_EINVAL)
-            kv_reply_errorf(call->reply, "ERR pattern is too long: at most %d bytes", PATTERN_MAX);
-        else
-            kv_reply_error(call->reply, err);
+    switch (call->command->id) {
+    case KV_COMMAND_psubscribe:
+    case KV_COMMAND_punsubscribe:
+        return TOPIC_PATTERN;
+    case KV_COMMAND_ssubscribe:
+    case KV_COMMAND_sunsubscribe:
+        return TOPIC_SHARD;
+    default:
+        return TOPIC_CHANNEL;
     }
 }
 
-/* SUBSCRIBE channel [channel ...] */
-void session_subscribe(kv_call *call)
+static void subscribe_to(kv_call *call, int i)
 {
-    subscribe(call, TOPIC_CHANNEL);
+    connection *c = session_connection(call);
+    topic_kind kind = kind_of(call);
+    kv_slice name = call->argv[i];
+    int err = kind == TOPIC_PATTERN && name.len > PATTERN_MAX ? KV_EINVAL : 0;
+
+    if (!err && !(c->flags & CONNECTION_CLOSING))
+        err = pubsub_subscribe(c, kind, name);
+    if (c->flags & CONNECTION_CLOSING)
+        return;
+    if (err == 0)
+        confirm(call, words[kind].subscribe, kind, name);
+    else if (err == KV_ETOOBIG)
+        kv_reply_errorf(call->reply, "ERR too many subscriptions: at most %d for a connection",
+                        PUBSUB_SUBSCRIPTIONS_MAX);
+    else if (err == KV_EINVAL)
+        kv_reply_errorf(call->reply, "ERR pattern is too long: at most %d bytes", PATTERN_MAX);
+    else
+        kv_reply_error(call->reply, err);
 }
 
-/* PSUBSCRIBE pattern [pattern ...] */
-void session_psubscribe(kv_call *call)
+/* SUBSCRIBE channel [channel ...], PSUBSCRIBE pattern [pattern ...], SSUBSCRIBE shardchannel [shardchannel ...] */
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) void session_subscribe(kv_call *call)
 {
-    subscribe(call, TOPIC_PATTERN);
-}
-
-/* SSUBSCRIBE shardchannel [shardchannel ...] */
-void session_ssubscribe(kv_call *call)
-{
-    subscribe(call, TOPIC_SHARD);
+    kv_each_argument(call, 1, NAMES_AT_ONCE, NULL, subscribe_to);
 }
 
 struct ending {
@@ -98,35 +103,23 @@ static void confirm_end(void *arg, kv_slice name)
     confirm(e->call, words[e->kind].unsubscribe, e->kind, name.data ? name : KV_STR(""));
 }
 
-static void unsubscribe(kv_call *call, topic_kind kind)
+static void unsubscribe_from(kv_call *call, int i)
 {
-    connection *c = session_connection(call);
-    struct ending e = { call, kind };
+    struct ending e = { call, kind_of(call) };
 
-    for (int i = 1; i < call->argc; i++) {
-        pubsub_unsubscribe(c, kind, call->argv[i]);
-        confirm_end(&e, call->argv[i]);
-    }
-    if (call->argc == 1 && pubsub_unsubscribe_all(c, kind, confirm_end, &e) == 0)
-        confirm(call, words[kind].unsubscribe, kind, (kv_slice){ NULL, 0 });
+    pubsub_unsubscribe(session_connection(call), e.kind, call->argv[i]);
+    confirm_end(&e, call->argv[i]);
 }
 
-/* UNSUBSCRIBE [channel ...] */
-void session_unsubscribe(kv_call *call)
+/* UNSUBSCRIBE [channel ...], PUNSUBSCRIBE [pattern ...], SUNSUBSCRIBE [shardchannel ...] */
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) void session_unsubscribe(kv_call *call)
 {
-    unsubscribe(call, TOPIC_CHANNEL);
-}
+    struct ending e = { call, kind_of(call) };
 
-/* PUNSUBSCRIBE [pattern ...] */
-void session_punsubscribe(kv_call *call)
-{
-    unsubscribe(call, TOPIC_PATTERN);
-}
-
-/* SUNSUBSCRIBE [shardchannel ...] */
-void session_sunsubscribe(kv_call *call)
-{
-    unsubscribe(call, TOPIC_SHARD);
+    if (call->argc > 1)
+        kv_each_argument(call, 1, NAMES_AT_ONCE, NULL, unsubscribe_from);
+    else if (pubsub_unsubscribe_all(session_connection(call), e.kind, confirm_end, &e) == 0)
+        confirm(call, words[e.kind].unsubscribe, e.kind, (kv_slice){ NULL, 0 });
 }
 
 /* ---- PUBLISH ---- */
@@ -164,42 +157,93 @@ void session_spublish(kv_call *call)
 
 /* ---- PUBSUB ---- */
 
+/* A list of channels under way: first those that do not match are left out, then the others are told. */
+typedef struct channel_list {
+    kv_rest rest;
+    topic **list;
+    size_t count, next; /* topics; of them looked at, or told */
+    size_t matching;    /* of those looked at: they stand in front */
+    bool matched;
+} channel_list;
+
+static void free_channels(kv_rest *rest)
+{
+    channel_list *l = (channel_list *)rest;
+
+    for (size_t i = 0; i < l->count; i++)
+        topic_unref(l->list[i]);
+    free(l->list);
+    free(l);
+}
+
+static void match_channels(channel_list *l, const kv_call *call)
+{
+    uint64_t effort = 0;
+
+    for (size_t n = 0; l->next < l->count && n < 4 * NAMES_AT_ONCE && effort < MATCHES_EFFORT; n++) {
+        topic *t = l->list[l->next];
+
+        if (call->argc == 2 || pattern_match_counting(call->argv[2], t->name, false, &effort)) {
+            l->list[l->next] = l->list[l->matching];
+            l->list[l->matching++] = t;
+        }
+        l->next++;
+    }
+}
+
+/* The next part of it. */
+static bool list_channels(kv_rest *rest, kv_call *call)
+{
+    channel_list *l = (channel_list *)rest;
+
+    if (!l->matched) {
+        match_channels(l, call);
+        l->matched = l->next == l->count;
+        if (!l->matched)
+            return false;
+        kv_reply_array(call->reply, l->matching);
+        l->next = 0;
+    }
+    for (size_t n = 0; l->next < l->matching && n < 4 * NAMES_AT_ONCE; n++)
+        kv_reply_bulk(call->reply, l->list[l->next++]->name);
+    return l->next == l->matching;
+}
+
 static void reply_channels(kv_call *call, topic_kind kind)
 {
-    topic **list;
-    size_t count, matching = 0;
+    channel_list *l;
 
-    if (call->argc > 3) {
+    if (call->argc > 3 || (call->argc == 3 && call->argv[2].len > PATTERN_MAX)) {
         kv_reply_errorf(call->reply,
                         "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try PUBSUB HELP.",
                         (int)(call->argv[1].len > 128 ? 128 : call->argv[1].len), call->argv[1].data);
         return;
     }
-    if (!topics_list(session_server(call)->topics, kind, &list, &count)) {
+    l = calloc(1, sizeof *l);
+    if (!l || !topics_list(session_server(call)->topics, kind, &l->list, &l->count)) {
         kv_reply_error(call->reply, KV_ENOMEM);
+        free(l);
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        if (call->argc == 2 || pattern_match(call->argv[2], list[i]->name, false))
-            list[matching++] = list[i];
-        else
-            topic_unref(list[i]);
-    }
-    kv_reply_array(call->reply, matching);
-    for (size_t i = 0; i < matching; i++) {
-        kv_reply_bulk(call->reply, list[i]->name);
-        topic_unref(list[i]);
-    }
-    free(list);
+    l->rest = (kv_rest){ list_channels, free_channels };
+    if (l->count > NAMES_AT_ONCE && call->put_off && call->put_off(call, &l->rest))
+        return;
+    while (!list_channels(&l->rest, call))
+        ;
+    free_channels(&l->rest);
 }
 
-static void reply_counts(kv_call *call, topic_kind kind)
+static void begin_counts(kv_call *call)
 {
     kv_reply_array(call->reply, 2 * (size_t)(call->argc - 2));
-    for (int i = 2; i < call->argc; i++) {
-        kv_reply_bulk(call->reply, call->argv[i]);
-        kv_reply_int(call->reply, topic_users(session_server(call)->topics, kind, call->argv[i]));
-    }
+}
+
+static void reply_count(kv_call *call, int i)
+{
+    topic_kind kind = call->command->id == KV_COMMAND_pubsub_numsub ? TOPIC_CHANNEL : TOPIC_SHARD;
+
+    kv_reply_bulk(call->reply, call->argv[i]);
+    kv_reply_int(call->reply, topic_users(session_server(call)->topics, kind, call->argv[i]));
 }
 
 /* PUBSUB CHANNELS [pattern] */
@@ -214,16 +258,10 @@ void session_pubsub_shardchannels(kv_call *call)
     reply_channels(call, TOPIC_SHARD);
 }
 
-/* PUBSUB NUMSUB [channel ...] */
-void session_pubsub_numsub(kv_call *call)
+/* PUBSUB NUMSUB [channel ...], PUBSUB SHARDNUMSUB [shardchannel ...] */
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) void session_pubsub_numsub(kv_call *call)
 {
-    reply_counts(call, TOPIC_CHANNEL);
-}
-
-/* PUBSUB SHARDNUMSUB [shardchannel ...] */
-void session_pubsub_shardnumsub(kv_call *call)
-{
-    reply_counts(call, TOPIC_SHARD);
+    kv_each_argument(call, 2, NAMES_AT_ONCE, begin_counts, reply_count);
 }
 
 /* PUBSUB NUMPAT */

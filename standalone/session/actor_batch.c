@@ -8,7 +8,8 @@
  *     worker: copy, post, park c --> state thread: run all, format the replies --> worker: append, send, go on
  *
  * A batch whose replies have become many stops early; its rest stays with the connection, and is posted again when
- * the client has taken them (connection_resume).
+ * the client has taken them (connection_resume). So does one with a command that is run in parts (kv_rest): between two of
+ * them it makes the way to the worker and back, and others have their turn.
  *
  * Order is kept by parking: a connection has at most one batch under way. Each worker has a fixed share
  * of the queue's capacity, so posting never fails; a connection that finds the share used up waits in a list for
@@ -28,6 +29,8 @@
 struct actor_batch {
     actor_errand errand; /* first */
     int count, ran;
+    kv_rest *rest;  /* what is left of requests[ran], or NULL */
+    output replies; /* of its parts so far */
     request requests[];
 };
 
@@ -52,19 +55,55 @@ static void count_error(void *arg, kv_slice text)
     stats_add(&s->failed_calls[e->call->command->id], 1);
 }
 
+static bool put_off(kv_call *call, kv_rest *rest)
+{
+    resp_reply *reply = (resp_reply *)call->reply;
+
+    ((actor_batch *)reply->arg)->rest = rest;
+    return true;
+}
+
+/* Runs the next part of requests[ran]. */
+KV_REQUIRES(kv_epoch_held) static void go_on(actor_batch *b, kv_call *call)
+{
+    actor_errand *e = &b->errand;
+    const request *r = &b->requests[b->ran];
+    bool done;
+
+    call->command = r->row;
+    call->argv = r->argv;
+    call->argc = r->argc;
+    b->replies.limit = e->out.limit;
+    e->reply.out = &b->replies;
+    done = b->rest->go_on(b->rest, call) || b->replies.failed;
+    e->reply.out = &e->out;
+    if (!done)
+        return;
+    output_move(&e->out, &b->replies);
+    b->rest->free(b->rest);
+    b->rest = NULL;
+    b->ran++;
+}
+
 KV_REQUIRES(kv_epoch_held) static void run_batch(actor_errand *errand, kv_call *call)
 {
     actor_batch *b = (actor_batch *)errand;
     stats *s = &server_of(errand)->actor_stats;
     uint64_t hashes[BATCH_REQUESTS];
     map_hint hints[BATCH_REQUESTS];
-    uint64_t start = dispatch_time_begin(s);
-    int first = b->ran;
+    uint64_t start;
+    int first;
 
+    call->put_off = put_off;
+    if (b->rest)
+        go_on(b, call);
+    first = b->ran;
+    start = dispatch_time_begin(s);
     if (b->count > 1)
         dispatch_prefetch(call->store, b->requests, b->count, hashes, hints);
-    while (b->ran < b->count && !errand->out.failed && output_unsent(&errand->out) < OUTPUT_ENOUGH) {
-        int i = b->ran++;
+    while (b->ran < b->count && !b->rest && !errand->out.failed &&
+           output_unsent(&errand->out) < OUTPUT_ENOUGH) {
+        int i = b->ran;
         const request *r = &b->requests[i];
 
         call->command = r->row;
@@ -74,6 +113,7 @@ KV_REQUIRES(kv_epoch_held) static void run_batch(actor_errand *errand, kv_call *
         call->key_hashed = r->hashed;
         call->key_hint = b->count > 1 ? &hints[i] : NULL;
         dispatch_run_row(call, r->row, s);
+        b->ran += !b->rest;
     }
     dispatch_time_end(s, start, b->requests + first, b->ran - first, NULL);
 }
@@ -126,10 +166,19 @@ static void return_errand(actor_message *message)
 
 /* ---- on the worker's thread ---- */
 
+static void end_rest(actor_batch *b)
+{
+    if (b->rest)
+        b->rest->free(b->rest);
+    b->rest = NULL;
+    output_done(&b->replies);
+}
+
 void actor_batch_free(actor_batch *b)
 {
     if (!b)
         return;
+    end_rest(b);
     output_done(&b->errand.out);
     free(b);
 }
@@ -140,8 +189,10 @@ static void batch_is_back(actor_errand *e, connection *c, kv_reply *reply)
     actor_batch *b = (actor_batch *)e;
 
     (void)reply;
-    if (b->ran == b->count || e->out.failed || (c->flags & CONNECTION_CLOSING))
+    if (b->ran == b->count || e->out.failed || (c->flags & CONNECTION_CLOSING)) {
+        end_rest(b);
         return;
+    }
     e->kept = true;
     c->unfinished = b;
     c->flags |= CONNECTION_READY;

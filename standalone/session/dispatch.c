@@ -265,8 +265,7 @@ __attribute__((always_inline)) static inline void run_request(connection *c, con
         run_row(call, row);
 }
 
-/* What it says are pushes: they go to clients that want no replies, too. */
-static bool replies_by_push(const kv_command *row)
+bool dispatch_replies_by_push(const kv_command *row)
 {
     return row && (row->flags & KV_CMD_PUBSUB) && runs_for_subscribers(row);
 }
@@ -372,7 +371,7 @@ static void run_special(connection *c, const request *r, const map_hint *hint) K
     if ((c->flags & CONNECTION_WATCHED) && c->owner->call.command)
         show(c, r);
     if ((c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | CONNECTION_REPLY_SKIP_NEXT)) &&
-        !replies_by_push(c->owner->call.command))
+        !dispatch_replies_by_push(c->owner->call.command))
         output_rewind(w->reply.out, mark);
     if (c->flags & (CONNECTION_SUBSCRIBED | CONNECTION_TRACKING))
         end_heard(c, out, &aside);

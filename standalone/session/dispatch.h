@@ -64,6 +64,9 @@ static inline void dispatch_time_end(stats *s, uint64_t start, const request req
         slow_batch(s, requests, ran, (uint64_t)took, c);
 }
 
+/* Whether what the row says are pushes, each whole by itself: they go to clients that want no replies, too. */
+bool dispatch_replies_by_push(const kv_command *row);
+
 /* Counts a call of the row, runs it, and times it when stats.h says so. */
 void dispatch_run_row(kv_call *call, const kv_command *row, stats *s) KV_REQUIRES(kv_epoch_held);
 /* Whether the request must wait for the end of a pause; then c is blocked. */

@@ -10,6 +10,8 @@ typedef struct request_rest {
     kv_rest *rest;
     const kv_command *row;
     size_t bytes; /* of all of this */
+    output
+        replies; /* of the parts, which are sent together: what is pushed meanwhile stands before or after them */
     int argc;
     kv_slice argv[]; /* and what they point to */
 } request_rest;
@@ -45,17 +47,23 @@ void rest_go_on(connection *c)
 {
     worker *w = c->owner;
     request_rest *r = c->rest;
-    output_mark_at mark = output_mark(connection_output(c));
+    output *out = connection_output(c);
+    bool pushes = dispatch_replies_by_push(r->row), done;
 
     w->call.command = r->row;
     w->call.argv = r->argv;
     w->call.argc = r->argc;
     w->call.key_hashed = false;
     w->call.key_hint = NULL;
-    if (!r->rest->go_on(r->rest, &w->call))
+    if (!pushes)
+        w->reply.out = &r->replies;
+    r->replies.limit = w->output_limit;
+    done = r->rest->go_on(r->rest, &w->call) || r->replies.failed;
+    w->reply.out = out;
+    if (!done || (c->flags & CONNECTION_CLOSING))
         return;
-    if (c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP))
-        output_rewind(connection_output(c), mark);
+    if (!(c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP)))
+        output_move(out, &r->replies);
     c->flags &= ~(unsigned)(CONNECTION_UNFINISHED | CONNECTION_REPLY_SKIP);
     rest_end(c);
 }
@@ -65,11 +73,12 @@ void rest_end(connection *c)
     if (!c->rest)
         return;
     c->rest->rest->free(c->rest->rest);
+    output_done(&c->rest->replies);
     free(c->rest);
     c->rest = NULL;
 }
 
 size_t rest_memory(const connection *c)
 {
-    return c->rest ? c->rest->bytes : 0;
+    return c->rest ? c->rest->bytes + c->rest->replies.capacity : 0;
 }

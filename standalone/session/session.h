@@ -81,9 +81,8 @@ session_fn session_memory_doctor, session_memory_help, session_memory_malloc_sta
 session_fn session_module_help, session_module_list, session_module_load, session_module_loadex,
     session_module_unload;
 /* pubsub_commands.c */
-session_fn session_psubscribe, session_publish, session_pubsub_channels, session_pubsub_help,
-    session_pubsub_numpat, session_pubsub_numsub, session_pubsub_shardchannels, session_pubsub_shardnumsub,
-    session_punsubscribe, session_spublish, session_ssubscribe, session_subscribe, session_sunsubscribe,
+session_fn session_publish, session_pubsub_channels, session_pubsub_help, session_pubsub_numpat,
+    session_pubsub_numsub, session_pubsub_shardchannels, session_spublish, session_subscribe,
     session_unsubscribe;
 /* monitor.c */
 session_fn session_monitor;

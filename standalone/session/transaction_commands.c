@@ -359,7 +359,9 @@ KV_REQUIRES(kv_epoch_held) static void run_part(connection *c, const queued_comm
     w->call.argv = q->argv;
     w->call.argc = q->argc;
     w->call.key_hashed = false;
+    w->call.put_off = NULL; /* what is UNFINISHED is the transaction */
     dispatch_run_row(&w->call, q->row, &w->stats);
+    w->call.put_off = rest_put_off;
 }
 
 void transaction_go_on(connection *c)

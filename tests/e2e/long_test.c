@@ -8,18 +8,23 @@
 #include "e2e.h"
 
 #ifdef KV_SANITIZED
-enum { many = 40000, all_keys = 110000 };
+enum { many = 40000, all_keys = 110000, names = 9000 };
 #else
-enum { many = 100000, all_keys = 130000 };
+enum { many = 100000, all_keys = 130000, names = 20000 };
 #endif
 
-/* "NAME key:0 key:1 ...", n of them. */
+/* "NAME key:0 key:1 ...", n of them; the name may be two words. */
 static void send_about(conn *c, const char *name, int n)
 {
     char *text = malloc(64 + (size_t)n * 32), *at = text;
+    const char *space = strchr(name, ' ');
 
     assert_non_null(text);
-    at += sprintf(at, "*%d\r\n$%zu\r\n%s\r\n", n + 1, strlen(name), name);
+    if (space)
+        at += sprintf(at, "*%d\r\n$%d\r\n%.*s\r\n$%zu\r\n%s\r\n", n + 2, (int)(space - name),
+                      (int)(space - name), name, strlen(space + 1), space + 1);
+    else
+        at += sprintf(at, "*%d\r\n$%zu\r\n%s\r\n", n + 1, strlen(name), name);
     for (int i = 0; i < n; i++) {
         char key[16];
         int len = sprintf(key, "key:%d", i);
@@ -57,12 +62,11 @@ static void expect_number(conn *c, int n)
     next_is(c, text);
 }
 
-static void many_keys_are_counted_and_deleted_in_order(void **state)
+static void count_and_delete(const char *sharing)
 {
-    server *s = begin("--threads", "1");
+    server *s = begin("--threads", "1", "--sharing", sharing);
     conn *c = connect_to(s), *other = connect_to(s);
 
-    (void)state;
     fill(c, many / 2);
     send_about(c, "EXISTS", many);
     says(other, "+PONG", "PING");
@@ -82,12 +86,18 @@ static void many_keys_are_counted_and_deleted_in_order(void **state)
     end(s);
 }
 
-static void replies_that_are_not_wanted_do_not_come(void **state)
+static void many_keys_are_counted_and_deleted_in_order(void **state)
 {
-    server *s = begin("--threads", "1");
+    (void)state;
+    count_and_delete("sharded");
+    count_and_delete("actor");
+}
+
+static void want_no_replies(const char *sharing)
+{
+    server *s = begin("--threads", "1", "--sharing", sharing);
     conn *c = connect_to(s);
 
-    (void)state;
     assert_true(conn_send(c, KV_STR("CLIENT REPLY SKIP\r\n")));
     send_about(c, "DEL", many);
     says(c, "+PONG", "PING");
@@ -97,6 +107,13 @@ static void replies_that_are_not_wanted_do_not_come(void **state)
     next_is(c, "+OK");
     conn_close(c);
     end(s);
+}
+
+static void replies_that_are_not_wanted_do_not_come(void **state)
+{
+    (void)state;
+    want_no_replies("sharded");
+    want_no_replies("actor");
 }
 
 static void in_a_transaction_it_is_one_act(void **state)
@@ -118,12 +135,11 @@ static void in_a_transaction_it_is_one_act(void **state)
     end(s);
 }
 
-static void who_leaves_in_the_midst_of_it_is_forgotten(void **state)
+static void leave_in_the_midst_of_it(const char *sharing)
 {
-    server *s = begin("--threads", "2");
+    server *s = begin("--threads", "2", "--sharing", sharing);
     conn *last = connect_to(s);
 
-    (void)state;
     for (int i = 0; i < 8; i++) {
         conn *c = connect_to(s);
 
@@ -137,13 +153,19 @@ static void who_leaves_in_the_midst_of_it_is_forgotten(void **state)
     end(s);
 }
 
-static void keys_of_a_large_database_come_once_each(void **state)
+static void who_leaves_in_the_midst_of_it_is_forgotten(void **state)
 {
-    server *s = begin("--threads", "1");
+    (void)state;
+    leave_in_the_midst_of_it("sharded");
+    leave_in_the_midst_of_it("actor");
+}
+
+static void walk_through_all(const char *sharing)
+{
+    server *s = begin("--threads", "1", "--sharing", sharing);
     conn *c = connect_to(s), *other = connect_to(s);
     reply *r;
 
-    (void)state;
     fill(c, all_keys);
     assert_true(conn_send(c, KV_STR("KEYS none*\r\nKEYS key:1?3\r\n")));
     says(other, "+PONG", "PING");
@@ -171,6 +193,102 @@ static void keys_of_a_large_database_come_once_each(void **state)
     conn_close(c);
     conn_close(other);
     end(s);
+}
+
+static void keys_of_a_large_database_come_once_each(void **state)
+{
+    (void)state;
+    walk_through_all("sharded");
+    walk_through_all("actor");
+}
+
+/* One confirmation for each of n names, which count up or down. */
+static void expect_confirmations(conn *c, const char *word, int n, bool up)
+{
+    for (int i = 0; i < n; i++) {
+        char text[96];
+
+        sprintf(text, "*3 $%s $key:%d :%d", word, i, up ? i + 1 : n - 1 - i);
+        next_is(c, text);
+    }
+}
+
+static void expect_elements(conn *c, size_t n)
+{
+    reply *r = conn_read(c);
+
+    assert_non_null(r);
+    assert_int_equal(r->type, '*');
+    assert_int_equal(r->count, n);
+    reply_free(r);
+}
+
+static void subscribe_to_many(const char *sharing)
+{
+    server *s = begin("--threads", "1", "--sharing", sharing);
+    conn *c = connect_to(s), *other = connect_to(s);
+
+    send_about(c, "SUBSCRIBE", names);
+    assert_true(conn_send(c, KV_STR("PING\r\n")));
+    expect_confirmations(c, "subscribe", names, true);
+    next_is(c, "*2 $pong $");
+    assert_true(
+        conn_send(other, KV_STR("PUBSUB CHANNELS\r\nPUBSUB CHANNELS key:1?3\r\nPUBSUB CHANNELS none*\r\n")));
+    send_about(other, "PUBSUB NUMSUB", names);
+    assert_true(conn_send(other, KV_STR("PUBLISH key:7 seven\r\n")));
+    expect_elements(other, names);
+    expect_elements(other, 10);
+    expect_elements(other, 0);
+    expect_elements(other, 2 * names);
+    next_is(other, ":1");
+    next_is(c, "*3 $message $key:7 $seven");
+    send_about(c, "UNSUBSCRIBE", names);
+    assert_true(conn_send(c, KV_STR("PING\r\n")));
+    expect_confirmations(c, "unsubscribe", names, false);
+    next_is(c, "+PONG");
+    conn_close(c);
+    conn_close(other);
+    end(s);
+}
+
+static void thousands_of_names_are_confirmed_one_by_one(void **state)
+{
+    (void)state;
+    subscribe_to_many("sharded");
+    subscribe_to_many("actor");
+}
+
+/* What a client is told unasked, in RESP3, does not come in the middle of a reply. */
+static void ask_in_parts(const char *sharing)
+{
+    server *s = begin("--threads", "1", "--sharing", sharing);
+    conn *c = connect_to(s);
+
+    free(ask(c, "HELLO", "3"));
+    free(ask(c, "SUBSCRIBE", "key:1"));
+    send_about(c, "PUBSUB NUMSUB", names);
+    assert_true(conn_send(c, KV_STR("PUBLISH key:1 one\r\nCLIENT REPLY SKIP\r\n")));
+    send_about(c, "COMMAND INFO", names);
+    send_about(c, "COMMAND INFO", names);
+    send_about(c, "COMMAND DOCS", names);
+    send_about(c, "CONFIG GET", names);
+    assert_true(conn_send(c, KV_STR("CONFIG GET port\r\n")));
+    expect_elements(c, 2 * names);
+    next_is(c, ">3 $message $key:1 $one");
+    next_is(c, ":1");
+    expect_elements(c, names);
+    next_is(c, "%0");
+    next_is(c, "%0");
+    next_is(c, "%1 $port");
+    conn_close(c);
+    end(s);
+}
+
+static void questions_about_thousands_of_names_have_one_reply(void **state)
+{
+    (void)state;
+    ask_in_parts("sharded");
+    ask_in_parts("actor");
 }
 
 static void scan_does_not_take_all_at_once(void **state)
@@ -203,6 +321,8 @@ int main(void)
         cmocka_unit_test(in_a_transaction_it_is_one_act),
         cmocka_unit_test(who_leaves_in_the_midst_of_it_is_forgotten),
         cmocka_unit_test(keys_of_a_large_database_come_once_each),
+        cmocka_unit_test(thousands_of_names_are_confirmed_one_by_one),
+        cmocka_unit_test(questions_about_thousands_of_names_have_one_reply),
         cmocka_unit_test(scan_does_not_take_all_at_once),
     };
 

@@ -143,6 +143,32 @@ static void many_stars_are_harmless(void **state)
     free(text);
 }
 
+/* A pattern and a text made to take 60,000,000,000 steps. */
+static void a_match_that_takes_for_ever_is_none(void **state)
+{
+    enum { pattern_len = 60000, text_len = 1000000 };
+    char *pattern = malloc(pattern_len), *text = malloc(text_len);
+    uint64_t steps = 0;
+
+    (void)state;
+    assert_non_null(pattern);
+    assert_non_null(text);
+    memset(pattern, 'a', pattern_len);
+    memset(text, 'a', text_len);
+    pattern[0] = '*';
+    assert_true(pattern_match_counting(kv_slice_of(pattern, 100), kv_slice_of(text, 99), false, &steps));
+    assert_in_range(steps, 100, 300);
+    pattern[pattern_len - 1] = 'b';
+    text[text_len - 1] = 'b';
+    assert_false(pattern_match_counting(kv_slice_of(pattern, pattern_len), kv_slice_of(text, text_len), false,
+                                        &steps));
+    assert_in_range(steps, PATTERN_STEPS_MAX, PATTERN_STEPS_MAX + 4 * pattern_len);
+    assert_true(pattern_match(kv_slice_of(pattern, pattern_len),
+                              kv_slice_of(text + text_len - pattern_len + 1, pattern_len - 1), false));
+    free(pattern);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +181,7 @@ int main(void)
         cmocka_unit_test(case_can_be_ignored),
         cmocka_unit_test(bytes_are_bytes),
         cmocka_unit_test(many_stars_are_harmless),
+        cmocka_unit_test(a_match_that_takes_for_ever_is_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
