@@ -63,6 +63,7 @@ static kvc_options options_for(int port)
     kvc_options_init(&options);
     options.port = port;
     options.backoff_max_ms = 100;
+    options.command_timeout_ms = patience_ms;
     return options;
 }
 
@@ -635,6 +636,7 @@ static bench *bench_on(server *s)
 
     kvc_options_init(&options);
     options.unix_path = server_socket(s);
+    options.command_timeout_ms = patience_ms;
     return bench_new(&options);
 }
 

@@ -34,6 +34,7 @@ static const char *path(const char *name)
 static void set_up(kvc_options *options)
 {
     kvc_options_init(options);
+    options->connect_timeout_ms = options->command_timeout_ms = 60000; /* a sanitizer on a busy machine */
     options->port = atoi(port_text);
     options->tls = true;
     options->tls_ca_file = path("ca.crt");
@@ -172,7 +173,7 @@ static void one_side_without_tls_gets_an_error(void **state)
     set_up(&options);
     options.tls = false;
     options.tls_cert_file = options.tls_key_file = options.tls_ca_file = NULL;
-    options.connect_timeout_ms = 2000;
+    options.connect_timeout_ms = 60000;
     expect_refused(&options, KVC_ECLOSED, port_text);
     set_up(&options);
     options.port =

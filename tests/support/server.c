@@ -26,7 +26,7 @@
 
 #include "resp.h"
 
-enum { args_max = 64, tick_ms = 5, patience_ms = 60000 };
+enum { args_max = 64, tick_ms = 5, patience_ms = 60000, program_patience_ms = 240000 };
 
 struct server {
     pid_t pid;
@@ -199,12 +199,12 @@ static pid_t start_child(const char *const argv[], const char *directory)
     return pid;
 }
 
-/* Waits at most patience_ms for pid; its wait status, or -1. */
-static int wait_child(pid_t pid)
+/* Waits at most patience for pid; its wait status, or -1. */
+static int wait_child(pid_t pid, int patience)
 {
     int status;
 
-    for (int waited = 0; waited < patience_ms; waited += tick_ms) {
+    for (int waited = 0; waited < patience; waited += tick_ms) {
         if (waitpid(pid, &status, WNOHANG) == pid)
             return status;
         tick();
@@ -223,7 +223,7 @@ int run_program(const char *const argv[], const char *directory, char **ret_outp
     pid = start_child(argv, directory);
     if (pid < 0)
         return -1;
-    status = wait_child(pid);
+    status = wait_child(pid, program_patience_ms);
     if (status == -1) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
@@ -334,7 +334,7 @@ char *server_log(const server *s)
 int server_wait(server *s)
 {
     if (!s->ended) {
-        int status = wait_child(s->pid);
+        int status = wait_child(s->pid, patience_ms);
 
         if (status == -1)
             return -1;
