@@ -7,7 +7,7 @@
  *     texts[id]     a string under the lock, for the rest; readers copy it
  *
  * so that a new directive is a row and nothing else, unless it means something: then whoever uses it reads
- * it, or server_apply (server.c) acts on the change.
+ * it, or server_apply acts on the change.
  *
  * A value is always stored in one canonical way, which CONFIG GET shows and CONFIG REWRITE writes: memory in
  * bytes, words with one blank between, save as its pairs. That also makes undoing a CONFIG SET simple: the old

@@ -69,6 +69,31 @@ void worker_post(worker *w, worker_message *message)
         worker_wake(w);
 }
 
+/* A message that calls one function on a worker's thread. */
+typedef struct errand {
+    worker_message message;
+    void (*run)(worker *w);
+} errand;
+
+static void run_errand(worker *w, worker_message *message)
+{
+    errand *e = (errand *)message;
+
+    e->run(w);
+    free(e);
+}
+
+int worker_call(worker *w, void (*run)(worker *w))
+{
+    errand *e = malloc(sizeof *e);
+
+    if (!e)
+        return -1;
+    *e = (errand){ .message.run = run_errand, .run = run };
+    worker_post(w, &e->message);
+    return 0;
+}
+
 static worker_message *take_mail(worker *w)
 {
     worker_message *mail;

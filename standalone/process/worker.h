@@ -3,7 +3,7 @@
  * Workers share the stores and nothing else. What one wants from another's connections it sends as a
  * message; messages from one sender arrive in order.
  *
- * Threads    All functions but worker_post and worker_wake: on the worker's own thread.
+ * Threads    All functions but worker_post, worker_call and worker_wake: on the worker's own thread.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef KV_STANDALONE_WORKER_H
@@ -140,6 +140,8 @@ void worker_run_mail(worker *w);
 
 /* Any thread. */
 void worker_post(worker *w, worker_message *message) KV_EXCLUDES(kv_shard_held);
+/* Calls run on w's thread, in its turn. -1: memory is out. */
+int worker_call(worker *w, void (*run)(worker *w)) KV_EXCLUDES(kv_shard_held);
 /* Makes it look at its mailbox and its postbox. */
 void worker_wake(worker *w);
 
