@@ -33,289 +33,22 @@
  * Wake-ups: a worker is woken when its postbox was empty, at the end of the publisher's turn, so that a
  * pipeline of messages costs one wake-up and arrives as one run.
  *
+ * What a connection listens to is subscriber.c; what subscribers see of a message, and handing it to them, is
+ * pubsub_deliver.c. Here are the postboxes, and who puts something into them.
+ *
  * SPDX-License-Identifier: MIT */
 #include "pubsub.h"
 
 #include <stdlib.h>
 
-#include "decimal.h"
+#include "bulk.h"
+#include "pubsub_internal.h"
 #include "server.h"
 #include "tracking.h"
 
 #define CROWD_BYTES (4 * 1024 * 1024) /* in one postbox: who publishes more must wait */
-#define RUN_BYTES   (64 * 1024)       /* of messages that become one form */
-#define TAIL_SHORT  8192              /* tails up to here are copied into forms */
-
-typedef struct subscription {
-    topic *topic;
-    connection *owner;
-    uint32_t seat;
-} subscription;
-
-typedef struct publication publication;
-
-/* A publication in one worker's postbox. */
-typedef struct post {
-    struct post *next;
-    publication *publication;
-} post;
-
-/* A message under way. The arrays stand behind it. */
-struct publication {
-    _Atomic uint32_t references; /* one per post */
-    uint32_t topic_count;
-    topic **topics;
-    post *posts;
-    kv_bytes *tail; /* channel and payload, as two bulk strings */
-    size_t bytes;
-};
-
-typedef struct postbox {
-    pthread_mutex_t lock; /* guards the next six */
-    post *first, **last;
-    tracking_note *notes, **notes_last;
-    size_t bytes;
-    bool awaited; /* a publisher waits until it is emptied */
-
-    /* The worker's own. */
-    uint64_t to_wake[2]; /* workers that were posted to in this turn */
-    connection *waiting; /* publishers, parked */
-    worker_message room; /* tells this worker that a postbox was emptied */
-    _Atomic bool room_posted;
-    connection *mailed; /* connections that were handed something */
-} postbox;
-
-/* ---- subscriptions of a connection ---- */
-
-static bool is_to(const subscription *sub, topic_kind kind, kv_slice name, uint64_t hash)
-{
-    return sub->topic->hash == hash && sub->topic->kind == kind && kv_slice_equal(sub->topic->name, name);
-}
-
-/* The slot of the subscription to a topic, or the empty one where it would stand. There are slots. */
-static subscription **find_slot(const subscriber *s, topic_kind kind, kv_slice name, uint64_t hash)
-{
-    size_t i = hash & (s->capacity - 1);
-
-    while (s->slots[i] && !is_to(s->slots[i], kind, name, hash))
-        i = (i + 1) & (s->capacity - 1);
-    return &s->slots[i];
-}
-
-static bool grow_slots(subscriber *s)
-{
-    subscriber grown = { .capacity = s->capacity ? 2 * s->capacity : 8 };
-
-    if (4 * (s->count + 1) <= 3 * s->capacity)
-        return true;
-    grown.slots = calloc(grown.capacity, sizeof *grown.slots);
-    if (!grown.slots)
-        return false;
-    for (size_t i = 0; i < s->capacity; i++) {
-        const topic *t = s->slots[i] ? s->slots[i]->topic : NULL;
-
-        if (t)
-            *find_slot(&grown, t->kind, t->name, t->hash) = s->slots[i];
-    }
-    s->bytes += (grown.capacity - s->capacity) * sizeof *grown.slots;
-    free(s->slots);
-    s->slots = grown.slots;
-    s->capacity = grown.capacity;
-    return true;
-}
-
-/* Empties a slot, and moves those behind it that would no longer be found. */
-static void empty_slot(subscriber *s, subscription **slot)
-{
-    size_t mask = s->capacity - 1, hole = (size_t)(slot - s->slots);
-
-    for (size_t i = (hole + 1) & mask; s->slots[i]; i = (i + 1) & mask) {
-        size_t home = s->slots[i]->topic->hash & mask;
-
-        if (((i - home) & mask) >= ((i - hole) & mask)) {
-            s->slots[hole] = s->slots[i];
-            hole = i;
-        }
-    }
-    s->slots[hole] = NULL;
-}
-
-/* What follows from the number of subscriptions: how its requests are treated, and which limits hold. */
-static void update_flags(connection *c)
-{
-    bool listens = c->subscriber && c->subscriber->count > c->subscriber->counts[TOPIC_MONITOR],
-         did = c->flags & CONNECTION_SUBSCRIBED;
-
-    if (listens != did)
-        atomic_fetch_add_explicit(&c->owner->server->pubsub_clients, listens ? 1 : -1, memory_order_relaxed);
-    c->flags &= ~(unsigned)(CONNECTION_SUBSCRIBED | CONNECTION_RESTRICTED);
-    if (listens)
-        c->flags |= CONNECTION_SUBSCRIBED | (c->protocol == 2 ? CONNECTION_RESTRICTED : 0);
-}
-
-void pubsub_protocol_changed(connection *c)
-{
-    update_flags(c);
-}
-
-static subscription *subscription_new(connection *c, topic *t)
-{
-    subscription *sub = malloc(sizeof *sub);
-
-    if (!sub)
-        return NULL;
-    *sub = (subscription){ .topic = t, .owner = c };
-    if (!topic_sit(t, c->owner->index, sub, &sub->seat)) {
-        free(sub);
-        return NULL;
-    }
-    return sub;
-}
-
-/* Frees it; t may be gone afterwards. */
-static void subscription_end(connection *c, subscription *sub)
-{
-    subscription *moved = topic_stand_up(sub->topic, c->owner->index, sub->seat);
-
-    if (moved)
-        moved->seat = sub->seat;
-    c->subscriber->counts[sub->topic->kind]--;
-    c->subscriber->count--;
-    c->subscriber->bytes -= sizeof *sub + sub->topic->name.len;
-    topic_leave(c->owner->server->topics, sub->topic, c->owner->index);
-    free(sub);
-}
-
-int pubsub_subscribe(connection *c, topic_kind kind, kv_slice name)
-{
-    topics *all = c->owner->server->topics;
-    subscription **slot, *sub;
-    topic *t;
-
-    pubsub_deliver(c->owner, c);
-    if (!c->subscriber)
-        c->subscriber = calloc(1, sizeof *c->subscriber);
-    if (!c->subscriber || !grow_slots(c->subscriber))
-        return KV_ENOMEM;
-    if (c->subscriber->count >= PUBSUB_SUBSCRIPTIONS_MAX)
-        return KV_ETOOBIG;
-    slot = find_slot(c->subscriber, kind, name, topic_hash(all, kind, name));
-    if (*slot)
-        return 0;
-    t = topic_join(all, kind, name, c->owner->index);
-    if (!t)
-        return KV_ENOMEM;
-    sub = subscription_new(c, t);
-    if (!sub) {
-        topic_leave(all, t, c->owner->index);
-        return KV_ENOMEM;
-    }
-    *slot = sub;
-    c->subscriber->counts[kind]++;
-    c->subscriber->count++;
-    c->subscriber->bytes += sizeof *sub + name.len;
-    update_flags(c);
-    return 0;
-}
-
-bool pubsub_unsubscribe(connection *c, topic_kind kind, kv_slice name)
-{
-    subscription **slot, *sub;
-
-    if (!pubsub_count(c, kind))
-        return false;
-    pubsub_deliver(c->owner, c);
-    slot = find_slot(c->subscriber, kind, name, topic_hash(c->owner->server->topics, kind, name));
-    if (!*slot)
-        return false;
-    sub = *slot;
-    empty_slot(c->subscriber, slot);
-    subscription_end(c, sub);
-    update_flags(c);
-    return true;
-}
-
-size_t pubsub_unsubscribe_all(connection *c, topic_kind kind, void (*each)(void *arg, kv_slice name),
-                              void *arg)
-{
-    size_t ended = 0;
-
-    pubsub_deliver(c->owner, c);
-    for (size_t i = 0; pubsub_count(c, kind) && i < c->subscriber->capacity;) {
-        subscription *sub = c->subscriber->slots[i];
-
-        if (!sub || sub->topic->kind != kind) {
-            i++;
-            continue;
-        }
-        empty_slot(c->subscriber, &c->subscriber->slots[i]); /* another may have moved here: look again */
-        c->subscriber->counts[kind]--;                       /* each is told what is left */
-        each(arg, sub->topic->name);
-        c->subscriber->counts[kind]++;
-        subscription_end(c, sub);
-        ended++;
-    }
-    update_flags(c);
-    return ended;
-}
-
-void pubsub_each(const connection *c, topic_kind kind, void (*each)(void *arg, kv_slice name), void *arg)
-{
-    const subscriber *s = c->subscriber;
-
-    for (size_t i = 0; s && i < s->capacity; i++)
-        if (s->slots[i] && s->slots[i]->topic->kind == kind)
-            each(arg, s->slots[i]->topic->name);
-}
-
-bool pubsub_all(const connection *c, bool (*test)(void *arg, topic_kind kind, kv_slice name), void *arg)
-{
-    const subscriber *s = c->subscriber;
-
-    for (size_t i = 0; s && i < s->capacity; i++)
-        if (s->slots[i] && !test(arg, s->slots[i]->topic->kind, s->slots[i]->topic->name))
-            return false;
-    return true;
-}
-
-void pubsub_forget(connection *c)
-{
-    subscriber *s = c->subscriber;
-
-    if (!s)
-        return;
-    for (size_t i = 0; i < s->capacity; i++)
-        if (s->slots[i])
-            subscription_end(c, s->slots[i]);
-    update_flags(c);
-    free(s->slots);
-    free(s);
-    c->subscriber = NULL;
-}
 
 /* ---- publishing ---- */
-
-/* "$<len> CRLF <text> CRLF" at p; returns the end. */
-static char *put_bulk(char *p, kv_slice text)
-{
-    *p++ = '$';
-    p += decimal_format(p, (int64_t)text.len).len;
-    *p++ = '\r';
-    *p++ = '\n';
-    if (text.len)
-        memcpy(p, text.data, text.len);
-    p += text.len;
-    *p++ = '\r';
-    *p++ = '\n';
-    return p;
-}
-
-static size_t bulk_size(kv_slice text)
-{
-    char digits[DECIMAL_MAX];
-
-    return decimal_format(digits, (int64_t)text.len).len + text.len + 5;
-}
 
 static kv_bytes *make_tail(topic_kind kind, kv_slice name, kv_slice payload)
 {
@@ -326,7 +59,7 @@ static kv_bytes *make_tail(topic_kind kind, kv_slice name, kv_slice payload)
     tail = kv_bytes_room(NULL, bulk_size(name) + bulk_size(payload), 0);
 
     if (tail)
-        put_bulk(put_bulk(kv_bytes_data(tail), name), payload);
+        bulk_put(bulk_put(kv_bytes_data(tail), name), payload);
     return tail;
 }
 
@@ -351,7 +84,7 @@ static publication *publication_new(topic_match *match, int post_count, kv_slice
     return p;
 }
 
-static void publication_unref(publication *p)
+void publication_unref(publication *p)
 {
     /* Pairs with the same of the other workers. */
     if (atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1)
@@ -484,112 +217,7 @@ static void tell_room(const server *s)
     }
 }
 
-/* ---- delivering ---- */
-
-/* Consecutive publications that are delivered as one. */
-typedef struct run {
-    const post *first;
-    size_t count;
-    size_t tail_bytes;
-    bool by_reference; /* a single one, whose tail is long */
-} run;
-
-static kv_slice kind_word(topic_kind kind)
-{
-    return kind == TOPIC_CHANNEL ? KV_STR("message")
-           : kind == TOPIC_SHARD ? KV_STR("smessage")
-                                 : KV_STR("pmessage");
-}
-
-static size_t head_size(const topic *t)
-{
-    if (t->kind == TOPIC_MONITOR)
-        return 0;
-    return 4 + bulk_size(kind_word(t->kind)) + (t->kind == TOPIC_PATTERN ? bulk_size(t->name) : 0);
-}
-
-static char *put_head(char *p, const topic *t, int protocol)
-{
-    if (t->kind == TOPIC_MONITOR)
-        return p;
-    *p++ = protocol == 3 ? '>' : '*';
-    *p++ = t->kind == TOPIC_PATTERN ? '4' : '3';
-    *p++ = '\r';
-    *p++ = '\n';
-    p = put_bulk(p, kind_word(t->kind));
-    return t->kind == TOPIC_PATTERN ? put_bulk(p, t->name) : p;
-}
-
-/* What subscribers of t see of the run, but for a tail by reference. NULL: memory is out. */
-static kv_bytes *make_form(const run *r, const topic *t, int protocol)
-{
-    kv_bytes *form = kv_bytes_room(NULL, r->count * head_size(t) + (r->by_reference ? 0 : r->tail_bytes), 0);
-    const post *mail = r->first;
-    char *p;
-
-    if (!form)
-        return NULL;
-    p = kv_bytes_data(form);
-    for (size_t i = 0; i < r->count; i++, mail = mail->next) {
-        kv_slice tail = kv_bytes_slice(mail->publication->tail);
-
-        p = put_head(p, t, protocol);
-        if (r->by_reference)
-            continue;
-        memcpy(p, tail.data, tail.len);
-        p += tail.len;
-    }
-    return form;
-}
-
-/* Closing a connection on the way takes it out of the seats, whose last one moves to its place: so from the end. */
-static void deliver_to(worker *w, topic *t, const run *r, connection *serving)
-{
-    topic_seats *seats = &t->seats[w->index];
-    kv_bytes *forms[2] = { NULL, NULL }, *tail = r->first->publication->tail;
-
-    for (uint32_t i = seats->count; i-- > 0;) {
-        connection *c = seats->list[i]->owner;
-        kv_bytes **form = &forms[c->protocol == 3];
-
-        if (!*form)
-            *form = make_form(r, t, c->protocol);
-        if (!*form) {
-            connection_close_for_memory(c);
-            continue;
-        }
-        connection_mail(c, *form, c == serving);
-        if (r->by_reference)
-            connection_mail(c, tail, c == serving);
-    }
-    kv_bytes_unref(forms[0]);
-    kv_bytes_unref(forms[1]);
-}
-
-/* The longest run that begins at mail; returns what comes behind it. */
-static post *take_run(post *mail, run *ret_run)
-{
-    const publication *p = mail->publication;
-    const topic *t = p->topics[0];
-    size_t bytes = kv_bytes_slice(p->tail).len;
-    run *r = ret_run;
-
-    *r = (run){ .first = mail, .count = 1, .tail_bytes = bytes, .by_reference = bytes > TAIL_SHORT };
-    mail = mail->next;
-    if (p->topic_count > 1 || r->by_reference)
-        return mail;
-    for (; mail; mail = mail->next, r->count++) {
-        p = mail->publication;
-        bytes = kv_bytes_slice(p->tail).len;
-        if (p->topic_count > 1 || p->topics[0] != t || bytes > TAIL_SHORT ||
-            r->tail_bytes + bytes > RUN_BYTES)
-            break;
-        r->tail_bytes += bytes;
-    }
-    return mail;
-}
-
-static post *empty_postbox(worker *w)
+post *pubsub_empty_postbox(worker *w)
 {
     postbox *box = w->postbox;
     bool awaited;
@@ -606,26 +234,6 @@ static post *empty_postbox(worker *w)
     if (awaited)
         tell_room(w->server);
     return mail;
-}
-
-void pubsub_deliver(worker *w, connection *serving)
-{
-    post *mail = empty_postbox(w);
-
-    while (mail) {
-        post *next;
-        run r;
-
-        next = take_run(mail, &r);
-        for (uint32_t i = 0; i < mail->publication->topic_count; i++)
-            deliver_to(w, mail->publication->topics[i], &r, serving);
-        while (mail != next) {
-            post *done = mail;
-
-            mail = mail->next;
-            publication_unref(done->publication);
-        }
-    }
 }
 
 /* ---- sending ---- */
