@@ -568,7 +568,7 @@ static void an_idle_connection_is_small(void **state)
     before = resident_bytes(server_pid(s));
     for (int i = 0; i < clients; i++)
         all[i] = tls_client_open(port, directory, NULL);
-    assert_grown_less(s, before, (long long)clients * 24 * 1024);
+    assert_grown_less(s, before, (long long)clients * 32 * 1024); /* OpenSSL 3.0: 20, 3.5 with ML-KEM: 29 */
     says(c, "+PONG", "PING");
     for (int i = 0; i < clients; i++)
         tls_client_close(all[i]);
