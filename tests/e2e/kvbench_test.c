@@ -112,6 +112,46 @@ static void every_message_of_a_fan_out_is_counted(void **state)
     free(output);
 }
 
+/* Clients that misbehave, a tenth of them and for a moment; by default settings none of it fills the memory. */
+static void who_misbehaves_does_not_fill_the_memory(void **state)
+{
+    static const char *const phases[] = {
+        "5,000 idle connections",
+        "50 readers that never read, 100 KB a reply",
+        "a million pipelined commands, no reply read",
+        "10 transactions of 40,000 SETs that are queued",
+        "1,000 requests that are never ended",
+        "20 subscribers that never read",
+        "more connections than maxclients",
+        "50 clients that come and go",
+        "maxmemory 64mb, allkeys-lru, full",
+        "4 clients that ask for everything",
+    };
+    char *output;
+
+    (void)state;
+    assert_int_equal(run_kvbench(&output, "overload", "--kvserver", kvserver_path(), "--only", "kvserver",
+                                 "--share", "0.1", "--seconds", "0.3", "--connections", "20", "--json"),
+                     0);
+    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
+        char row[128];
+        double grown_mb;
+
+        snprintf(row, sizeof row, "\"%s\", \"kvserver\": ", phases[i]);
+        grown_mb = number_after(output, row);
+        assert_true(grown_mb >= 0);
+#ifndef KV_SANITIZED /* they keep what was freed for a while */
+        assert_true(grown_mb <= 64);
+#endif
+    }
+    free(output);
+    assert_int_equal(run_kvbench(&output, "overload", "--kvserver", "/bin/false", "--only", "kvserver"), 2);
+    free(output);
+    assert_int_equal(run_kvbench(&output, "overload", "--rows", "nothing", "--only", "kvserver"), 1);
+    has(output, "no phase has \"nothing\"");
+    free(output);
+}
+
 static void contention_tells_what_the_server_tells(void **state)
 {
     static const char *const distributions[] = { "uniform", "zipf", "hot" };
@@ -241,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cache_is_measured_beside_the_truth),
         cmocka_unit_test(every_message_of_a_fan_out_is_counted),
+        cmocka_unit_test(who_misbehaves_does_not_fill_the_memory),
         cmocka_unit_test(contention_tells_what_the_server_tells),
         cmocka_unit_test(the_one_lock_is_shard_0),
         cmocka_unit_test(a_chart_is_a_page_by_itself),

@@ -10,6 +10,7 @@
 #include "floor.h"
 #include "map_bench.h"
 #include "options.h"
+#include "overload.h"
 #include "report.h"
 #include "server.h"
 
@@ -28,6 +29,8 @@ static int run(options *o, report *r, fault *f)
         return cache_bench(o, r, f);
     case MODE_FANOUT:
         return fanout_bench(o, r, f);
+    case MODE_OVERLOAD:
+        return overload_bench(o, r, f);
     default:
         return floor_serve((int)o->port, o->value_size ? (size_t)o->value_size : 16, f);
     }

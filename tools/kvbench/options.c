@@ -27,6 +27,7 @@ enum option_kind {
 #define C         (1u << MODE_CONTENTION)
 #define H         (1u << MODE_CACHE)
 #define P         (1u << MODE_FANOUT)
+#define O         (1u << MODE_OVERLOAD)
 #define F         (1u << MODE_FLOOR)
 #define AT(field) offsetof(options, field)
 
@@ -46,20 +47,20 @@ static const option OPTION_TABLE[] = {
       "keep callgrind's files in DIR, for callgrind_annotate" },
     { "strategies", NULL, S, OPTION_FLAG, AT(strategies), 0, 0,
       "compare kvserver's sharing strategies: sharded, mutex, actor" },
-    { "only", "NAMES", S | H | P, OPTION_TEXT, AT(only), 0, 0,
+    { "only", "NAMES", S | H | P | O, OPTION_TEXT, AT(only), 0, 0,
       "measure only these, separated by commas: kvserver, redis-server, valkey-server, memcached, floor" },
-    { "kvserver", "FILE", S | C | H | P, OPTION_TEXT, AT(kvserver), 0, 0,
+    { "kvserver", "FILE", S | C | H | P | O, OPTION_TEXT, AT(kvserver), 0, 0,
       "the kvserver to run (default: the one built with this)" },
-    { "kvserver-args", "WORDS", S | C | H | P, OPTION_TEXT, AT(kvserver_args), 0, 0,
+    { "kvserver-args", "WORDS", S | C | H | P | O, OPTION_TEXT, AT(kvserver_args), 0, 0,
       "more words for kvserver's command line" },
-    { "redis-server", "FILE", S | H | P, OPTION_TEXT, AT(redis_server), 0, 0,
+    { "redis-server", "FILE", S | H | P | O, OPTION_TEXT, AT(redis_server), 0, 0,
       "the redis-server to run (default: from PATH)" },
-    { "valkey-server", "FILE", S | H | P, OPTION_TEXT, AT(valkey_server), 0, 0,
+    { "valkey-server", "FILE", S | H | P | O, OPTION_TEXT, AT(valkey_server), 0, 0,
       "the valkey-server to run (default: from PATH)" },
     { "memcached", "FILE", S, OPTION_TEXT, AT(memcached), 0, 0, "the memcached to run (default: from PATH)" },
-    { "server", "NAME=LINE", S | H | P, OPTION_EXTRA, AT(extra), 0, 0,
+    { "server", "NAME=LINE", S | H | P | O, OPTION_EXTRA, AT(extra), 0, 0,
       "another RESP server; {port} and {dir} in its command line are replaced; up to 4 times" },
-    { "sharing", "HOW", S | C | H | P, OPTION_TEXT, AT(sharing), 0, 0,
+    { "sharing", "HOW", S | C | H | P | O, OPTION_TEXT, AT(sharing), 0, 0,
       "kvserver's --sharing: sharded, mutex or actor" },
     { "threads", "N", S, OPTION_COUNT, AT(threads), 1, 256,
       "threads of every server (default 1; with --strategies: the cores)" },
@@ -115,13 +116,19 @@ static const option OPTION_TABLE[] = {
       "workers of kvserver (default 2); others have one" },
     { "requests", "N", P, OPTION_COUNT, AT(requests), 10, 100000000,
       "messages of a measurement, a tenth of it without pipelining (default 20k)" },
-    { "json", NULL, S | M | C | H | P, OPTION_FLAG, AT(json), 0, 0, "print JSON instead of tables" },
-    { "chart", "FILE", S | M | C | H | P, OPTION_TEXT, AT(chart), 0, 0,
+    { "connections", "N", O, OPTION_COUNT, AT(connections), 1, 5000, "that behave well (default 200)" },
+    { "seconds", "S", O, OPTION_SECONDS, AT(seconds), 0, 0, "of a phase (default 2)" },
+    { "share", "PART", O, OPTION_SECONDS, AT(share), 0, 0,
+      "of those who misbehave: 0.1 is a tenth of them (default 1)" },
+    { "rows", "WORD", O, OPTION_TEXT, AT(rows), 0, 0, "only the phases whose name contains WORD" },
+    { "json", NULL, S | M | C | H | P | O, OPTION_FLAG, AT(json), 0, 0, "print JSON instead of tables" },
+    { "chart", "FILE", S | M | C | H | P | O, OPTION_TEXT, AT(chart), 0, 0,
       "draw it, too: an HTML file that needs nothing else" },
 };
 #define OPTION_COUNT_OF (sizeof OPTION_TABLE / sizeof *OPTION_TABLE)
 
-static const char *const MODE_NAMES[] = { "server", "map", "contention", "cache", "fanout", "floor" };
+static const char *const MODE_NAMES[] = { "server", "map",      "contention", "cache",
+                                          "fanout", "overload", "floor" };
 
 /* The sizes of a list such as "1000,1M,10M". */
 static int parse_sizes(options *o, const option *row, const char *list, fault *f)
@@ -214,8 +221,9 @@ static int parse_mode(options *o, const char *word, fault *f)
             o->mode = (bench_mode)i;
             return 0;
         }
-    return fault_usage(f, "\"%s\" is neither server nor map nor contention nor cache nor fanout nor floor",
-                       word);
+    return fault_usage(
+        f, "\"%s\" is neither server nor map nor contention nor cache nor fanout nor overload nor floor",
+        word);
 }
 
 /* What is wrong with options that are fine each by itself; and defaults that depend on others. */
@@ -259,8 +267,8 @@ int options_parse(options *ret, int argc, char **argv, fault *f)
                   .idle_connections = 10000 };
 
     if (argc < 2)
-        return fault_usage(
-            f, "say what to measure: kvbench server, map, contention, cache or fanout (kvbench --help)");
+        return fault_usage(f, "say what to measure: kvbench server, map, contention, cache, fanout or "
+                              "overload (kvbench --help)");
     if (strcmp(argv[1], "--version") == 0) {
         o.version = true;
         *ret = o;
@@ -312,6 +320,8 @@ void options_help(int mode)
                "  kvbench contention [options]  who waits for which lock of kvserver, under a chosen skew\n"
                "  kvbench cache [options]    eviction: hit rates beside true LRU and LFU, and what it costs\n"
                "  kvbench fanout [options]   one publisher and many subscribers\n"
+               "  kvbench overload [options] clients that misbehave: the server's memory, and the others' "
+               "waiting\n"
                "  kvbench floor --port N     run the floor server by itself\n\n"
                "kvbench server --help, map --help and so on tell their options.\n"
                "Exit status: 0 measured; 1 a bad option; 2 a server died, hung or answered nonsense.\n"
@@ -345,6 +355,12 @@ void options_help(int mode)
         printf("Publishes to many subscribers, and divides the server's CPU time by the messages that were "
                "delivered;\n"
                "every byte is counted.\n\n");
+    if (mode == MODE_OVERLOAD)
+        printf("Ten kinds of clients that misbehave, at servers with their default settings; how much memory "
+               "that "
+               "takes,\n"
+               "and how long others wait for their answers meanwhile. With the defaults that takes about a "
+               "minute.\n\n");
     if (mode == MODE_FLOOR)
         printf("A libevent server that answers every GET with the same bytes; until SIGTERM.\n\n");
     printf("Options (numbers may end with k, M or G):\n");

@@ -19,6 +19,7 @@ typedef enum bench_mode {
     MODE_CONTENTION,
     MODE_CACHE,
     MODE_FANOUT,
+    MODE_OVERLOAD,
     MODE_FLOOR
 } bench_mode;
 
@@ -56,6 +57,9 @@ typedef struct options {
     bool ttl; /* every key has a deadline */
     double churn_seconds;
     const char *rows; /* only rows whose name contains this */
+
+    /* overload */
+    double share; /* of the clients that misbehave; 0: 1 */
 
     /* floor */
     uint64_t port;
