@@ -48,7 +48,7 @@ unsigned kv_category_of(const kv_command *row)
 
     return of_group | (f & KV_CMD_KEYSPACE ? KV_CATEGORY_KEYSPACE : 0u) | (reads ? KV_CATEGORY_READ : 0u) |
            (f & KV_CMD_WRITE ? KV_CATEGORY_WRITE : 0u) | (f & KV_CMD_PUBSUB ? KV_CATEGORY_PUBSUB : 0u) |
-           (f & KV_CMD_ADMIN ? KV_CATEGORY_ADMIN : 0u) |
+           (f & (KV_CMD_ADMIN | KV_CMD_ADMIN_CATEGORY) ? KV_CATEGORY_ADMIN : 0u) |
            (f & KV_CMD_FAST ? KV_CATEGORY_FAST : KV_CATEGORY_SLOW) |
            (f & KV_CMD_BLOCKING ? KV_CATEGORY_BLOCKING : 0u) |
            (f & (KV_CMD_DANGEROUS | KV_CMD_ADMIN) ? KV_CATEGORY_DANGEROUS : 0u) |

@@ -46,6 +46,7 @@ enum kv_command_flag {
     KV_CMD_KEYSPACE = 1 << 18, /* only an ACL category from here on */
     KV_CMD_CONNECTION = 1 << 19,
     KV_CMD_DANGEROUS = 1 << 20,
+    KV_CMD_ADMIN_CATEGORY = 1 << 24,
     KV_CMD_SESSION = 1 << 21,    /* run by the host */
     KV_CMD_ALL_STORES = 1 << 22, /* touches other databases than the selected one */
     KV_CMD_PROTECTED =

@@ -143,14 +143,15 @@ static acl_user *make_default(acl *a)
     static const char *const rules[] = { "on", "~*", "&*", "+@all" };
     acl_options options = acl_options_now(a);
     acl_user *u = acl_make(a, DEFAULT);
-    char *password = config_text(a->config, CONFIG_ID_requirepass);
+    size_t len = 0;
+    char *password = config_copy(a->config, CONFIG_ID_requirepass, &len);
     bool ok = u && password;
 
     for (size_t i = 0; ok && i < sizeof rules / sizeof *rules; i++)
         ok = acl_user_apply(u, kv_str(rules[i]), &options) == ACL_OK;
-    ok = ok && set_password(a, u, kv_str(password)) == ACL_OK;
+    ok = ok && set_password(a, u, kv_slice_of(password, len)) == ACL_OK;
     if (password)
-        secret_wipe(password, strlen(password));
+        secret_wipe(password, len);
     free(password);
     if (ok)
         return u;

@@ -143,18 +143,28 @@ const char *acl_session_reason(acl_verdict verdict, const kv_command *row, bool 
     return text;
 }
 
-bool acl_session_allows(connection *c, const kv_command *row, int argc, const kv_slice argv[], bool exec,
-                        char text[ACL_REASON_MAX])
+acl_verdict acl_session_check(connection *c, const acl_user *u, const kv_command *row, int argc,
+                              const kv_slice argv[])
 {
     int position;
-    acl_verdict verdict = acl_check(c->user, row, argc, argv, &position);
+    acl_verdict verdict = acl_check(u, row, argc, argv, &position);
     char name[KV_COMMAND_NAME_MAX];
 
     if (verdict == ACL_ALLOWED)
-        return true;
+        return verdict;
     count_denial(c->owner, verdict);
     log_denial(c, verdict, verdict == ACL_DENIED_COMMAND ? kv_command_name(row, name) : argv[position],
-               acl_user_name(c->user));
+               acl_user_name(u));
+    return verdict;
+}
+
+bool acl_session_allows(connection *c, const kv_command *row, int argc, const kv_slice argv[], bool exec,
+                        char text[ACL_REASON_MAX])
+{
+    acl_verdict verdict = acl_session_check(c, c->user, row, argc, argv);
+
+    if (verdict == ACL_ALLOWED)
+        return true;
     acl_session_reason(verdict, row, exec, text);
     return false;
 }

@@ -24,6 +24,9 @@ bool acl_session_must_authenticate(connection *c);
 #define ACL_REASON_MAX 256
 bool acl_session_allows(connection *c, const kv_command *row, int argc, const kv_slice argv[], bool exec,
                         char text[ACL_REASON_MAX]);
+/* The same for a command of c that the state thread refused to run for u. */
+acl_verdict acl_session_check(connection *c, const acl_user *u, const kv_command *row, int argc,
+                              const kv_slice argv[]);
 /* The text of an error, which is written to text. Any thread. */
 const char *acl_session_reason(acl_verdict verdict, const kv_command *row, bool exec,
                                char text[ACL_REASON_MAX]);

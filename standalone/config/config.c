@@ -152,7 +152,24 @@ static void write_limits(const config *c, char *text, size_t size)
     }
 }
 
+static char *copy_text(const char *text, size_t len, size_t *ret_len)
+{
+    char *copy = malloc(len + 1);
+
+    if (copy)
+        memcpy(copy, text, len + 1);
+    *ret_len = len;
+    return copy;
+}
+
 char *config_text(config *c, enum config_id id)
+{
+    size_t len;
+
+    return config_copy(c, id, &len);
+}
+
+char *config_copy(config *c, enum config_id id, size_t *ret_len)
 {
     char text[256];
     long long number = config_number(c, id);
@@ -187,25 +204,11 @@ char *config_text(config *c, enum config_id id)
         break;
     default:
         pthread_mutex_lock(&c->lock);
-        copy = strdup(c->texts[id]);
+        copy = copy_text(c->texts[id], c->lens[id], ret_len);
         pthread_mutex_unlock(&c->lock);
         return copy;
     }
-    return strdup(value);
-}
-
-bool config_text_equals(config *c, enum config_id id, kv_slice text)
-{
-    unsigned difference;
-    size_t len;
-
-    pthread_mutex_lock(&c->lock);
-    len = strlen(c->texts[id]);
-    difference = len != text.len;
-    for (size_t i = 0; i < text.len; i++)
-        difference |= (unsigned char)(text.data[i] ^ c->texts[id][len ? i % len : 0]);
-    pthread_mutex_unlock(&c->lock);
-    return difference == 0;
+    return copy_text(value, strlen(value), ret_len);
 }
 
 bool config_text_empty(config *c, enum config_id id)
@@ -213,7 +216,7 @@ bool config_text_empty(config *c, enum config_id id)
     bool empty;
 
     pthread_mutex_lock(&c->lock);
-    empty = c->texts[id][0] == '\0';
+    empty = c->lens[id] == 0;
     pthread_mutex_unlock(&c->lock);
     return empty;
 }
@@ -368,7 +371,7 @@ static int set_number(config *c, enum config_id id, int argc, const kv_slice arg
 }
 
 /* Takes over text. */
-static int store_text(config *c, enum config_id id, char *text, config_error *error)
+static int store_text(config *c, enum config_id id, char *text, size_t len, config_error *error)
 {
     char *old;
 
@@ -377,13 +380,14 @@ static int store_text(config *c, enum config_id id, char *text, config_error *er
     pthread_mutex_lock(&c->lock);
     old = c->texts[id];
     c->texts[id] = text;
+    c->lens[id] = len;
     pthread_mutex_unlock(&c->lock);
     free(old);
     return 0;
 }
 
 /* The words with one blank between, behind prefix; NULL when memory is out. */
-static char *join_words(const char *prefix, int argc, const kv_slice argv[])
+static char *join_words(const char *prefix, int argc, const kv_slice argv[], size_t *ret_len)
 {
     size_t len = strlen(prefix);
     size_t size = len + 1;
@@ -402,14 +406,25 @@ static char *join_words(const char *prefix, int argc, const kv_slice argv[])
         len += argv[i].len;
     }
     text[len] = '\0';
+    *ret_len = len;
     return text;
+}
+
+static int store_words(config *c, enum config_id id, const char *prefix, int count, const kv_slice words[],
+                       config_error *error)
+{
+    size_t len = 0;
+    char *text = join_words(prefix, count, words, &len);
+
+    return store_text(c, id, text, len, error);
 }
 
 /* CONFIG SET gives several words as one argument: "normal 1 2 3". Splits a copy of it; the copy is
  * to be freed, and the words point into it. */
 static char *split_words(int argc, const kv_slice argv[], kv_slice words[], int max, int *ret_count)
 {
-    char *copy = join_words("", argc, argv);
+    size_t len;
+    char *copy = join_words("", argc, argv, &len);
     char *p = copy;
 
     for (*ret_count = 0; p && *(p += strspn(p, " ")); p += strcspn(p, " "))
@@ -452,6 +467,13 @@ static int check_words(enum config_id id, int count, const kv_slice words[], con
             if (!parse_number(words[i], 10, &value) || value < -2000 || value > 2000)
                 return config_fail(error,
                                    "Invalid oom-score-adj-values, elements must be between -2000 and 2000.");
+    } else if (id == CONFIG_ID_replicaof && count) {
+        int64_t port;
+
+        if (count != 2)
+            return config_fail(error, "wrong number of arguments");
+        if (!parse_number(words[1], 10, &port) || port < 0 || port > 65535)
+            return config_fail(error, "Invalid master port");
     } else if (id == CONFIG_ID_bind && count > ADDRESSES_MAX)
         return config_fail(error, "Too many bind addresses specified.");
     return 0;
@@ -510,7 +532,7 @@ static int set_text(config *c, enum config_id id, int argc, const kv_slice argv[
 
     if (argc != 1)
         return config_fail(error, "wrong number of arguments");
-    if (contains_nul(argv[0]))
+    if (contains_nul(argv[0]) && !(config_directives[id].flags & CONFIG_SECRET))
         return config_fail(error, "argument contains a NUL byte");
     if (only && !word_is(argv[0], only))
         return refuse_other(id, error);
@@ -519,7 +541,7 @@ static int set_text(config *c, enum config_id id, int argc, const kv_slice argv[
     if (id == CONFIG_ID_tls_protocols && !names_protocols(argv[0]))
         return config_fail(error, "Invalid tls-protocols specified. Use a combination of 'TLSv1', 'TLSv1.1', "
                                   "'TLSv1.2' and 'TLSv1.3'.");
-    return store_text(c, id, join_words("", argc, argv), error);
+    return store_words(c, id, "", argc, argv, error);
 }
 
 static int set_words(config *c, enum config_id id, int argc, const kv_slice argv[], config_error *error)
@@ -540,7 +562,7 @@ static int set_words(config *c, enum config_id id, int argc, const kv_slice argv
     else if (only && !(count == 0 && !*only) && !(count == 1 && word_is(words[0], only)))
         refuse_other(id, error);
     else if (check_words(id, count, words, error) == 0)
-        result = store_text(c, id, join_words("", count, words), error);
+        result = store_words(c, id, "", count, words, error);
     free(copy);
     return result;
 }
@@ -590,7 +612,7 @@ static int set_save(config *c, enum config_id id, int argc, const kv_slice argv[
     }
     /* The first line of a file replaces the default; later ones add to it. */
     old = in_file && c->save_given && count ? config_text(c, id) : NULL;
-    result = store_text(c, id, join_words(old ? old : "", count, words), error);
+    result = store_words(c, id, old ? old : "", count, words, error);
     if (result == 0 && in_file)
         c->save_given = true;
 out:
@@ -664,12 +686,11 @@ int config_set(config *c, enum config_id id, int argc, const kv_slice argv[], bo
     return set_text(c, id, argc, argv, ret_error);
 }
 
-int config_restore(config *c, enum config_id id, const char *text)
+int config_restore(config *c, enum config_id id, kv_slice text)
 {
-    kv_slice value = kv_str(text);
     config_error ignored;
 
-    return config_set(c, id, 1, &value, false, &ignored);
+    return config_set(c, id, 1, &text, false, &ignored);
 }
 
 /* ---- life ---- */
@@ -682,7 +703,7 @@ config *config_new(void)
         return NULL;
     pthread_mutex_init(&c->lock, NULL);
     for (int id = 0; id < CONFIG_COUNT; id++)
-        if (config_restore(c, (enum config_id)id, config_directives[id].preset) != 0) {
+        if (config_restore(c, (enum config_id)id, kv_str(config_directives[id].preset)) != 0) {
             config_free(c);
             return NULL;
         }

@@ -122,23 +122,24 @@ int64_t config_number(const config *c, enum config_id id);
 config_output_limit config_client_limit(const config *c, config_client_class class);
 /* Any value as CONFIG GET writes it, a new string to be freed, or NULL when memory is out. */
 char *config_text(config *c, enum config_id id);
-/* Whether a TEXT value equals text, in time that depends on the length of text only: for passwords. */
-bool config_text_equals(config *c, enum config_id id, kv_slice text);
+/* The same with its length: a SECRET may hold zero bytes. */
+char *config_copy(config *c, enum config_id id, size_t *ret_len);
 bool config_text_empty(config *c, enum config_id id);
 
 /* Sets one directive from its arguments; nothing is changed on an error, which is a bare reason. in_file: as a
  * line of a file, where lines of save add up and everything may be set. */
 int config_set(config *c, enum config_id id, int argc, const kv_slice argv[], bool in_file,
                config_error *ret_error);
-/* Sets a directive from text as config_text gave it. */
-int config_restore(config *c, enum config_id id, const char *text);
+/* Sets a directive from text as config_copy gave it. */
+int config_restore(config *c, enum config_id id, kv_slice text);
 
 /* ---- writing it back (config_rewrite.c) ---- */
 
 /* Brings the file up to date with the values in use, keeping comments and order: a temporary file beside it, synced, then
  * renamed over it. users: lines that stand for all user lines of the file. */
-int config_rewrite(config *c, kv_slice users, config_error *ret_error) KV_EXCLUDES(kv_shard_held);
+typedef int config_rewriting(config *c, kv_slice users, config_error *ret_error);
+config_rewriting config_rewrite KV_EXCLUDES(kv_shard_held);
 /* The same with a line for every directive: for tests. */
-int config_rewrite_all(config *c, kv_slice users, config_error *ret_error) KV_EXCLUDES(kv_shard_held);
+config_rewriting config_rewrite_all KV_EXCLUDES(kv_shard_held);
 
 #endif

@@ -57,7 +57,8 @@ static void choose(chosen *c, kv_slice pattern)
 
 static void reply_value(kv_call *call, kv_slice name, enum config_id id)
 {
-    char *text = config_text(session_server(call)->config, id);
+    size_t len = 0;
+    char *text = config_copy(session_server(call)->config, id, &len);
     char threads[16];
 
     kv_reply_bulk(call->reply, name);
@@ -65,7 +66,7 @@ static void reply_value(kv_call *call, kv_slice name, enum config_id id)
         snprintf(threads, sizeof threads, "%d", session_server(call)->worker_count);
         kv_reply_bulk(call->reply, kv_str(threads));
     } else
-        kv_reply_bulk(call->reply, kv_str(text ? text : ""));
+        kv_reply_bulk(call->reply, text ? kv_slice_of(text, len) : KV_STR(""));
     free(text);
 }
 
@@ -137,6 +138,7 @@ typedef struct change {
     int id;
     kv_slice value;
     char *old; /* NULL: not stored yet */
+    size_t old_len;
 } change;
 
 /* Why a directive must not be changed, or NULL. What is ours and keeps its value is no change, so that a client
@@ -215,7 +217,7 @@ static bool store_change(server *s, change *ch, config_error *error)
 
     if (config_directives[id].flags & CONFIG_OURS && config_directives[id].flags & CONFIG_IMMUTABLE)
         return true;
-    ch->old = config_text(s->config, id);
+    ch->old = config_copy(s->config, id, &ch->old_len);
     if (!ch->old) {
         snprintf(error->text, sizeof error->text, "out of memory");
         return false;
@@ -229,7 +231,8 @@ static void undo(server *s, change changes[], int stored)
     config_error ignored;
 
     for (int i = stored - 1; i >= 0; i--)
-        if (changes[i].old && config_restore(s->config, (enum config_id)changes[i].id, changes[i].old) == 0)
+        if (changes[i].old && config_restore(s->config, (enum config_id)changes[i].id,
+                                             kv_slice_of(changes[i].old, changes[i].old_len)) == 0)
             server_apply(s, (enum config_id)changes[i].id, &ignored);
 }
 
@@ -303,11 +306,8 @@ void session_config_set(kv_call *call)
 
 /* ---- the rest ---- */
 
-/* CONFIG REWRITE */
-void session_config_rewrite(kv_call *call)
+int session_rewrite_config(server *s, config_rewriting *rewrite, config_error *ret_error)
 {
-    server *s = session_server(call);
-    config_error error = { "out of memory" };
     size_t len = 0;
     char *users;
     int err = -1;
@@ -315,10 +315,21 @@ void session_config_rewrite(kv_call *call)
     pthread_mutex_lock(&s->config_lock);
     users = acl_config_lines(s->acl, s->config, &len);
     if (users)
-        err = config_rewrite(s->config, kv_slice_of(users, len), &error);
+        err = rewrite(s->config, kv_slice_of(users, len), ret_error);
+    else
+        snprintf(ret_error->text, sizeof ret_error->text, "out of memory");
     pthread_mutex_unlock(&s->config_lock);
     free(users);
-    if (err) {
+    return err;
+}
+
+/* CONFIG REWRITE */
+void session_config_rewrite(kv_call *call)
+{
+    server *s = session_server(call);
+    config_error error;
+
+    if (session_rewrite_config(s, config_rewrite, &error) != 0) {
         log_write(&s->log, CONFIG_LOG_WARNING, "CONFIG REWRITE failed: %s", error.text);
         kv_reply_errorf(call->reply, "ERR %s", error.text);
     } else {

@@ -346,29 +346,34 @@ static int split_argument(char *copy, kv_slice words[])
     return n > WORDS_MAX ? -1 : n;
 }
 
-/* How many of argv belong to the option argv[0]: those up to the next one. A text may itself begin with "--", and
- * is one word then. */
+static bool is_option(const char *argument)
+{
+    return strncmp(argument, "--", 2) == 0;
+}
+
+/* How many of argv belong to the option argv[0]: one value, whatever it looks like, and those behind it up to the next option. As in
+ * Redis "--save" may stand for an empty value. */
 static int option_length(int argc, char *const argv[])
 {
-    int id = config_find(kv_str(argv[0] + 2)), n = 1;
+    int n = 1;
 
-    if (id >= 0 && config_directives[id].type == CONFIG_TEXT && argc > 1 && strncmp(argv[1], "--", 2) == 0)
-        return 2;
-    while (n < argc && n < WORDS_MAX && strncmp(argv[n], "--", 2) != 0)
+    if (argc > 1 && is_option(argv[0]) && !strchr(argv[0], ' ') &&
+        !(strcasecmp(argv[0], "--save") == 0 && is_option(argv[1])))
+        n = 2;
+    while (n < argc && n < WORDS_MAX && !is_option(argv[n]))
         n++;
-    if (n > 1 && n == argc && strcmp(argv[n - 1], "-") == 0)
-        n--; /* the configuration on standard input */
     return n;
 }
 
-/* "--name a b", or "--name a b" in one argument. Returns how many arguments of argv it took, or -1. */
+/* "--name a b", or "--name a b" in one argument, or "name a b" right behind the file. Returns how many arguments of argv it took, or
+ * -1. */
 static int load_option(config *c, int argc, char *const argv[], config_error *error)
 {
     place at = { .source = COMMAND_LINE };
     kv_slice words[WORDS_MAX];
     bool framed = false;
     int taken = option_length(argc, argv), n = taken, result = -1;
-    char *copy = strdup(argv[0] + 2), quoted[256] = "";
+    char *copy = strdup(argv[0] + (is_option(argv[0]) ? 2 : 0)), quoted[256] = "";
 
     if (!copy)
         return config_fail(error, "out of memory");
@@ -395,7 +400,7 @@ int config_load(config *c, int argc, char *const argv[], config_error *ret_error
     int i = 1;
     bool standard_input = argc > 1 && strcmp(argv[argc - 1], "-") == 0;
 
-    if (i < argc && strncmp(argv[i], "--", 2) != 0 && strcmp(argv[i], "-") != 0) {
+    if (i < argc && !is_option(argv[i]) && strcmp(argv[i], "-") != 0) {
         if (argv[i][0] == '-')
             return config_fail(ret_error, "Unknown option '%.100s'. Try kvserver --help.", argv[i]);
         free(c->file);
@@ -409,9 +414,7 @@ int config_load(config *c, int argc, char *const argv[], config_error *ret_error
     while (i < argc - standard_input) {
         int taken;
 
-        if (strncmp(argv[i], "--", 2) != 0)
-            return config_fail(ret_error, "Unexpected argument '%.100s'. Try kvserver --help.", argv[i]);
-        taken = load_option(c, argc - i, argv + i, ret_error);
+        taken = load_option(c, argc - standard_input - i, argv + i, ret_error);
         if (taken < 0)
             return -1;
         i += taken;

@@ -15,7 +15,8 @@ struct config {
     _Atomic int64_t numbers[CONFIG_COUNT];
     _Atomic int64_t limits[CONFIG_CLASSES][3]; /* hard bytes, soft bytes, soft seconds */
     pthread_mutex_t lock;                      /* guards texts */
-    char *texts[CONFIG_COUNT];
+    char *texts[CONFIG_COUNT];                 /* ended by a zero byte, which is not one of lens */
+    size_t lens[CONFIG_COUNT];
     char *file;               /* absolute, or NULL */
     bool given[CONFIG_COUNT]; /* by a file or the command line; not changed after the start */
     bool save_given;          /* a save line was read, so that the default is gone */

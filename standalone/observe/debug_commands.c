@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "acl_file.h"
 #include "digest.h"
 #include "object.h"
 #include "session.h"
@@ -294,19 +293,9 @@ static void accept_switch(kv_call *call)
 /* DEBUG CONFIG-REWRITE-FORCE-ALL */
 static void rewrite_config(kv_call *call)
 {
-    server *s = session_server(call);
-    config_error error = { "out of memory" };
-    size_t len = 0;
-    char *users;
-    int err = -1;
+    config_error error;
 
-    pthread_mutex_lock(&s->config_lock);
-    users = acl_config_lines(s->acl, s->config, &len);
-    if (users)
-        err = config_rewrite_all(s->config, kv_slice_of(users, len), &error);
-    pthread_mutex_unlock(&s->config_lock);
-    free(users);
-    if (err)
+    if (session_rewrite_config(session_server(call), config_rewrite_all, &error) != 0)
         kv_reply_errorf(call->reply, "ERR CONFIG-REWRITE-FORCE-ALL failed: %s", error.text);
     else
         kv_reply_ok(call->reply);

@@ -392,11 +392,25 @@ static void commandstats_section(info *i)
     }
 }
 
+static int compare_errors(const void *a, const void *b)
+{
+    return strcmp(((const error_word *)a)->text, ((const error_word *)b)->text);
+}
+
+/* By name, the counters and what has none. */
 static void errorstats_section(info *i)
 {
+    error_word errors[STATS_ERROR_COUNT + ERROR_WORDS_MAX + 1];
+    int n = error_words_read(&i->server->error_words, errors);
+
     for (int e = 0; e < STATS_ERROR_COUNT; e++)
-        if (i->sums.errors[e])
-            fprintf(i->out, "errorstat_%s:count=%llu\r\n", stats_error_names[e], U(i->sums.errors[e]));
+        if (i->sums.errors[e]) {
+            errors[n].count = i->sums.errors[e];
+            strcpy(errors[n++].text, stats_error_names[e]);
+        }
+    qsort(errors, (size_t)n, sizeof *errors, compare_errors);
+    for (int e = 0; e < n; e++)
+        fprintf(i->out, "errorstat_%s:count=%llu\r\n", errors[e].text, U(errors[e].count));
 }
 
 /* latency-tracking-info-percentiles of the calls of each command. */

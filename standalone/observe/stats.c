@@ -9,18 +9,30 @@ const char *const stats_error_names[STATS_ERROR_COUNT] = {
 #undef STATS_ERROR_NAME
 };
 
+/* The counter of an error's first word; STATS_ERROR_COUNT: it has none. What has no first word is an ERR. */
+static int find_error(kv_slice text, size_t word)
+{
+    if (word == 0 || word == text.len || word > ERROR_WORD_MAX)
+        return STATS_ERR;
+    for (int i = 0; i < STATS_ERROR_COUNT; i++)
+        if (strlen(stats_error_names[i]) == word && memcmp(text.data, stats_error_names[i], word) == 0)
+            return i;
+    return STATS_ERROR_COUNT;
+}
+
 void stats_error(stats *s, kv_slice text)
 {
-    int found = STATS_ERR;
+    size_t word = 0;
+    int found;
 
-    for (int i = 0; i < STATS_ERROR_COUNT; i++) {
-        size_t len = strlen(stats_error_names[i]);
-
-        if (text.len > len && text.data[len] == ' ' && memcmp(text.data, stats_error_names[i], len) == 0)
-            found = i;
-    }
+    while (word < text.len && text.data[word] != ' ')
+        word++;
+    found = find_error(text, word);
     stats_add(&s->error_replies, 1);
-    stats_add(&s->errors[found], 1);
+    if (found < STATS_ERROR_COUNT)
+        stats_add(&s->errors[found], 1);
+    else if (s->words)
+        error_words_add(s->words, kv_slice_of(text.data, word));
 }
 
 static void sum_array(const _Atomic uint64_t *from, uint64_t *to, size_t n)
@@ -114,8 +126,9 @@ void stats_time(stats *s, const kv_command *row, uint64_t n, uint64_t ticks)
     s->untimed[id] = s->stood[id] = pause_of(s, row);
 }
 
-void stats_init(stats *s, const ticks_clock *clock, struct slow_watch *slow)
+void stats_init(stats *s, const ticks_clock *clock, struct slow_watch *slow, error_words *words)
 {
+    s->words = words;
     s->clock = *clock;
     s->slow_ticks = INT64_MAX;
     s->slow = slow;

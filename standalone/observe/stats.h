@@ -19,9 +19,10 @@
 
 #include "command.h"
 #include "durations.h"
+#include "error_words.h"
 #include "ticks.h"
 
-/* The first words of errors that are counted by name; others count as ERR. */
+/* The first words of errors that have counters; others are counted in error_words.h. */
 #define STATS_ERRORS(X) \
     X(ERR)              \
     X(WRONGTYPE)        \
@@ -96,6 +97,7 @@ typedef struct stats {
     uint64_t slow_ticks;  /* a call that takes as long is told; INT64_MAX: none is */
     uint64_t timed_ticks; /* of calls that were timed, in this batch */
     struct slow_watch *slow;
+    error_words *words; /* NULL: what has no counter is only counted in error_replies */
 } stats;
 
 /* By the writing thread only. */
@@ -130,7 +132,7 @@ static inline void stats_skip(stats *s, int id, uint64_t n)
 /* n calls of the row took so long. */
 void stats_time(stats *s, const kv_command *row, uint64_t n, uint64_t ticks);
 /* Before first use, and when the thread has ended. */
-void stats_init(stats *s, const ticks_clock *clock, struct slow_watch *slow);
+void stats_init(stats *s, const ticks_clock *clock, struct slow_watch *slow, error_words *words);
 void stats_done(stats *s);
 /* By its own thread, now and then: what is asked for, and whether all began anew. */
 void stats_ask(stats *s, unsigned generation, bool keeps_durations, bool each);

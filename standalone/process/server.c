@@ -196,7 +196,8 @@ static int open_watching(server *s)
     s->latency = latency_new();
     s->monitors = monitor_open();
     s->actor_slow.server = s;
-    stats_init(&s->actor_stats, &s->ticks, &s->actor_slow);
+    error_words_init(&s->error_words);
+    stats_init(&s->actor_stats, &s->ticks, &s->actor_slow, &s->error_words);
     if (!s->slowlog || !s->latency || !s->monitors)
         return -1;
     slow_apply(s);
@@ -374,6 +375,7 @@ void server_done(server *s)
     latency_free(s->latency);
     monitor_close(s->monitors);
     stats_done(&s->actor_stats);
+    error_words_done(&s->error_words);
     kv_domain_unref(s->domain);
     tls_context_unref(s->tls);
     pthread_mutex_destroy(&s->tls_lock);

@@ -71,6 +71,7 @@ typedef struct server {
     struct actor *actor;             /* NULL, but with --sharing actor */
     uint64_t actor_rng;              /* these three belong to the state thread */
     stats actor_stats;
+    error_words error_words; /* of all threads */
     notices actor_notices;
     aof_writer actor_writer;
     aof_writer guests[SERVER_GUESTS]; /* threads that change something now and then: see notify_thread */

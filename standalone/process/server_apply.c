@@ -128,15 +128,16 @@ static int apply_dbfilename(server *s, config_error *error)
 
 static int apply_password(server *s, config_error *error)
 {
-    char *password = config_text(s->config, CONFIG_ID_requirepass);
+    size_t len = 0;
+    char *password = config_copy(s->config, CONFIG_ID_requirepass, &len);
     acl_error err = ACL_ENOMEM;
 
     pthread_mutex_lock(&s->acl_lock);
     if (password)
-        err = acl_set_password(s->acl, kv_str(password));
+        err = acl_set_password(s->acl, kv_slice_of(password, len));
     pthread_mutex_unlock(&s->acl_lock);
     if (password)
-        secret_wipe(password, strlen(password));
+        secret_wipe(password, len);
     free(password);
     if (err)
         snprintf(error->text, sizeof error->text, "%s", acl_error_text(err));
@@ -158,7 +159,7 @@ static void spell_percentiles(server *s)
              at = end, percent = strtod(at, &end), separator = " ")
             fprintf(out, "%s%.10g", separator, percent);
         if (fclose(out) == 0)
-            config_restore(s->config, CONFIG_ID_latency_tracking_info_percentiles, spelt);
+            config_restore(s->config, CONFIG_ID_latency_tracking_info_percentiles, kv_str(spelt));
     }
     free(spelt);
     free(text);

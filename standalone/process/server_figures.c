@@ -86,6 +86,7 @@ void server_reset_stats(server *s)
     stats_sums now;
     uint64_t expired, evicted, used = server_memory(s);
 
+    error_words_reset(&s->error_words);
     sum_stats(s, &now);
     sum_removed(s, &expired, &evicted);
     pthread_mutex_lock(&s->stats_lock);

@@ -456,7 +456,7 @@ int worker_init(worker *w, struct server *s, int index)
     w->hold = store_hold_new(s->domain, (size_t)s->databases.count);
     batch_init(&w->batch, s->direct, config_renames(s->config));
     w->slow.server = s;
-    stats_init(&w->stats, &s->ticks, &w->slow);
+    stats_init(&w->stats, &s->ticks, &w->slow, &s->error_words);
     w->fresh_ticks = ticks_of_ns(&s->ticks, CLOCK_FRESH_NS);
     worker_read_clock_anew(w, ticks_now(&s->ticks));
     init_call(w);

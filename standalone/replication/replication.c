@@ -335,7 +335,7 @@ static void remember(server *s, kv_slice host, int port)
     if (host.len)
         config_set(s->config, CONFIG_ID_replicaof, 2, words, true, &ignored);
     else
-        config_restore(s->config, CONFIG_ID_replicaof, "");
+        config_restore(s->config, CONFIG_ID_replicaof, KV_STR(""));
 }
 
 static void show_goal(replication *r, kv_slice host, int port)

@@ -17,22 +17,17 @@
 
 #include "args.h"
 #include "replication_internal.h"
+#include "secret.h"
 
 #define ARGS_MAX 5
 
 /* ---- one question ---- */
 
-/* Sends words (ended by NULL). */
-static int tell(replication *r, const char *const words[])
+static int tell(replication *r, const char *what, int argc, const kv_slice argv[])
 {
-    kv_slice argv[ARGS_MAX];
-    int argc = 0;
-
-    for (; words[argc]; argc++)
-        argv[argc] = kv_str(words[argc]);
     return peer_send_command(&r->link, argc, argv, replication_deadline(r)) == PEER_OK
                ? 0
-               : replication_fail_link(r, words[0]);
+               : replication_fail_link(r, what);
 }
 
 /* The next line that is not empty. It lives until something else is received. */
@@ -49,7 +44,12 @@ static int hear(replication *r, const char *what, kv_slice *ret_line)
 #define ask(r, ret_line, ...) ask_words(r, ret_line, (const char *const[]){ __VA_ARGS__, NULL })
 static int ask_words(replication *r, kv_slice *ret_line, const char *const words[])
 {
-    return tell(r, words) == 0 ? hear(r, words[0], ret_line) : -1;
+    kv_slice argv[ARGS_MAX];
+    int argc = 0;
+
+    for (; words[argc]; argc++)
+        argv[argc] = kv_str(words[argc]);
+    return tell(r, words[0], argc, argv) == 0 ? hear(r, words[0], ret_line) : -1;
 }
 
 static bool starts_with(kv_slice line, const char *prefix)
@@ -81,18 +81,23 @@ static int ping(replication *r)
 static int authenticate(replication *r)
 {
     config *c = r->server->config;
-    char *user = config_text(c, CONFIG_ID_masteruser), *password = config_text(c, CONFIG_ID_masterauth);
-    kv_slice line;
-    int result = 0;
+    size_t user_len = 0, len = 0;
+    char *user = config_copy(c, CONFIG_ID_masteruser, &user_len),
+         *password = config_copy(c, CONFIG_ID_masterauth, &len);
+    kv_slice argv[3] = { KV_STR("AUTH") }, line = { 0 };
+    int argc = 1, result = 0;
 
+    if (user_len)
+        argv[argc++] = kv_slice_of(user, user_len);
+    argv[argc++] = kv_slice_of(password, len);
     if (!user || !password)
         result = replication_fail(r, "out of memory");
-    else if (*password && *user)
-        result = ask(r, &line, "AUTH", user, password);
-    else if (*password)
-        result = ask(r, &line, "AUTH", password);
-    if (result == 0 && *password && line.data[0] != '+')
+    else if (len && (tell(r, "AUTH", argc, argv) != 0 || hear(r, "AUTH", &line) != 0))
+        result = -1;
+    else if (len && line.data[0] != '+')
         result = fail_said(r, "it does not take masterauth", line);
+    if (password)
+        secret_wipe(password, len);
     free(user);
     free(password);
     return result;
@@ -198,7 +203,7 @@ static int take_everything_by_sync(replication *r)
     r->id[0] = '\0';
     log_write(&r->server->log, CONFIG_LOG_NOTICE, "%s:%d has no PSYNC: takes its whole data set by SYNC",
               r->to_host, r->to_port);
-    if (tell(r, (const char *const[]){ "SYNC", NULL }) != 0 || take_data_set(r, 0) != 0)
+    if (tell(r, "SYNC", 1, &(kv_slice){ "SYNC", 4 }) != 0 || take_data_set(r, 0) != 0)
         return -1;
     r->has_history = false;
     return 0;

@@ -69,6 +69,9 @@ session_fn session_client_kill, session_client_list;
 /* config_commands.c */
 session_fn session_config_get, session_config_help, session_config_resetstat, session_config_rewrite,
     session_config_set;
+/* Rewrites the configuration's file. */
+int session_rewrite_config(server *s, config_rewriting *rewrite, config_error *ret_error)
+    KV_EXCLUDES(kv_shard_held);
 /* info.c */
 session_fn session_info;
 /* tracking_commands.c */

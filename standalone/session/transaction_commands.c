@@ -224,6 +224,7 @@ typedef struct exec_place {
     stats *stats;
     bool session_commands;
     const acl_user *user; /* on the state thread: whom c acts for, NULL: he may do everything */
+    bool *denied;         /* there: set when he may not do something */
 } exec_place;
 
 /* Users may have changed since a command was queued. False: that was replied. */
@@ -236,9 +237,11 @@ static bool still_allowed(const exec_place *p, const queued_command *q)
 
     if (!p->session_commands) {
         verdict = p->user ? acl_check(p->user, q->row, q->argc, q->argv, &position) : ACL_ALLOWED;
-        if (verdict != ACL_ALLOWED)
-            kv_reply_errorf(&p->reply->base, "%s", acl_session_reason(verdict, q->row, true, text));
-        return verdict == ACL_ALLOWED;
+        if (verdict == ACL_ALLOWED)
+            return true;
+        kv_reply_errorf(&p->reply->base, "%s", acl_session_reason(verdict, q->row, true, text));
+        *p->denied = true;
+        return false;
     }
     if (!(c->flags & CONNECTION_LIMITED) || acl_session_allows(c, q->row, q->argc, q->argv, true, text))
         return true;
@@ -467,7 +470,7 @@ KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exec_here(kv_call *call, co
 {
     connection *c = session_connection(call);
     worker *w = c->owner;
-    exec_place place = { c, call, &w->reply, &w->stats, true, NULL };
+    exec_place place = { c, call, &w->reply, &w->stats, true, NULL, NULL };
     output *out = w->reply.out;
     int err;
 
@@ -501,6 +504,7 @@ typedef struct exec_task {
     actor_errand errand;
     transaction transaction;
     acl_user *user; /* a reference; NULL: may do everything */
+    bool denied;    /* he tried what he may not */
     int err, db;
 } exec_task;
 
@@ -508,17 +512,32 @@ KV_REQUIRES(kv_epoch_held) static void exec_on_actor(actor_errand *errand, kv_ca
 {
     exec_task *task = (exec_task *)errand;
     server *s = errand->c->owner->server;
-    exec_place place = { errand->c, call, &errand->reply, &s->actor_stats, false, task->user };
+    exec_place place = { errand->c, call, &errand->reply, &s->actor_stats, false, task->user, &task->denied };
 
     task->err = exec_locked(&task->transaction, s->actor_hold, &place);
     task->db = call->db;
     errand->reply.out = &errand->out;
 }
 
+/* What the state thread refused is logged and counted here, where the client can be described. */
+static void tell_denied(const exec_task *task, connection *c)
+{
+    const exec_place there = { .session_commands = false };
+
+    for (size_t i = 0; task->denied && i < c->multi->count; i++) {
+        const queued_command *q = &c->multi->queue[i];
+
+        if (!runs_later(&there, q->row))
+            acl_session_check(c, task->user, q->row, q->argc, q->argv);
+    }
+}
+
 static void exec_is_back(actor_errand *errand, connection *c, kv_reply *reply)
 {
     exec_task *task = (exec_task *)errand;
 
+    if (!(c->flags & CONNECTION_CLOSING))
+        tell_denied(task, c);
     acl_user_unref(task->user);
     if (c->flags & CONNECTION_CLOSING)
         return;

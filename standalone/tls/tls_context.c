@@ -131,23 +131,24 @@ static bool use_protocols(SSL_CTX *ssl, const char *words)
 /* OpenSSL asks for the password of a key. Without this function it would ask at the terminal. */
 static int give_password(char *text, int size, int writing, void *arg)
 {
-    const char *password = arg;
-    size_t len = password ? strlen(password) : 0;
+    const kv_slice *password = arg;
 
     (void)writing;
-    if (size < 0 || len > (size_t)size)
+    if (!password || size < 0 || password->len > (size_t)size)
         return -1;
-    memcpy(text, password ? password : "", len);
-    return (int)len;
+    memcpy(text, password->data, password->len);
+    return (int)password->len;
 }
 
 static int load_own_certificate(SSL_CTX *ssl, config *c, config_error *error)
 {
-    char *password = config_text(c, CONFIG_ID_tls_key_file_pass);
+    size_t len = 0;
+    char *password = config_copy(c, CONFIG_ID_tls_key_file_pass, &len);
+    kv_slice given = kv_slice_of(password, len);
     int result = -1;
 
     SSL_CTX_set_default_passwd_cb(ssl, give_password);
-    SSL_CTX_set_default_passwd_cb_userdata(ssl, password);
+    SSL_CTX_set_default_passwd_cb_userdata(ssl, &given);
     if (!password)
         config_fail(error, "out of memory");
     else if (config_text_empty(c, CONFIG_ID_tls_cert_file))
@@ -158,7 +159,7 @@ static int load_own_certificate(SSL_CTX *ssl, config *c, config_error *error)
         result = with_text(c, CONFIG_ID_tls_key_file, use_key, ssl, error);
     SSL_CTX_set_default_passwd_cb_userdata(ssl, NULL);
     if (password)
-        OPENSSL_cleanse(password, strlen(password));
+        OPENSSL_cleanse(password, len);
     free(password);
     return result;
 }

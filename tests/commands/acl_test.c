@@ -411,6 +411,15 @@ static void a_transaction_is_checked_twice(void **state)
            "transaction was accumulated and the EXEC call. This command is no longer allowed for the "
            "following reason: no permission to access one of the channels used as arguments\"",
            "EXEC");
+    for (int i = 0; i < 3; i++) { /* in an order that depends on where the commands ran */
+        static const char *const told[] = {
+            "[*]4 *$reason $command $context $multi $object $get $username $alice *",
+            "[*]4 *$reason $key $context $multi $object $x $username $alice *",
+            "[*]4 *$reason $channel $context $multi $object $ch $username $alice *",
+        };
+
+        expect_like(s, told[i], "ACL", "LOG");
+    }
     expect(other, "+OK", "MULTI");
     expect(other, "+QUEUED", "SET", "k", "v");
     expect(s, "+OK", "ACL", "SETUSER", "alice", "-exec");

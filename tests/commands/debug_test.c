@@ -3,6 +3,8 @@
  * The digests were asked of redis-server, which the same expectations hold for.
  *
  * SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
 #include "session.h"
 
 static void the_same_content_has_the_same_digest_as_in_redis(void **state)
@@ -117,6 +119,36 @@ static void small_things_work(void **state)
     expect_like(s, "-ERR CONFIG-REWRITE-FORCE-ALL failed: *", "DEBUG", "CONFIG-REWRITE-FORCE-ALL");
 }
 
+static void every_kind_of_error_is_counted_by_its_first_word(void **state)
+{
+    session *s = *state;
+    char text[32];
+
+    not_in_redis(s, "DEBUG ERROR is not counted there");
+    expect(s, "+OK", "CONFIG", "RESETSTAT");
+    expect(s, "-ZEBRA ran", "DEBUG", "ERROR", "ZEBRA ran");
+    expect(s, "-AARDVARK ran", "DEBUG", "ERROR", "AARDVARK ran");
+    expect(s, "-AARDVARK ran", "DEBUG", "ERROR", "AARDVARK ran");
+    expect(s, "-alone", "DEBUG", "ERROR", "alone");
+    expect(s, "-A-WORD-OF-MORE-BYTES-THAN-A-KIND is none", "DEBUG", "ERROR",
+           "A-WORD-OF-MORE-BYTES-THAN-A-KIND is none");
+    expect(s, "-A:B c", "DEBUG", "ERROR", "A:B c");
+    expect_like(s,
+                "$*Errorstats\\x0d\\x0aerrorstat_AARDVARK:count=2\\x0d\\x0aerrorstat_A_B:count=1\\x0d\\x0a"
+                "errorstat_ERR:count=2\\x0d\\x0aerrorstat_ZEBRA:count=1\\x0d\\x0a*",
+                "INFO", "errorstats");
+    expect(s, "+OK", "CONFIG", "RESETSTAT");
+    assert_null(strstr(said(s, "INFO", "errorstats"), "AARDVARK"));
+    for (int i = 0; i < 140; i++) {
+        snprintf(text, sizeof text, "KIND%d of error", i);
+        said(s, "DEBUG", "ERROR", text);
+    }
+    expect_like(s, "$*errorstat_ERRORSTATS_OVERFLOW:count=12\\x0d\\x0a*errorstat_KIND127:count=1*", "INFO",
+                "errorstats");
+    assert_null(strstr(said(s, "INFO", "errorstats"), "KIND128"));
+    expect(s, "+OK", "CONFIG", "RESETSTAT");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +158,7 @@ int main(int argc, char **argv)
         conversation(keys_are_made_unless_they_exist),
         conversation(every_type_of_reply_can_be_had),
         conversation(small_things_work),
+        conversation(every_kind_of_error_is_counted_by_its_first_word),
     };
 
     return run_conversations(argc, argv, tests);

@@ -69,6 +69,41 @@ void e2e_next_is(conn *c, const char *file, int line, const char *text)
     check(c, file, line, text, got);
 }
 
+/* ---- files, and what programs say ---- */
+
+void assert_says(const char *output, const char *text)
+{
+    if (!strstr(output, text))
+        fail_msg("no \"%s\" in:\n%s", text, output);
+}
+
+void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+void write_file_in(const char *directory, const char *name, const char *text, char path[256])
+{
+    snprintf(path, 256, "%s/%s", directory, name);
+    write_file(path, text);
+}
+
+char *read_file(const char *path)
+{
+    const size_t max = 1 << 20;
+    FILE *file = fopen(path, "r");
+    char *text = calloc(1, max);
+
+    assert_true(file && text);
+    assert_true(fread(text, 1, max - 1, file) > 0);
+    fclose(file);
+    return text;
+}
+
 /* ---- /proc ------------------------------------------------------------------------------ */
 
 long long resident_bytes(pid_t pid)

@@ -40,6 +40,18 @@ void e2e_next_is(conn *c, const char *file, int line, const char *text);
 /* Where kvserver is; skips the test program (exit status 77) when it was not built. */
 const char *kvserver_path(void);
 
+/* Runs kvserver with options until it ends by itself: its exit status; *ret_output what it said. */
+#define run_kvserver(ret_output, directory, ...) \
+    run_program((const char *const[]){ kvserver_path(), __VA_ARGS__, NULL }, directory, ret_output)
+/* output contains text. */
+void assert_says(const char *output, const char *text);
+
+void write_file(const char *path, const char *text);
+/* The file name in directory, whose path is put into path. */
+void write_file_in(const char *directory, const char *name, const char *text, char path[256]);
+/* What a text file holds, which is not nothing; yours. */
+char *read_file(const char *path);
+
 /* Resident memory and threads of a process; time it spent in user and kernel mode. */
 long long resident_bytes(pid_t pid);
 /* The server's memory is what it was before and less than bytes more: a sanitizer, which keeps what was freed for a

@@ -42,17 +42,6 @@ static double number_after(const char *output, const char *text)
     return strtod(strstr(output, text) + strlen(text), NULL);
 }
 
-static char *whole_file(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    char *text = calloc(1, 1 << 20);
-
-    assert_true(file && text);
-    assert_true(fread(text, 1, (1 << 20) - 1, file) > 0);
-    fclose(file);
-    return text;
-}
-
 static int occurrences(const char *text, const char *what)
 {
     int n = 0;
@@ -65,7 +54,7 @@ static int occurrences(const char *text, const char *what)
 /* A page by itself: nothing is fetched, and what is opened is closed. */
 static void expect_chart(const char *path, const char *title)
 {
-    char *page = whole_file(path);
+    char *page = read_file(path);
 
     assert_int_equal(strncmp(page, "<!DOCTYPE html>", 15), 0);
     has(page, title);

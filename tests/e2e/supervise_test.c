@@ -208,16 +208,10 @@ static void deactivate(pid_t pid)
 
 static char *log_of(const char *directory)
 {
-    char path[300], *text = calloc(1, 65536);
-    FILE *in;
+    char path[300];
 
-    assert_non_null(text);
     snprintf(path, sizeof path, "%s/log", directory);
-    in = fopen(path, "r");
-    assert_non_null(in);
-    assert_true(fread(text, 1, 65535, in) > 0);
-    fclose(in);
-    return text;
+    return read_file(path);
 }
 
 static void handed_sockets_are_used_and_others_closed(void **state)

@@ -134,7 +134,7 @@ static void every_directive_accepts_what_it_shows(void **state)
         char *before = config_text(c, (enum config_id)id), *after;
 
         assert_non_null(before);
-        if (config_restore(c, (enum config_id)id, before) != 0)
+        if (config_restore(c, (enum config_id)id, kv_str(before)) != 0)
             fail_msg("%s does not accept '%s'", config_directives[id].name, before);
         after = config_text(c, (enum config_id)id);
         assert_string_equal(before, after);
@@ -215,18 +215,23 @@ static void output_limits_are_set_all_or_none(void **state)
                 "normal 10485760 1048576 5 slave 0 0 0 pubsub 33554432 8388608 60");
 }
 
-static void passwords_are_compared(void **state)
+static void only_passwords_may_hold_zero_bytes(void **state)
 {
+    static const kv_slice bytes = { "\0se\0cret\0", 9 };
     config *c = *state;
+    config_error error;
+    size_t len = 0;
+    char *kept;
 
     assert_true(config_text_empty(c, CONFIG_ID_requirepass));
-    set(c, "requirepass", "secret", NULL);
+    assert_int_equal(config_set(c, CONFIG_ID_requirepass, 1, &bytes, false, &error), 0);
     assert_false(config_text_empty(c, CONFIG_ID_requirepass));
-    assert_true(config_text_equals(c, CONFIG_ID_requirepass, KV_STR("secret")));
-    assert_false(config_text_equals(c, CONFIG_ID_requirepass, KV_STR("secre")));
-    assert_false(config_text_equals(c, CONFIG_ID_requirepass, KV_STR("secretsecret")));
-    assert_false(config_text_equals(c, CONFIG_ID_requirepass, KV_STR("Secret")));
-    assert_false(config_text_equals(c, CONFIG_ID_requirepass, KV_STR("")));
+    kept = config_copy(c, CONFIG_ID_requirepass, &len);
+    assert_true(kv_slice_equal(kv_slice_of(kept, len), bytes));
+    free(kept);
+    assert_int_equal(config_set(c, CONFIG_ID_unixsocket, 1, &bytes, false, &error), -1);
+    assert_string_equal(error.text, "argument contains a NUL byte");
+    assert_true(config_text_empty(c, CONFIG_ID_unixsocket));
 }
 
 /* ---- files ---- */
@@ -466,7 +471,7 @@ int main(void)
         TEST(memory_has_units),
         TEST(what_the_server_does_not_do_is_refused),
         TEST(output_limits_are_set_all_or_none),
-        TEST(passwords_are_compared),
+        TEST(only_passwords_may_hold_zero_bytes),
         TEST(a_file_is_lines_of_words),
         TEST(lines_of_save_add_up_and_an_empty_one_clears),
         TEST(an_error_names_file_line_and_reason),

@@ -28,7 +28,7 @@ static int set_up(void **state)
     f->server->slowlog = slowlog_new();
     ticks_init(&f->server->ticks);
     f->watch.server = f->server;
-    stats_init(f->stats, &f->server->ticks, &f->watch);
+    stats_init(f->stats, &f->server->ticks, &f->watch, NULL);
     slow_apply(f->server);
     slow_ask_anew(f->stats, clock_ms());
     *state = f;
