@@ -83,6 +83,31 @@ static const char *const *const choices[CONFIG_COUNT] = {
 
 static const char *const class_names[CONFIG_CLASSES] = { "normal", "slave", "pubsub" };
 
+const char *const *config_choices(enum config_id id)
+{
+    return choices[id];
+}
+
+const char *config_type_name(config_type type)
+{
+    static const char *const names[] = {
+        [CONFIG_BOOLEAN] = "yes or no",
+        [CONFIG_INTEGER] = "a number",
+        [CONFIG_OCTAL] = "a file mode, octal",
+        [CONFIG_MEMORY] = "bytes; also with kb, mb, gb",
+        [CONFIG_PERCENT] = "bytes, or a percentage",
+        [CONFIG_CHOICE] = "a word",
+        [CONFIG_FLAGS] = "words",
+        [CONFIG_EVENTS] = "letters of classes of events",
+        [CONFIG_TEXT] = "text",
+        [CONFIG_WORDS] = "words",
+        [CONFIG_SAVE] = "pairs of seconds and changes",
+        [CONFIG_OUTPUT_LIMITS] = "a class of clients, its hard and its soft limit, and seconds",
+    };
+
+    return names[type];
+}
+
 int config_fail(config_error *error, const char *format, ...)
 {
     va_list args;

@@ -56,6 +56,10 @@ typedef struct config_directive {
 } config_directive;
 
 extern const config_directive config_directives[CONFIG_COUNT];
+/* What CHOICE and FLAGS rows choose from, up to a NULL; NULL: of other rows. */
+const char *const *config_choices(enum config_id id);
+/* What values of a type are called: "a number". */
+const char *config_type_name(config_type type);
 
 /* The words of the CHOICE directives, in the order of their values. */
 enum { CONFIG_LOG_DEBUG, CONFIG_LOG_VERBOSE, CONFIG_LOG_NOTICE, CONFIG_LOG_WARNING };

@@ -34,39 +34,9 @@ static const char foot[] = ".El\n"
                            ".Sh SEE ALSO\n"
                            ".Xr kvserver 1\n";
 
-static const char *type_name(const config_directive *d)
-{
-    switch (d->type) {
-    case CONFIG_BOOLEAN:
-        return "yes or no";
-    case CONFIG_INTEGER:
-        return "a number";
-    case CONFIG_OCTAL:
-        return "a file mode, octal";
-    case CONFIG_MEMORY:
-        return "bytes; also with kb, mb, gb";
-    case CONFIG_PERCENT:
-        return "bytes, or a percentage";
-    case CONFIG_CHOICE:
-        return "a word";
-    case CONFIG_FLAGS:
-        return "words";
-    case CONFIG_EVENTS:
-        return "letters of classes of events";
-    case CONFIG_WORDS:
-        return "words";
-    case CONFIG_SAVE:
-        return "pairs of seconds and changes";
-    case CONFIG_OUTPUT_LIMITS:
-        return "a class of clients, its hard and its soft limit, and seconds";
-    default:
-        return "text";
-    }
-}
-
 static void print_directive(const config_directive *d)
 {
-    printf(".It Cm %s\n%s", d->name, type_name(d));
+    printf(".It Cm %s\n%s", d->name, config_type_name(d->type));
     if (d->type == CONFIG_INTEGER && d->max < INT32_MAX)
         printf(" from %lld to %lld", (long long)d->min, (long long)d->max);
     printf("; default: %s.\n", *d->preset ? d->preset : "empty");

@@ -67,7 +67,8 @@ inside sh -c 'dpkg -i /packages/*.deb' >"$root/log" 2>&1 || {
 }
 [ "$(stat -c %a "$root/usr/lib/redis/modules/kvmodule.so")" = 755 ] || fail "redis-server would not load the module"
 for file in usr/bin/kvserver usr/bin/kvcli usr/lib/systemd/system/kvserver.service usr/lib/redis/modules/kvmodule.so \
-    usr/include/kvclient.h usr/include/kvstore/kvstore.h etc/kvstore/kvserver.conf; do
+    usr/include/kvclient.h usr/include/kvstore/kvstore.h etc/kvstore/kvserver.conf \
+    usr/share/bash-completion/completions/kvserver usr/share/zsh/vendor-completions/_kvcli; do
     [ -e "$root/$file" ] || fail "/$file was not installed"
 done
 [ "$(inside stat -c '%U %a' /var/lib/kvstore)" = "kvstore 750" ] || fail "the permissions of /var/lib/kvstore"

@@ -366,3 +366,20 @@ void options_help(int mode)
     printf("Options (numbers may end with k, M or G):\n");
     help_options((bench_mode)mode);
 }
+
+const char *options_mode(int mode)
+{
+    return mode >= 0 && mode < (int)(sizeof MODE_NAMES / sizeof *MODE_NAMES) ? MODE_NAMES[mode] : NULL;
+}
+
+const char *options_row(int mode, int index, const char **ret_value, const char **ret_help)
+{
+    for (size_t i = 0; i < OPTION_COUNT_OF; i++) {
+        if (!(OPTION_TABLE[i].modes & 1u << mode) || index--)
+            continue;
+        *ret_value = OPTION_TABLE[i].value;
+        *ret_help = OPTION_TABLE[i].help;
+        return OPTION_TABLE[i].name;
+    }
+    return NULL;
+}

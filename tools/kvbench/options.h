@@ -69,5 +69,8 @@ typedef struct options {
 int options_parse(options *ret, int argc, char **argv, fault *f);
 /* The help of one mode, or with -1 of the program. */
 void options_help(int mode);
+/* For shells: the name of a mode, and of its options, from 0 on; NULL: there are no more. *ret_value is NULL for a flag. */
+const char *options_mode(int mode);
+const char *options_row(int mode, int index, const char **ret_value, const char **ret_help);
 
 #endif

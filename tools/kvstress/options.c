@@ -291,3 +291,12 @@ void options_help(void)
            "answers nonsense; 3 undecided: a history too hard to judge, or a check that found nothing to "
            "check.\n");
 }
+
+const char *options_row(int index, const char **ret_value, const char **ret_help)
+{
+    if (index < 0 || (size_t)index >= OPTIONS)
+        return NULL;
+    *ret_value = OPTION_TABLE[index].value;
+    *ret_help = OPTION_TABLE[index].help;
+    return OPTION_TABLE[index].name;
+}

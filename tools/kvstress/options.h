@@ -57,5 +57,7 @@ extern const char *const CHECK_NAMES[CHECKS];
 /* Fills *ret; -1 with the fault when the command line is wrong. */
 int options_parse(options *ret, int argc, char **argv, fault *f);
 void options_help(void);
+/* For shells: the name of an option, from 0 on; NULL: there are no more. *ret_value is NULL for a flag. */
+const char *options_row(int index, const char **ret_value, const char **ret_help);
 
 #endif
