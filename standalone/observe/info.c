@@ -172,8 +172,7 @@ static void memory_section(info *i)
     fprintf(i->out, "used_memory_dataset:%llu\r\nused_memory_dataset_perc:%.2f%%\r\n", U(dataset),
             100.0 * (double)dataset / (double)used);
     write_allocator(i, memory.allocated_bytes, resident);
-    write_bytes(i, "total_system_memory",
-                (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
+    write_bytes(i, "total_system_memory", s->machine_bytes);
     write_scripts(i);
     write_bytes(i, "maxmemory", (uint64_t)config_number(s->config, CONFIG_ID_maxmemory));
     policy = config_text(s->config, CONFIG_ID_maxmemory_policy);

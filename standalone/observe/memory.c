@@ -12,7 +12,7 @@
  * batch has room and a margin is free, or for as long as maxmemory-eviction-tenacity allows. Only when nothing can be
  * evicted, writes are refused; a refused command has not begun, so it has changed nothing.
  *
- * Clients (maxmemory-clients): each worker keeps sums of its clients' bytes by size class, which all may read. Who
+ * Clients (maxmemory-clients, or a quarter of the machine's memory): each worker keeps sums of its clients' bytes by size class, which all may read. Who
  * finds the total too large looks for the largest class that anybody has: closes one of its own out of it, or sends its
  * owner to do so.
  *
@@ -294,12 +294,15 @@ static void recount(connection *c, size_t bytes)
         add_bytes(&w->class_bytes[c->counted_class - 1], (int64_t)bytes);
 }
 
-/* What all clients together may have; 0: anything. */
+/* What all clients together may have. Where nothing is said, that is a quarter of the machine's memory: more than they need,
+ * and less than what would end the process. */
 static uint64_t clients_limit(const server *s)
 {
     int64_t limit = config_number(s->config, CONFIG_ID_maxmemory_clients);
 
-    if (limit >= 0)
+    if (limit == 0)
+        return s->machine_bytes / 4;
+    if (limit > 0)
         return (uint64_t)limit;
     return (uint64_t)(-limit * (config_number(s->config, CONFIG_ID_maxmemory) / 100));
 }

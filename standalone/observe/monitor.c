@@ -356,7 +356,7 @@ void session_monitor(kv_call *call)
     if (len < 0)
         return;
     monitor_leave(c); /* what it asks for now counts */
-    pubsub_unsubscribe_all(c, TOPIC_MONITOR, unsubscribed, NULL);
+    pubsub_unsubscribe_some(c, TOPIC_MONITOR, SIZE_MAX, &(size_t){ 0 }, unsubscribed, NULL);
     err = enter(c, kv_slice_of(text, (size_t)len));
     if (err == KV_ETOOBIG)
         kv_reply_errorf(call->reply, "ERR there are too many different filters of monitors");

@@ -163,6 +163,7 @@ static int open_workers(server *s)
 {
     int count = count_workers(s);
 
+    s->machine_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     s->workers = aligned_alloc(64, (sizeof(worker) * (size_t)count + 63) / 64 * 64);
     s->topics = topics_new(s->domain, count);
     s->tracking = tracking_new(s);

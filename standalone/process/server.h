@@ -96,6 +96,7 @@ typedef struct server {
 
     worker *workers;
     int worker_count;
+    uint64_t machine_bytes;      /* memory of the machine */
     listener listener;           /* owned by worker 0 */
     pthread_mutex_t config_lock; /* one CONFIG SET, REWRITE at a time; guards listener.sockets */
 

@@ -32,9 +32,10 @@ typedef struct subscriber {
 int pubsub_subscribe(connection *c, topic_kind kind, kv_slice name);
 /* Whether it was subscribed. */
 bool pubsub_unsubscribe(connection *c, topic_kind kind, kv_slice name);
-/* Calls each with the names of c's topics of a kind, then ends those subscriptions. Returns how many there were. */
-size_t pubsub_unsubscribe_all(connection *c, topic_kind kind, void (*each)(void *arg, kv_slice name),
-                              void *arg);
+/* Ends subscriptions of a kind, at most so many; calls each with their names. *at is 0 at first, and what the last call has left for the
+ * next one. True: there are no more of them. */
+bool pubsub_unsubscribe_some(connection *c, topic_kind kind, size_t most, size_t *at,
+                             void (*each)(void *arg, kv_slice name), void *arg);
 /* Calls each with the names of c's topics of a kind. */
 void pubsub_each(const connection *c, topic_kind kind, void (*each)(void *arg, kv_slice name), void *arg);
 /* Ends all of them, and forgets that c was a subscriber: closing, RESET. */

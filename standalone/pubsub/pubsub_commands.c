@@ -111,15 +111,51 @@ static void unsubscribe_from(kv_call *call, int i)
     confirm_end(&e, call->argv[i]);
 }
 
-/* UNSUBSCRIBE [channel ...], PUNSUBSCRIBE [pattern ...], SUNSUBSCRIBE [shardchannel ...] */
-KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) void session_unsubscribe(kv_call *call)
+/* An UNSUBSCRIBE without names under way. */
+typedef struct ending_all {
+    kv_rest rest;
+    size_t at;
+} ending_all;
+
+static void free_ending(kv_rest *rest)
+{
+    free(rest);
+}
+
+static bool end_some(kv_rest *rest, kv_call *call)
 {
     struct ending e = { call, kind_of(call) };
 
+    return pubsub_unsubscribe_some(session_connection(call), e.kind, NAMES_AT_ONCE, &((ending_all *)rest)->at,
+                                   confirm_end, &e);
+}
+
+static void end_all(kv_call *call, topic_kind kind)
+{
+    bool many = call->put_off && pubsub_count(session_connection(call), kind) > NAMES_AT_ONCE;
+    ending_all *all = many ? malloc(sizeof *all) : NULL, at_once = { .at = 0 };
+
+    if (all) {
+        *all = (ending_all){ .rest = { end_some, free_ending } };
+        if (call->put_off(call, &all->rest))
+            return;
+        free(all);
+    }
+    while (!end_some(&at_once.rest, call))
+        ;
+}
+
+/* UNSUBSCRIBE [channel ...], PUNSUBSCRIBE [pattern ...], SUNSUBSCRIBE [shardchannel ...] */
+KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) void session_unsubscribe(kv_call *call)
+{
+    topic_kind kind = kind_of(call);
+
     if (call->argc > 1)
         kv_each_argument(call, 1, NAMES_AT_ONCE, NULL, unsubscribe_from);
-    else if (pubsub_unsubscribe_all(session_connection(call), e.kind, confirm_end, &e) == 0)
-        confirm(call, words[e.kind].unsubscribe, e.kind, (kv_slice){ NULL, 0 });
+    else if (pubsub_count(session_connection(call), kind) > 0)
+        end_all(call, kind);
+    else
+        confirm(call, words[kind].unsubscribe, kind, (kv_slice){ NULL, 0 });
 }
 
 /* ---- PUBLISH ---- */

@@ -161,28 +161,28 @@ bool pubsub_unsubscribe(connection *c, topic_kind kind, kv_slice name)
     return true;
 }
 
-size_t pubsub_unsubscribe_all(connection *c, topic_kind kind, void (*each)(void *arg, kv_slice name),
-                              void *arg)
+bool pubsub_unsubscribe_some(connection *c, topic_kind kind, size_t most, size_t *at,
+                             void (*each)(void *arg, kv_slice name), void *arg)
 {
-    size_t ended = 0;
+    subscriber *s = c->subscriber;
 
     pubsub_deliver(c->owner, c);
-    for (size_t i = 0; pubsub_count(c, kind) && i < c->subscriber->capacity;) {
-        subscription *sub = c->subscriber->slots[i];
+    while (most && pubsub_count(c, kind) && *at < s->capacity) {
+        subscription *sub = s->slots[*at];
 
         if (!sub || sub->topic->kind != kind) {
-            i++;
+            ++*at;
             continue;
         }
-        empty_slot(c->subscriber, &c->subscriber->slots[i]); /* another may have moved here: look again */
-        c->subscriber->counts[kind]--;                       /* each is told what is left */
+        empty_slot(s, &s->slots[*at]); /* another may have moved here: look again */
+        s->counts[kind]--;             /* each is told what is left */
         each(arg, sub->topic->name);
-        c->subscriber->counts[kind]++;
+        s->counts[kind]++;
         subscription_end(c, sub);
-        ended++;
+        most--;
     }
     update_flags(c);
-    return ended;
+    return !pubsub_count(c, kind);
 }
 
 void pubsub_each(const connection *c, topic_kind kind, void (*each)(void *arg, kv_slice name), void *arg)

@@ -76,6 +76,9 @@ bool output_grow(output *out, size_t len)
         return fail(out);
     while (capacity - out->len < len)
         capacity *= 2;
+    /* Room beyond the limit would be filled without anybody asking. */
+    if (out->limit && capacity > out->limit && out->len + len <= out->limit)
+        capacity = out->limit;
     data = realloc(out->data, capacity);
     if (!data)
         return fail(out);

@@ -93,6 +93,7 @@ static resp_status fail(resp_parser *parser, const char *reason)
     snprintf(parser->error, sizeof parser->error, "Protocol error: %s", reason);
     resp_parser_reset(parser);
     parser->argc = 0;
+    parser->argument_bytes = 0;
     return RESP_ERROR;
 }
 
@@ -108,6 +109,7 @@ static bool push_argument(resp_parser *parser, kv_slice argument)
         parser->capacity = capacity;
     }
     parser->argv[parser->argc++] = argument;
+    parser->argument_bytes += argument.len;
     return true;
 }
 
@@ -261,8 +263,10 @@ resp_status resp_parse(resp_parser *parser, const resp_limits *limits, char *dat
     while (used < len) {
         char *request = data + used;
 
-        if (!parser->base)
-            parser->argc = 0; /* the last request's were the caller's until now */
+        if (!parser->base) { /* the last request's were the caller's until now */
+            parser->argc = 0;
+            parser->argument_bytes = 0;
+        }
         follow_buffer(parser, request);
         if (*request == '*')
             status = parse_multibulk(parser, limits, request, len - used);

@@ -45,9 +45,10 @@ typedef struct resp_parser {
     int announced; /* arguments of the multi-bulk request; 0: between requests, or inline */
     bool in_bulk;  /* the header of the next argument was read; its length is bulk_len */
     size_t bulk_len;
-    size_t position;  /* how much of the request is understood, in bytes */
-    const char *base; /* where the request stood at the last call */
-    char error[64];   /* after RESP_ERROR: "Protocol error: ..." */
+    size_t argument_bytes; /* of argv */
+    size_t position;       /* how much of the request is understood, in bytes */
+    const char *base;      /* where the request stood at the last call */
+    char error[64];        /* after RESP_ERROR: "Protocol error: ..." */
 } resp_parser;
 
 /* Frees what the parser has allocated and makes it initial. */

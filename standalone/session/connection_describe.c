@@ -63,23 +63,14 @@ void connection_local_address(const connection *c, char address[CONNECTION_ADDRE
     write_address(c, &from, address);
 }
 
-/* The arguments of a request that has arrived in part, as far as the parser knows them. */
-static size_t partial_arguments(const connection_input *in)
-{
-    size_t bytes = 0;
-
-    for (int i = 0; in && in->parser.base && i < in->parser.argc; i++)
-        bytes += in->parser.argv[i].len;
-    return bytes;
-}
-
 void connection_usage(const connection *c, connection_use *ret_use)
 {
     const connection_input *in = c->input;
     const output *pending = c->pending;
 
-    *ret_use = (connection_use){ .argument_bytes = partial_arguments(in) };
+    *ret_use = (connection_use){ .argument_bytes = 0 };
     if (in) {
+        ret_use->argument_bytes = in->parser.base ? in->parser.argument_bytes : 0; /* arrived in part */
         ret_use->query_bytes = in->len;
         ret_use->query_free_bytes = in->capacity - in->len;
     }

@@ -186,6 +186,23 @@ static void rewinding_forgets_a_reply(void **state)
     output_done(&out);
 }
 
+/* However the buffer grows: the byte beyond the limit is refused. */
+static void a_limit_is_one_to_the_byte(void **state)
+{
+    (void)state;
+    for (size_t piece = 1; piece < 100000; piece *= 10) {
+        output out = { .limit = 100000 };
+
+        for (size_t i = 0; i < 100000; i += piece) {
+            assert_non_null(output_room(&out, piece));
+            output_commit(&out, piece);
+        }
+        assert_null(output_room(&out, 1));
+        assert_true(out.failed);
+        output_done(&out);
+    }
+}
+
 static void a_limit_fails_and_drops_everything(void **state)
 {
     output out = { .limit = 100000 };
@@ -363,6 +380,7 @@ int main(void)
         cmocka_unit_test(a_reference_may_stand_first_and_last),
         cmocka_unit_test(moving_keeps_what_is_not_sent),
         cmocka_unit_test(rewinding_forgets_a_reply),
+        cmocka_unit_test(a_limit_is_one_to_the_byte),
         cmocka_unit_test(a_limit_fails_and_drops_everything),
         cmocka_unit_test(values_by_reference_count_but_for_the_one_under_way),
         cmocka_unit_test(what_waits_is_counted_while_it_is_sent),
