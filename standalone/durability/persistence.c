@@ -85,7 +85,7 @@ static void *run(void *arg)
         persistence_load_first(p);
     while (wait_for_request(p, &list)) {
         begin_saving(p);
-        bool saved = persistence_save(p) == 0;
+        bool saved = (list && list->reload ? persistence_reload(p, list->how) : persistence_save(p)) == 0;
 
         end_saving(p);
         persistence_answer_all(p->server, list, saved);

@@ -40,6 +40,13 @@ enum persistence_answer { PERSISTENCE_STARTED, PERSISTENCE_BUSY, PERSISTENCE_SCH
 enum persistence_answer persistence_begin(persistence *p, bool schedule) KV_EXCLUDES(kv_shard_held);
 /* SAVE: as that, and c, which is parked by this call, is answered at the end. PERSISTENCE_BUSY: it is not parked. */
 enum persistence_answer persistence_save_for(persistence *p, connection *c) KV_EXCLUDES(kv_shard_held);
+/* DEBUG RELOAD, in the same way; while it loads the server is SERVER_LOADING. */
+enum persistence_reloading {
+    PERSISTENCE_NO_SAVE = 1,  /* the file as it is */
+    PERSISTENCE_NO_FLUSH = 2, /* into what is there */
+};
+enum persistence_answer persistence_reload_for(persistence *p, connection *c, unsigned how)
+    KV_EXCLUDES(kv_shard_held);
 /* SHUTDOWN, or (c NULL) a signal: saves, after ending a snapshot under way, then stops the server; when that failed, does not,
  * unless force says so, and answers c, which is parked. -1: memory is out, nothing was done. */
 int persistence_save_and_stop(persistence *p, connection *c, bool force) KV_EXCLUDES(kv_shard_held);

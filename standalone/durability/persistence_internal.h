@@ -17,6 +17,8 @@ typedef struct persistence_waiting {
     connection *connection; /* NULL: it is a signal that is to stop the server */
     bool saved;
     bool stop, force; /* stop the server then; also if it failed */
+    bool reload;      /* how: of PERSISTENCE_... */
+    unsigned how;
 } persistence_waiting;
 
 struct persistence {
@@ -51,6 +53,10 @@ char *persistence_path(const server *s);
 
 /* The task's jobs. Takes a snapshot and writes it, while nobody else takes one: 0, or -1 after logging why. */
 int persistence_save(persistence *p) KV_EXCLUDES(kv_shard_held);
+/* Reads the file into the databases: 0, also when there is none, or -1 after logging why. */
+int persistence_load(persistence *p) KV_EXCLUDES(kv_shard_held);
+/* Saves, empties the databases, and loads that file; with the claim. 0, or -1 after logging why. */
+int persistence_reload(persistence *p, unsigned how) KV_EXCLUDES(kv_shard_held);
 /* Loads the file; ends the process when that cannot be done, else says that the data are loaded. */
 void persistence_load_first(persistence *p) KV_EXCLUDES(kv_shard_held);
 

@@ -41,8 +41,7 @@ static void end_loading(persistence *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-/* 0, or -1 after logging why. */
-static int load_snapshot(persistence *p)
+int persistence_load(persistence *p)
 {
     server *s = p->server;
     char *path = persistence_path(s);
@@ -54,6 +53,11 @@ static int load_snapshot(persistence *p)
     load->count = s->databases.count;
     load->threads = s->worker_count;
     load->now_ms = clock_ms();
+    atomic_store(&load->keys_loaded, 0);
+    atomic_store(&load->keys_expired, 0);
+    atomic_store(&load->keys_passed, 0);
+    atomic_store(&load->bytes_done, 0);
+    load->passed[0] = '\0';
     load->options =
         (rdb_read_options){ .pass_unsupported = config_number(s->config, CONFIG_ID_rdb_skip_unsupported) != 0,
                             .no_checksum = !config_number(s->config, CONFIG_ID_rdbchecksum) };
@@ -61,7 +65,7 @@ static int load_snapshot(persistence *p)
     free(path);
     if (err < 0) {
         log_write(&s->log, CONFIG_LOG_WARNING,
-                  "Fatal error loading the DB: %s. Nothing was served, and the file is as it was. Exiting.",
+                  "Fatal error loading the DB: %s. Nothing was served, and the file is as it was.",
                   load->reason);
         if (err == RDB_EUNSUPPORTED)
             log_write(&s->log, CONFIG_LOG_WARNING,
@@ -84,8 +88,10 @@ void persistence_load_first(persistence *p)
     pthread_t reporter;
     bool reports = pthread_create(&reporter, NULL, report_progress, p) == 0;
 
-    if (load_snapshot(p) != 0)
+    if (persistence_load(p) != 0) {
+        log_write(&p->server->log, CONFIG_LOG_WARNING, "Exiting.");
         _exit(1);
+    }
     end_loading(p);
     persistence_apply(p->server);
     server_loaded(p->server);

@@ -23,6 +23,8 @@ static void reply_to(worker *w, const persistence_waiting *one)
         reply->ops->error(reply, KV_STR("ERR Errors trying to SHUTDOWN. Check logs."));
     else if (one->saved)
         reply->ops->simple(reply, KV_STR("OK"));
+    else if (one->reload)
+        reply->ops->error(reply, KV_STR("ERR Error trying to load the RDB dump, check server logs."));
     else
         reply->ops->error(reply, KV_STR("ERR"));
 }
@@ -99,15 +101,15 @@ enum persistence_answer persistence_begin(persistence *p, bool schedule)
     return result;
 }
 
-enum persistence_answer persistence_save_for(persistence *p, connection *c)
+/* c waits for the job, unless another one is under way. */
+static enum persistence_answer start_for(persistence *p, connection *c, bool reload, unsigned how)
 {
     persistence_waiting *one = calloc(1, sizeof *one);
     enum persistence_answer result = PERSISTENCE_BUSY;
 
     if (!one)
         return PERSISTENCE_BUSY;
-    one->message.run = answer;
-    one->connection = c;
+    *one = (persistence_waiting){ .message.run = answer, .connection = c, .reload = reload, .how = how };
     pthread_mutex_lock(&p->lock);
     if (!p->saving && persistence_claim(p)) {
         connection_park(c);
@@ -120,6 +122,16 @@ enum persistence_answer persistence_save_for(persistence *p, connection *c)
     if (result == PERSISTENCE_BUSY)
         free(one);
     return result;
+}
+
+enum persistence_answer persistence_save_for(persistence *p, connection *c)
+{
+    return start_for(p, c, false, 0);
+}
+
+enum persistence_answer persistence_reload_for(persistence *p, connection *c, unsigned how)
+{
+    return start_for(p, c, true, how);
 }
 
 int persistence_save_and_stop(persistence *p, connection *c, bool force)

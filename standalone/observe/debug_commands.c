@@ -14,6 +14,7 @@
 
 #include "digest.h"
 #include "object.h"
+#include "persistence.h"
 #include "session.h"
 
 #define SLEEP_MAX_S  1e9
@@ -200,6 +201,34 @@ static void populate_command(kv_call *call) KV_REQUIRES(kv_epoch_held) KV_EXCLUD
         kv_reply_ok(call->reply);
 }
 
+/* ---- RELOAD ---- */
+
+/* DEBUG RELOAD [NOSAVE] [NOFLUSH] [MERGE]: what is loaded replaces keys of the same name in any case. */
+static void reload(kv_call *call)
+{
+    connection *c = session_connection(call);
+    server *s = session_server(call);
+    unsigned how = 0;
+
+    for (int i = 2; i < call->argc; i++)
+        if (kv_word_is(call->argv[i], "nosave"))
+            how |= PERSISTENCE_NO_SAVE;
+        else if (kv_word_is(call->argv[i], "noflush"))
+            how |= PERSISTENCE_NO_FLUSH;
+        else if (!kv_word_is(call->argv[i], "merge")) {
+            kv_reply_errorf(call->reply,
+                            "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
+            return;
+        }
+    if (c->flags & CONNECTION_MULTI)
+        kv_reply_errorf(call->reply, "ERR DEBUG RELOAD inside MULTI is not possible");
+    else if (config_number(s->config, CONFIG_ID_appendonly))
+        kv_reply_errorf(call->reply,
+                        "ERR DEBUG RELOAD is not possible with appendonly: the log would not be told");
+    else if (persistence_reload_for(s->persistence, c, how) == PERSISTENCE_BUSY)
+        kv_reply_errorf(call->reply, "ERR Background save already in progress");
+}
+
 /* ---- PROTOCOL ---- */
 
 static void reply_numbers(kv_reply *r)
@@ -325,6 +354,8 @@ static void reply_help(kv_call *call)
         "    attrib, push, verbatim, true, false.",
         "QUICKLIST-PACKED-THRESHOLD, REPLYBUFFER, SET-DISABLE-DENY-SCRIPTS <value ...>",
         "    Accepted; there is nothing here that these switch.",
+        "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+        "    Save, empty the databases and load what was saved; without one or the other.",
         "SET-ACTIVE-EXPIRE <0|1>",
         "    Whether keys are removed at their deadlines when nobody looks at them.",
         "SLEEP <seconds>",
@@ -353,6 +384,7 @@ static const struct {
     { "populate", 1, 3, populate_command },
     { "protocol", 1, 1, reply_protocol },
     { "quicklist-packed-threshold", 1, 1, accept_switch },
+    { "reload", 0, INT32_MAX, reload },
     { "replybuffer", 2, 2, accept_switch },
     { "set-active-expire", 1, 1, set_active_expire },
     { "set-disable-deny-scripts", 1, 1, accept_switch },

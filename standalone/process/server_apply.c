@@ -16,6 +16,7 @@
 
 #include "aof.h"
 #include "memory.h"
+#include "metrics.h"
 #include "oom_score.h"
 #include "persistence.h"
 #include "replication.h"
@@ -199,6 +200,15 @@ static int apply_oom_score(server *s, config_error *error)
     return -1;
 }
 
+/* The old one ends first, since both may want the same port; when the new one cannot be, taking the change back begins the old
+ * one again. */
+static int apply_metrics(server *s, config_error *error)
+{
+    metrics_stop(s->metrics);
+    s->metrics = metrics_start(s, error);
+    return !s->metrics && error->text[0] ? -1 : 0;
+}
+
 static void apply_log(server *s)
 {
     log_apply(&s->log, s->config);
@@ -233,6 +243,8 @@ static const effect effects[CONFIG_COUNT] = {
     [CONFIG_ID_tls_port] = { .try = apply_port },
     [CONFIG_ID_bind] = { .try = apply_bind },
     [CONFIG_ID_maxclients] = { .try = apply_maxclients },
+    [CONFIG_ID_metrics_port] = { .try = apply_metrics },
+    [CONFIG_ID_metrics_bind] = { .try = apply_metrics },
     [CONFIG_ID_hz] = { .tell = apply_hz },
     [CONFIG_ID_oom_score_adj] = { .try = apply_oom_score },
     [CONFIG_ID_oom_score_adj_values] = { .try = apply_oom_score },

@@ -119,6 +119,38 @@ static void small_things_work(void **state)
     expect_like(s, "-ERR CONFIG-REWRITE-FORCE-ALL failed: *", "DEBUG", "CONFIG-REWRITE-FORCE-ALL");
 }
 
+static void a_reload_keeps_everything(void **state)
+{
+    session *s = *state;
+    const char *digest;
+    char kept[64];
+
+    expect(s, "+OK", "FLUSHALL");
+    expect(s, "+OK", "DEBUG", "POPULATE", "1000", "k", "50");
+    expect(s, "+OK", "SET", "soon", "x", "EXAT", "4102444800");
+    expect(s, "+OK", "SELECT", "3");
+    expect(s, "+OK", "SET", "c", "x y");
+    expect(s, "+OK", "SELECT", "0");
+    digest = said(s, "DEBUG", "DIGEST");
+    snprintf(kept, sizeof kept, "%s", digest);
+    expect(s, "+OK", "DEBUG", "RELOAD");
+    expect(s, kept, "DEBUG", "DIGEST");
+    expect(s, ":4102444800", "EXPIRETIME", "soon");
+    expect(s, "+OK", "SET", "new", "y");
+    expect(s, "+OK", "SET", "k:1", "y");
+    expect(s, "+OK", "DEBUG", "RELOAD", "NOSAVE", "NOFLUSH", "MERGE");
+    expect(s, "$y", "GET", "new");
+    expect(s, ":1", "DEL", "new");
+    expect(s, kept, "DEBUG", "DIGEST");
+    expect(s, "+OK", "FLUSHALL");
+    expect(s, "+OK", "DEBUG", "RELOAD", "NOSAVE");
+    expect(s, kept, "DEBUG", "DIGEST");
+    expect(s, "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.", "DEBUG", "RELOAD",
+           "x");
+    expect(s, ":1001", "DBSIZE");
+    expect(s, "+OK", "FLUSHALL");
+}
+
 static void every_kind_of_error_is_counted_by_its_first_word(void **state)
 {
     session *s = *state;
@@ -158,6 +190,7 @@ int main(int argc, char **argv)
         conversation(keys_are_made_unless_they_exist),
         conversation(every_type_of_reply_can_be_had),
         conversation(small_things_work),
+        conversation(a_reload_keeps_everything),
         conversation(every_kind_of_error_is_counted_by_its_first_word),
     };
 
