@@ -108,7 +108,7 @@ void memory_apply(server *s)
                           : limited && p->evicts && p->victim == STORE_EVICT_LRU ? ACCESS_FINE
                                                                                  : ACCESS_COARSE,
                           memory_order_relaxed);
-    atomic_store_explicit(&s->memory_limited, limited, memory_order_relaxed);
+    server_restrict(s, SERVER_MEMORY_LIMITED, limited ? SERVER_MEMORY_LIMITED : 0);
     atomic_store_explicit(&s->over_memory, limited,
                           memory_order_relaxed); /* maybe: so that all workers look */
 }

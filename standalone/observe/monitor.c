@@ -84,8 +84,9 @@ static filter *find_filter(monitors *m, kv_slice name)
 }
 
 /* One user more of a filter. KV_ENOMEM; KV_ETOOBIG: there are too many. */
-static int use_filter(monitors *m, kv_slice name)
+static int use_filter(server *s, kv_slice name)
 {
+    monitors *m = s->monitors;
     filter *f;
     char *copy;
     int err = 0;
@@ -103,13 +104,15 @@ static int use_filter(monitors *m, kv_slice name)
             memcpy(copy, name.data, name.len);
         copy[name.len] = '\0';
         m->filters[m->count++] = (filter){ kv_slice_of(copy, name.len), kv_str(copy), 1 };
+        server_restrict(s, SERVER_MONITORED, SERVER_MONITORED);
     }
     pthread_rwlock_unlock(&m->lock);
     return err;
 }
 
-static void leave_filter(monitors *m, kv_slice name)
+static void leave_filter(server *s, kv_slice name)
 {
+    monitors *m = s->monitors;
     filter *f;
 
     pthread_rwlock_wrlock(&m->lock);
@@ -117,6 +120,7 @@ static void leave_filter(monitors *m, kv_slice name)
     if (f && --f->users == 0) {
         free((char *)f->name.data);
         *f = m->filters[--m->count];
+        server_restrict(s, SERVER_MONITORED, m->count ? SERVER_MONITORED : 0);
     }
     pthread_rwlock_unlock(&m->lock);
 }
@@ -267,7 +271,7 @@ static void forget_filter(void *arg, kv_slice name)
 {
     connection *c = arg;
 
-    leave_filter(c->owner->server->monitors, name);
+    leave_filter(c->owner->server, name);
 }
 
 static void unsubscribed(void *arg, kv_slice name)
@@ -282,23 +286,21 @@ void monitor_leave(connection *c)
         return;
     c->flags &= ~(unsigned)CONNECTION_MONITOR;
     pubsub_each(c, TOPIC_MONITOR, forget_filter, c);
-    atomic_fetch_sub(&c->owner->server->monitor_count, 1);
 }
 
 static int enter(connection *c, kv_slice name)
 {
-    monitors *m = c->owner->server->monitors;
-    int err = use_filter(m, name);
+    server *s = c->owner->server;
+    int err = use_filter(s, name);
 
     if (err)
         return err;
     err = pubsub_subscribe(c, TOPIC_MONITOR, name);
     if (err) {
-        leave_filter(m, name);
+        leave_filter(s, name);
         return err;
     }
     c->flags |= CONNECTION_MONITOR | CONNECTION_WATCHED;
-    atomic_fetch_add(&c->owner->server->monitor_count, 1);
     return 0;
 }
 

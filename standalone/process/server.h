@@ -35,17 +35,21 @@
 /* What reads leave on keys: a time, as coarse as OBJECT IDLETIME needs or as fine as LRU can use, or a count of uses. */
 enum access_mode { ACCESS_COARSE, ACCESS_FINE, ACCESS_USES };
 
-/* What is not as usual for requests: dispatch.c looks once a batch. */
+/* What is not as usual for requests. Nearly always nothing is, and a batch pays for one look (dispatch.c): whatever concerns
+ * every request of every client, but seldom, belongs here. */
 enum server_restriction {
-    SERVER_REPLICA = 1,        /* there is a primary: it expires keys, we do not */
-    SERVER_READ_ONLY = 2,      /* for clients */
-    SERVER_STALE = 4,          /* the link to the primary is down, and stale data are not to be served */
-    SERVER_IGNORES_MEMORY = 8, /* maxmemory is the primary's business */
-    SERVER_LOADING = 16,       /* the data are being loaded */
-    SERVER_DISK_ERROR = 32,    /* the last snapshot failed, and writes are to be refused then */
-    SERVER_PRESSED = 64,       /* a snapshot cannot keep up with what is written */
+    SERVER_REPLICA = 1,           /* there is a primary: it expires keys, we do not */
+    SERVER_READ_ONLY = 2,         /* for clients */
+    SERVER_STALE = 4,             /* the link to the primary is down, and stale data are not to be served */
+    SERVER_IGNORES_MEMORY = 8,    /* maxmemory is the primary's business */
+    SERVER_LOADING = 16,          /* the data are being loaded */
+    SERVER_DISK_ERROR = 32,       /* the last snapshot failed, and writes are to be refused then */
+    SERVER_PRESSED = 64,          /* a snapshot cannot keep up with what is written */
+    SERVER_LOG_BROKEN = 128,      /* the log of changes cannot be written: nothing may change */
+    SERVER_PAUSED = 256,          /* there is a pause, see CLIENT PAUSE */
+    SERVER_MONITORED = 512,       /* somebody is shown commands, see MONITOR */
+    SERVER_MEMORY_LIMITED = 1024, /* maxmemory is set: there may have to be room made */
     SERVER_REFUSES = SERVER_STALE | SERVER_LOADING | SERVER_DISK_ERROR, /* more than commands that write */
-    SERVER_LOG_BROKEN = 128, /* the log of changes cannot be written: nothing may change */
 };
 #define SERVER_NO_WRITES (SERVER_READ_ONLY | SERVER_LOG_BROKEN)
 
@@ -86,7 +90,7 @@ typedef struct server {
 
     struct replication *replication;
     struct migrations *migrations;
-    _Atomic unsigned restrictions; /* SERVER_...; see replication_apply */
+    _Atomic unsigned restrictions; /* enum server_restriction */
 
     struct wait_table *waits;   /* for keys */
     pthread_mutex_t pause_lock; /* guards writing of the next two */
@@ -106,13 +110,11 @@ typedef struct server {
     _Atomic uint64_t next_client_id;
     _Atomic int64_t client_count;
     struct monitors *monitors;
-    _Atomic int monitor_count;
     _Atomic int64_t pubsub_clients; /* those that listen to something */
     _Atomic int max_clients;        /* what the descriptors allow, at most maxclients */
     struct aof *aof;                /* the log of changes */
     _Atomic bool aof_guards;        /* it is kept: see aof_listens */
     _Atomic bool over_memory;       /* more than maxmemory is in use, as of the last look */
-    _Atomic bool memory_limited;    /* maxmemory is set */
     _Atomic int64_t latest_ms;      /* the newest of the workers' clocks: see worker_begin */
     _Atomic int access_mode;        /* enum access_mode */
     _Atomic bool stopping;

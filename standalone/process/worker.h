@@ -96,9 +96,10 @@ struct worker {
     int64_t memory_allowance; /* bytes of requests until memory is looked at again */
     size_t *candidates;       /* for eviction, by database */
     uint64_t *hands;          /* where it goes on, see map_evict */
-    bool refuse_memory;       /* this batch: over_memory of the server */
-    unsigned restrictions;    /* this batch: those of the server */
-    unsigned examined;        /* this batch: rows with one of these flags may be refused */
+    /* This batch: */
+    unsigned restrictions; /* of the server; while there are none, the next two are 0 */
+    bool refuse_memory;    /* there is not enough for what commands with DENYOOM may need */
+    unsigned examined;     /* rows with one of these flags may be refused */
     stats stats;
     slow_watch slow;
     notices notices;

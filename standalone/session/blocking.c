@@ -7,7 +7,7 @@
  * table's lock from then on until it has arrived. A connection that is closed in between leaves its blocking behind, without
  * c, for the news to free.
  *
- * A pause is two atomics of the server that every batch reads. Postponed connections are in the list like all; one timer
+ * A pause is two atomics of the server, and one of the restrictions, which every batch reads. Postponed connections are in the list like all; one timer
  * of the worker ends the pause for them.
  *
  * SPDX-License-Identifier: MIT */
@@ -206,6 +206,7 @@ void blocking_apply_reaping(server *s)
 void blocking_set_pause(server *s, int pause)
 {
     atomic_store_explicit(&s->pause, pause, memory_order_release);
+    server_restrict(s, SERVER_PAUSED, pause == PAUSE_NONE ? 0 : SERVER_PAUSED);
     blocking_apply_reaping(s);
 }
 

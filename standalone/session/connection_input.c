@@ -55,7 +55,8 @@ static bool turn_is_over(connection *c)
 
 /* Runs the whole requests in data. Returns how many bytes are done with. What is left begins with a
  * request that parser has half understood, or, with READY set, with a whole one. */
-static size_t run_requests(connection *c, resp_parser *parser, char *data, size_t len)
+__attribute__((always_inline)) static inline size_t run_requests(connection *c, resp_parser *parser,
+                                                                 char *data, size_t len)
 {
     worker *w = c->owner;
     resp_limits limits = {
@@ -146,7 +147,7 @@ static bool keep_tail(connection *c, const char *tail, size_t len)
 }
 
 /* Runs what the worker's buffer holds. */
-static void run_shared(connection *c, size_t len)
+__attribute__((always_inline)) static inline void run_shared(connection *c, size_t len)
 {
     worker *w = c->owner;
     size_t done;
@@ -162,7 +163,7 @@ static void run_shared(connection *c, size_t len)
 }
 
 /* Runs what c->input holds. */
-static void run_own(connection *c)
+__attribute__((noinline)) static void run_own(connection *c)
 {
     connection_input *in = c->input;
     size_t done = run_requests(c, &in->parser, in->data + in->start, in->len);
@@ -245,7 +246,7 @@ static void read_nothing(connection *c)
         connection_wait_next(c);
 }
 
-static void read_own(connection *c)
+__attribute__((noinline)) static void read_own(connection *c)
 {
     connection_input *in = c->input;
     size_t limit = (size_t)config_number(c->owner->server->config, CONFIG_ID_client_query_buffer_limit);
@@ -271,7 +272,7 @@ static void read_own(connection *c)
         read_nothing(c);
 }
 
-static void read_shared(connection *c)
+__attribute__((always_inline)) static inline void read_shared(connection *c)
 {
     worker *w = c->owner;
     size_t kept = c->input ? c->input->len : 0, n;

@@ -5,7 +5,7 @@
  *
  *     connection_flush --> guarded by the log? --> hold_output           kept until the log says so
  *                      --> flush_at_once                                 the common case: one send, nothing else
- *                      --> the rest: TLS, references, leftovers, closing
+ *                      --> connection_send_held                          TLS, references, leftovers, closing
  *
  * Bounds: client-output-buffer-limit of c's class, and UNKNOWN_OUTPUT for who is not authenticated. Values that are sent
  * by reference are the store's, and do not count for who only has replies coming.
@@ -88,8 +88,8 @@ static bool keep_pending(connection *c)
 /* ---- sending ---- */
 
 /* The common case: a few replies, which the socket takes at once, and nothing else to decide. False: it is
- * not that, or not wholly; then flush does the rest. */
-static inline bool flush_at_once(connection *c)
+ * not that, or not wholly; then connection_send_held does the rest. */
+__attribute__((always_inline)) static inline bool flush_at_once(connection *c)
 {
     worker *w = c->owner;
     output *out = &w->out;
@@ -137,22 +137,13 @@ static bool hold_output(connection *c)
     return true;
 }
 
-void connection_flush(connection *c)
-{
-    if (__builtin_expect(c->owner->guarded, 0) && hold_output(c))
-        return;
-    connection_send_held(c);
-}
-
-void connection_send_held(connection *c)
+__attribute__((noinline)) void connection_send_held(connection *c)
 {
     worker *w = c->owner;
     output *out = connection_output(c);
     output_status status = OUTPUT_EMPTY;
     size_t sent = 0;
 
-    if (flush_at_once(c))
-        return;
     if (c->flags & CONNECTION_CLOSING) {
         output_reset(&w->out, OUTPUT_KEEP);
         return;
@@ -182,4 +173,12 @@ void connection_send_held(connection *c)
         connection_close_for_output(c);
     else
         connection_wait_next(c);
+}
+
+void connection_flush(connection *c)
+{
+    if (__builtin_expect(c->owner->guarded, 0) && hold_output(c))
+        return;
+    if (!flush_at_once(c))
+        connection_send_held(c);
 }

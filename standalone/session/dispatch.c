@@ -9,6 +9,10 @@
  * replies, a row with a function, a fitting number of arguments. Everything else goes the long way
  * through dispatch_resolve, which says what is wrong.
  *
+ * What is seldom so for anybody (a pause, a monitor, maxmemory, a replica, loading, a log that cannot be written) is a bit of
+ * one word of the server, which is looked at once a batch and is 0 nearly always; only when it is not, or was not at the batch before,
+ * is it looked at what that means for the rows and for the connection.
+ *
  * A command knows neither connection nor socket: the kv_call is filled once a batch, and per request only
  * what changes. Session commands run here too, in their place in the order; they find the connection in
  * call->host.
@@ -19,7 +23,7 @@
  * Cost (kvbench server --callgrind, 16-byte keys and values, instructions in user space): a GET in a pipeline of
  * 64 takes about 425: parsing 95, the hash 37, reading ahead 78, lookup and command 126, the reply 42,
  * this file 23. A SET takes about 650. Without a pipeline a GET takes 1090, of which libevent's dispatch is
- * about 300. One recv and one send a batch (strace: 1000 batches, 1003 and 1001).
+ * about 280. One recv and one send a batch (strace: 1000 batches, 1003 and 1001).
  *
  * SPDX-License-Identifier: MIT */
 #include "dispatch.h"
@@ -47,6 +51,9 @@
     (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP | \
      CONNECTION_REPLY_SKIP_NEXT | CONNECTION_MULTI | CONNECTION_PAUSED | CONNECTION_TRACKING |         \
      CONNECTION_MONITOR | CONNECTION_WATCHED | CONNECTION_LIMITED | CONNECTION_SUBSCRIBED)
+
+/* Flags that a batch has, not a connection. */
+#define BATCH_FLAGS (CONNECTION_PAUSED | CONNECTION_WATCHED)
 
 void dispatch_prefetch(kv_store *store, const request requests[], int count, uint64_t ret_hashes[],
                        map_hint ret_hints[])
@@ -454,27 +461,46 @@ void dispatch_begin_turn(worker *w)
     w->output_limit = (size_t)config_client_limit(s->config, CONFIG_NORMAL).hard_bytes;
 }
 
-/* What the rows of a batch with so many requests are looked at for. */
-__attribute__((always_inline)) static inline void set_checks(worker *w, size_t input_bytes, int count)
+/* Takes over what is not as usual in the server: what the rows of a batch with so many requests are looked at for. */
+static void take_restrictions(worker *w, unsigned restrictions, size_t input_bytes, int count)
 {
-    server *s = w->server;
+    w->restrictions = restrictions;
+    w->refuse_memory =
+        (restrictions & (SERVER_MEMORY_LIMITED | SERVER_IGNORES_MEMORY)) == SERVER_MEMORY_LIMITED &&
+        memory_short(w, input_bytes, (size_t)count);
+    w->examined = w->refuse_memory || (restrictions & SERVER_REFUSES) ? UINT_MAX
+                  : restrictions & SERVER_NO_WRITES                   ? KV_CMD_WRITE
+                                                                      : 0;
+}
 
-    w->restrictions = atomic_load_explicit(&s->restrictions, memory_order_acquire);
-    w->refuse_memory = atomic_load_explicit(&s->memory_limited, memory_order_relaxed) &&
-                       !(w->restrictions & SERVER_IGNORES_MEMORY) &&
-                       memory_short(w, input_bytes, (size_t)count);
-    w->examined = w->refuse_memory || (w->restrictions & SERVER_REFUSES) ? UINT_MAX
-                  : w->restrictions & SERVER_NO_WRITES                   ? KV_CMD_WRITE
-                                                                         : 0;
+static unsigned restrictions_of(const server *s)
+{
+    /* Pairs with the release in server_restrict. */
+    return atomic_load_explicit(&((server *)s)->restrictions, memory_order_acquire);
 }
 
 void dispatch_settings_changed(worker *w)
 {
     dispatch_begin_turn(w);
-    set_checks(w, 0, 0);
+    take_restrictions(w, restrictions_of(w->server), 0, 0);
 }
 
-/* What stays the same for all requests of a batch. Returns when it began (slow.c), without what making room took. */
+/* A batch that is not as usual, or the first that is again. Returns when it begins, without what making room took. */
+__attribute__((noinline)) static uint64_t begin_restricted(connection *c, unsigned restrictions,
+                                                           size_t input_bytes, int count)
+{
+    worker *w = c->owner;
+
+    if (restrictions & SERVER_PRESSED)
+        persistence_wait_for_room(w->server->persistence);
+    take_restrictions(w, restrictions, input_bytes, count);
+    c->flags &= ~(unsigned)BATCH_FLAGS;
+    c->flags |= (restrictions & SERVER_PAUSED ? CONNECTION_PAUSED : 0) |
+                (restrictions & SERVER_MONITORED ? CONNECTION_WATCHED : 0);
+    return ticks_now(&w->stats.clock);
+}
+
+/* What stays the same for all requests of a batch. Returns when it began (slow.c). */
 __attribute__((always_inline)) static inline uint64_t begin_batch(connection *c, size_t input_bytes,
                                                                   int count)
 {
@@ -482,7 +508,7 @@ __attribute__((always_inline)) static inline uint64_t begin_batch(connection *c,
     server *s = w->server;
     kv_call *call = &w->call;
     uint64_t start = worker_read_clock(w);
-    int pause, watching;
+    unsigned restrictions = restrictions_of(s);
 
     call->now_ms = w->now_ms;
     call->host = c;
@@ -490,20 +516,12 @@ __attribute__((always_inline)) static inline uint64_t begin_batch(connection *c,
     call->db = c->db;
     call->store = s->databases.stores[c->db];
     call->access = c->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH : w->access;
-    set_checks(w, input_bytes, count);
-    if (__builtin_expect(w->restrictions & SERVER_PRESSED, 0))
-        persistence_wait_for_room(s->persistence);
-    if (__builtin_expect(atomic_load_explicit(&s->memory_limited, memory_order_relaxed), 0))
-        start = ticks_now(&w->stats.clock);
     w->reply.out = connection_output(c);
     w->reply.out->limit = w->output_limit;
     if (w->reply.base.protocol != c->protocol)
         resp_reply_set_protocol(&w->reply, c->protocol);
-    pause = atomic_load_explicit(&s->pause, memory_order_acquire);
-    watching = atomic_load_explicit(&s->monitor_count, memory_order_relaxed);
-    c->flags &= ~(unsigned)(CONNECTION_PAUSED | CONNECTION_WATCHED);
-    if (__builtin_expect(pause | watching, 0))
-        c->flags |= (pause != PAUSE_NONE ? CONNECTION_PAUSED : 0) | (watching ? CONNECTION_WATCHED : 0);
+    if (__builtin_expect(restrictions | w->restrictions | (c->flags & BATCH_FLAGS), 0))
+        start = begin_restricted(c, restrictions, input_bytes, count);
     return start;
 }
 
