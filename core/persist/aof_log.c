@@ -69,6 +69,32 @@ static int write_manifest(const aof_log *log, const aof_manifest *manifest)
     return failed(log, aof_manifest_write(manifest, log->directory, name, log->faults), "Can't write", name);
 }
 
+/* The names beside the directory are on disk: its own, too. */
+static int sync_parent(const aof_log *log)
+{
+    char parent[AOF_PATH_MAX];
+    const char *slash = strrchr(log->directory, '/');
+    int len = slash ? (int)(slash - log->directory) : 0;
+
+    if (len >= AOF_PATH_MAX)
+        return -ENAMETOOLONG;
+    snprintf(parent, sizeof parent, "%.*s", len, log->directory);
+    return failed(log,
+                  aof_directory_sync(len     ? parent
+                                     : slash ? "/"
+                                             : ".",
+                                     log->faults),
+                  "Can't sync the directory above", log->prefix);
+}
+
+static int make_directory(const aof_log *log)
+{
+    if (fault_mkdir(log->faults, log->directory, 0755) != 0 && errno != EEXIST)
+        return failed(log, -errno, "Can't make the directory of", log->prefix);
+    /* One that is there may have been made by a process that did not come to sync it. */
+    return log->manifest.count == 0 ? sync_parent(log) : 0;
+}
+
 /* ---- opening ---- */
 
 /* Where versions before 7 had the log: prefix, in the directory of the directory. */
@@ -91,8 +117,9 @@ static int adopt_old(aof_log *log, const char *old)
     if (strlen(log->prefix) >= AOF_NAME_MAX || !aof_log_path(log, log->prefix, path))
         return -ENAMETOOLONG;
     strcpy(item.name, log->prefix);
-    if (mkdir(log->directory, 0755) != 0 && errno != EEXIST)
-        return failed(log, -errno, "Can't make the directory of", log->prefix);
+    err = make_directory(log);
+    if (err)
+        return err;
     if (log->manifest.count == 0) {
         err = aof_manifest_add(&log->manifest, &item);
         if (!err)
@@ -102,9 +129,15 @@ static int adopt_old(aof_log *log, const char *old)
     }
     if (fault_rename(log->faults, old, path) != 0)
         return failed(log, -errno, "Can't move the old log to", log->prefix);
-    say(log, AOF_NOTICE, "The log %s is now the base of one of several files, in %s", old, log->directory);
-    return failed(log, aof_directory_sync(log->directory, log->faults), "Can't sync the directory of",
-                  log->prefix);
+    /* Where it goes to comes first: it must not be gone from both. */
+    err = failed(log, aof_directory_sync(log->directory, log->faults), "Can't sync the directory of",
+                 log->prefix);
+    if (!err)
+        err = sync_parent(log);
+    if (!err)
+        say(log, AOF_NOTICE, "The log %s is now the base of one of several files, in %s", old,
+            log->directory);
+    return err;
 }
 
 /* Whether nothing but a base that is still at its old place is named. */
@@ -382,8 +415,9 @@ int aof_log_new_file(aof_log *log, uint64_t next, aof_file *file, aof_entry *ret
 
     *ret_entry = (aof_entry){ .type = AOF_INCREMENT, .ours = true };
     *file = (aof_file){ .fd = -1, .id = random_id(), .sequence = next, .faults = log->faults };
-    if (mkdir(log->directory, 0755) != 0 && errno != EEXIST)
-        return failed(log, -errno, "Can't make the directory of", log->prefix);
+    err = make_directory(log);
+    if (err)
+        return err;
     do { /* a file that nobody names may be left of an attempt that failed */
         ret_entry->seq = ++seq;
         if (snprintf(ret_entry->name, AOF_NAME_MAX, "%s.%lld.incr.aof", log->prefix, (long long)seq) >=

@@ -19,7 +19,7 @@
  * Lines with a sequence that is not the next one are damage in any case: something is missing before them.
  *
  * Commands without batches are only checked for their form. A file of ours may end with some: redis-server appends to the last file
- * of a log that it has loaded. They go up to its end: a header behind them is damage.
+ * of a log that it has loaded, and begins with SELECT. They go up to its end: a header behind them is damage.
  *
  * SPDX-License-Identifier: MIT */
 #include "aof_reader.h"
@@ -39,7 +39,7 @@
 #define READ_BYTES (1024u * 1024)
 #define UNIT_BYTES (1024u * 1024) /* of commands without batches: about so many at once */
 #define PAGE_BYTES 4096u          /* that a file system writes at least */
-#define HOLE_BYTES 16u            /* fewer zeros may be a value's own */
+#define HOLE_BYTES 16u            /* fewer zeros, within a batch, may be a value's own */
 
 /* ---- the window ---- */
 
@@ -126,6 +126,7 @@ typedef struct search {
     uint64_t at;      /* and where */
     bool found;
     bool was_durable; /* one of them says that the bad batch was on disk */
+    uint64_t begun;   /* where the bad batch does */
     uint64_t zeros;   /* how many precede where the search is */
     bool hole;        /* zeros up to the end of a page, before the first header */
 } search;
@@ -168,7 +169,8 @@ static void find_hole(const aof_reader *r, search *s, size_t n)
 
     for (size_t i = 0; i < n && !(s->found && r->offset + i == s->at); i++) {
         s->zeros = bytes[i] ? 0 : s->zeros + 1;
-        s->hole |= s->zeros >= HOLE_BYTES && (r->offset + i + 1) % PAGE_BYTES == 0;
+        s->hole |= (r->offset + i + 1) % PAGE_BYTES == 0 &&
+                   (s->zeros >= HOLE_BYTES || (s->zeros && s->zeros == r->offset + i + 1 - s->begun));
     }
 }
 
@@ -200,7 +202,7 @@ static bool search_rest(aof_reader *r, search *s)
 static aof_found judge(aof_reader *r, const char *what)
 {
     uint64_t offset = r->offset;
-    search s = { .found = false };
+    search s = { .begun = offset };
     bool searched = search_rest(r, &s);
 
     r->offset = offset;
@@ -279,12 +281,12 @@ static bool only_zeros(aof_reader *r)
     return zeros;
 }
 
-static bool is_word(const aof_command *command, const char *lower)
+static bool is_command(const aof_command *command, const char *lower, int argc)
 {
     kv_slice name = command->argv[0];
     size_t len = strlen(lower);
 
-    if (command->argc != 1 || name.len != len)
+    if (command->argc != argc || name.len != len)
         return false;
     for (size_t i = 0; i < len; i++)
         if ((name.data[i] | 0x20) != lower[i])
@@ -300,8 +302,8 @@ typedef struct plain_scan {
     aof_parse last; /* why the scan ended */
 } plain_scan;
 
-/* Goes over the commands in the window. */
-static plain_scan scan_plain(const aof_reader *r, aof_command *command)
+/* Goes over the commands in the window. first: they begin with a SELECT, or are none. */
+static plain_scan scan_plain(const aof_reader *r, aof_command *command, bool first)
 {
     plain_scan scan = { .last = AOF_WHOLE };
     kv_slice w = window(r);
@@ -312,12 +314,14 @@ static plain_scan scan_plain(const aof_reader *r, aof_command *command)
 
         scan.marked = begins_with(rest, "#KV");
         scan.last = scan.marked ? AOF_MALFORMED : aof_command_parse(command, rest, &used);
+        if (scan.last == AOF_WHOLE && first && scan.at == 0 && !is_command(command, "select", 2))
+            scan.last = AOF_MALFORMED;
         if (scan.last != AOF_WHOLE)
             break;
         scan.at += used;
-        if (is_word(command, "multi"))
+        if (is_command(command, "multi", 1))
             scan.in_act = true;
-        else if (is_word(command, "exec"))
+        else if (is_command(command, "exec", 1))
             scan.in_act = false;
         if (!scan.in_act)
             scan.whole = scan.at;
@@ -380,7 +384,7 @@ static aof_found take_plain(aof_reader *r, aof_unit *ret_unit, bool first)
     aof_found found = AOF_END;
 
     for (;;) {
-        plain_scan scan = scan_plain(r, &command);
+        plain_scan scan = scan_plain(r, &command, first);
         size_t before = r->len;
 
         if (scan.whole) {
@@ -452,9 +456,9 @@ aof_found aof_reader_next(aof_reader *r, aof_unit *ret_unit)
         r->begun = true;
     }
     if (r->ours && !r->plain) {
-        if (!fill(r, 1))
+        if (!fill(r, 4))
             return AOF_FAILED;
-        first = begins_with(window(r), "*");
+        first = begins_with(window(r), "*") || begins_with(window(r), "#TS:");
         if (!first)
             return take_batch(r, ret_unit);
     }

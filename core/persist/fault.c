@@ -15,9 +15,12 @@ typedef int fault_nothing; /* a file is not empty */
 #include <stdlib.h>
 #include <string.h>
 
-enum op { OP_OPEN, OP_WRITE, OP_SYNC, OP_RENAME, OP_UNLINK, OP_TRUNCATE, OP_ANY, OPS };
+#include "fault_record.h"
 
-static const char *const op_names[OPS] = { "open", "write", "sync", "rename", "unlink", "truncate", "any" };
+enum op { OP_OPEN, OP_WRITE, OP_SYNC, OP_RENAME, OP_UNLINK, OP_TRUNCATE, OP_MKDIR, OP_ANY, OPS };
+
+static const char *const op_names[OPS] = { "open",   "write",    "sync",  "rename",
+                                           "unlink", "truncate", "mkdir", "any" };
 
 #define WORDS_MAX 8
 #define NAME_MAX_ 48
@@ -36,6 +39,7 @@ struct fault_plan {
     unsigned long short_write;
     char stop[NAME_MAX_], halt[NAME_MAX_];
     _Atomic bool halted;
+    fault_record *record; /* or NULL */
 };
 
 static int error_of(const char *name)
@@ -73,9 +77,15 @@ static void add_word(fault_plan *plan, char *word)
 {
     char *colon = strchr(word, ':');
 
-    if (!colon || strlen(colon + 1) >= NAME_MAX_)
+    if (!colon)
         abort();
     *colon = '\0';
+    if (strcmp(word, "record") == 0) {
+        plan->record = fault_record_new(colon + 1);
+        return;
+    }
+    if (strlen(colon + 1) >= NAME_MAX_)
+        abort();
     if (strcmp(word, "stop") == 0)
         memcpy(plan->stop, colon + 1, strlen(colon + 1) + 1);
     else if (strcmp(word, "halt") == 0)
@@ -104,6 +114,8 @@ fault_plan *fault_plan_new(const char *text)
 
 void fault_plan_free(fault_plan *plan)
 {
+    if (plan)
+        fault_record_free(plan->record);
     free(plan);
 }
 
@@ -135,9 +147,18 @@ static bool fails(fault_plan *plan, enum op op)
     return false;
 }
 
+static fault_record *record_of(const fault_plan *plan)
+{
+    return plan ? plan->record : NULL;
+}
+
 int fault_open(fault_plan *plan, const char *path, int flags, mode_t mode)
 {
-    return fails(plan, OP_OPEN) ? -1 : open(path, flags, mode);
+    if (fails(plan, OP_OPEN))
+        return -1;
+    if (flags & O_CREAT)
+        fault_record_create(record_of(plan), path);
+    return open(path, flags, mode);
 }
 
 ssize_t fault_write(fault_plan *plan, int fd, const void *bytes, size_t len)
@@ -150,29 +171,53 @@ ssize_t fault_write(fault_plan *plan, int fd, const void *bytes, size_t len)
     return write(fd, bytes, len);
 }
 
+static int sync_by(fault_plan *plan, int fd, int (*call)(int fd))
+{
+    off_t size = fault_record_size(record_of(plan), fd);
+
+    if (fails(plan, OP_SYNC) || call(fd) != 0)
+        return -1;
+    fault_record_sync(record_of(plan), fd, size);
+    return 0;
+}
+
 int fault_fsync(fault_plan *plan, int fd)
 {
-    return fails(plan, OP_SYNC) ? -1 : fsync(fd);
+    return sync_by(plan, fd, fsync);
 }
 
 int fault_fdatasync(fault_plan *plan, int fd)
 {
-    return fails(plan, OP_SYNC) ? -1 : fdatasync(fd);
+    return sync_by(plan, fd, fdatasync);
 }
 
 int fault_rename(fault_plan *plan, const char *from, const char *to)
 {
-    return fails(plan, OP_RENAME) ? -1 : rename(from, to);
+    if (fails(plan, OP_RENAME))
+        return -1;
+    fault_record_rename(record_of(plan), from, to);
+    return rename(from, to);
 }
 
 int fault_unlink(fault_plan *plan, const char *path)
 {
-    return fails(plan, OP_UNLINK) ? -1 : unlink(path);
+    if (fails(plan, OP_UNLINK))
+        return -1;
+    fault_record_unlink(record_of(plan), path);
+    return unlink(path);
 }
 
 int fault_ftruncate(fault_plan *plan, int fd, off_t length)
 {
     return fails(plan, OP_TRUNCATE) ? -1 : ftruncate(fd, length);
+}
+
+int fault_mkdir(fault_plan *plan, const char *path, mode_t mode)
+{
+    if (fails(plan, OP_MKDIR))
+        return -1;
+    fault_record_create(record_of(plan), path);
+    return mkdir(path, mode);
 }
 
 void fault_point(fault_plan *plan, const char *name)

@@ -6,10 +6,11 @@
  *
  * A plan is words, separated by blanks:
  *
- *     OP:N=ERROR     the N-th call of OP (open, write, sync, rename, unlink, truncate, any: all of them together) fails
+ *     OP:N=ERROR     the N-th call of OP (open, write, sync, rename, unlink, truncate, mkdir, any: all of them together) fails
  *     OP:N+=ERROR    and so do all later ones
  *     short:N        the N-th write writes half of what it should, and the rest when it is called again
  *     stop:NAME      the process kills itself at that point, as kill -9 would
+ *     record:PATH    what is on disk is recorded in a directory that exists (fault_record.h)
  *     halt:NAME      from that point on every call fails: what a crash leaves, without losing the process
  *
  * ERROR is EIO, ENOSPC, EDQUOT, EACCES or EINTR. Without KV_FAULTS (release builds) the plan is ignored and these are the
@@ -24,6 +25,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -44,6 +46,7 @@ int fault_fdatasync(fault_plan *plan, int fd);
 int fault_rename(fault_plan *plan, const char *from, const char *to);
 int fault_unlink(fault_plan *plan, const char *path);
 int fault_ftruncate(fault_plan *plan, int fd, off_t length);
+int fault_mkdir(fault_plan *plan, const char *path, mode_t mode);
 void fault_point(fault_plan *plan, const char *name);
 
 #else
@@ -99,6 +102,12 @@ static inline int fault_ftruncate(fault_plan *plan, int fd, off_t length)
 {
     (void)plan;
     return ftruncate(fd, length);
+}
+
+static inline int fault_mkdir(fault_plan *plan, const char *path, mode_t mode)
+{
+    (void)plan;
+    return mkdir(path, mode);
 }
 
 static inline void fault_point(fault_plan *plan, const char *name)

@@ -80,7 +80,7 @@ static int make_scene(void **state)
     bed *b = &s->bed;
 
     assert_non_null(s);
-    s->seed = (unsigned)time(NULL);
+    s->seed = (unsigned)time(NULL) * 1000 + (unsigned)getpid() % 1000;
     s->now = malloc(2 * ROOM);
     make_bed(b);
     write_script(b, false);
@@ -426,12 +426,13 @@ static size_t change(scene *s, size_t len)
     }
 }
 
+/* Of the manifest see the_manifest, and aof_test: bytes that are chosen well make one of Redis of it, which has no checksum. */
 static void whatever_is_done(void **state)
 {
     scene *s = *state;
 
     for (int i = 0; i < RANDOM; i++) {
-        const char *name = names[rand_r(&s->seed) % FILES];
+        const char *name = names[rand_r(&s->seed) % (FILES - 1)];
         size_t len = file_of(s, name)->len;
 
         copy_of(s, name);
