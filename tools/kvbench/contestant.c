@@ -80,9 +80,11 @@ static int await_answer(server *s, fault *f)
         if (fd >= 0) {
             err = load_ping(s->contestant->protocol, fd, START_PATIENCE, f);
             close(fd);
-            return err ? contestant_blame(s, f) : 0;
+            if (err != LOAD_LATER)
+                return err ? contestant_blame(s, f) : 0;
         }
-        fault_set(f, "it does not listen on 127.0.0.1:%d after %g seconds", s->port, START_PATIENCE);
+        fault_set(f, "it does not %s on 127.0.0.1:%d after %g seconds", fd >= 0 ? "answer" : "listen",
+                  s->port, START_PATIENCE);
         if (load_clock() > deadline || !process_alive(&s->process))
             return contestant_blame(s, f);
         poll(NULL, 0, 5);

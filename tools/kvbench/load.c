@@ -109,6 +109,8 @@ int load_ping(protocol_kind kind, int fd, double patience, fault *f)
         if (len == sizeof reply)
             break;
     }
+    if (len > 8 && memcmp(reply, "-LOADING", 8) == 0)
+        return LOAD_LATER;
     if (len < want_len || memcmp(reply, want, want_len) != 0)
         return fault_set(f, "it answers \"%.*s\" to PING", (int)strcspn(reply, "\r\n"), reply);
     return 0;

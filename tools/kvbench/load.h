@@ -57,7 +57,8 @@ void load_close_idle(int fds[], unsigned count);
 
 /* One connected, blocking socket to 127.0.0.1:port, or -1 with errno. */
 int load_connect(int port);
-/* Asks the server on fd for a sign of life (PING, version) and waits for the answer: 0 or -1. */
+#define LOAD_LATER 1 /* it lives, and is still loading */
+/* Asks the server on fd for a sign of life (PING, version) and waits for the answer: 0, LOAD_LATER or -1. */
 int load_ping(protocol_kind kind, int fd, double patience, fault *f);
 
 /* Seconds on the monotonic clock. */

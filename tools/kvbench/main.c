@@ -6,6 +6,7 @@
 
 #include "cache.h"
 #include "contention.h"
+#include "durable.h"
 #include "fanout.h"
 #include "floor.h"
 #include "map_bench.h"
@@ -31,6 +32,8 @@ static int run(options *o, report *r, fault *f)
         return fanout_bench(o, r, f);
     case MODE_OVERLOAD:
         return overload_bench(o, r, f);
+    case MODE_DURABLE:
+        return durable_bench(o, r, f);
     default:
         return floor_serve((int)o->port, o->value_size ? (size_t)o->value_size : 16, f);
     }

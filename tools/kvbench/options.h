@@ -20,6 +20,7 @@ typedef enum bench_mode {
     MODE_CACHE,
     MODE_FANOUT,
     MODE_OVERLOAD,
+    MODE_DURABLE,
     MODE_FLOOR
 } bench_mode;
 

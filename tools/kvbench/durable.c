@@ -1,0 +1,391 @@
+/* durable.c - see durable.h.
+ *
+ * The log: a fresh server for each policy of each round, asked for SETs by connections that wait for each answer, and by
+ * pipelines; a write counts when it is acknowledged. Servers take turns, so that the disk's moods meet all of them.
+ *
+ * Snapshots: each server is filled, told to SAVE and to BGSAVE (while others ask for keys, whose waiting is measured for about as long
+ * as the SAVE took), stopped, and started again from its file: ready when it answers PING with PONG.
+ *
+ * All files are in a directory below TMPDIR: that is the disk which is measured.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "durable.h"
+
+#include <hiredis/hiredis.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "server.h"
+
+#define PATIENCE_S 600 /* of one command: SAVE of many keys */
+#define ROUNDS_MAX 99
+
+enum { NO_LOG, EVERYSEC, ALWAYS, NO_LOG_DEEP, EVERYSEC_DEEP, LOG_ROWS };
+
+static const struct log_row {
+    const char *policy; /* NULL: no log */
+    bool deep;          /* pipelined */
+    const char *name;
+} log_rows[LOG_ROWS] = {
+    [NO_LOG] = { NULL, false, "no log" },
+    [EVERYSEC] = { "everysec", false, "appendfsync everysec" },
+    [ALWAYS] = { "always", false, "appendfsync always" },
+    [NO_LOG_DEEP] = { NULL, true, "no log, pipelined" },
+    [EVERYSEC_DEEP] = { "everysec", true, "appendfsync everysec, pipelined" },
+};
+
+enum { SAVED, SAVED_BEHIND, P99_MEANWHILE, STARTED, SNAPSHOT_ROWS };
+
+static const char *const snapshot_rows[SNAPSHOT_ROWS] = {
+    [SAVED] = "SAVE, seconds",
+    [SAVED_BEHIND] = "BGSAVE, seconds, under load",
+    [P99_MEANWHILE] = "99 in 100 requests meanwhile, ms at most",
+    [STARTED] = "start from it, seconds",
+};
+
+typedef struct speed {
+    double per_second, cpu_us; /* acknowledged writes; of the server for each */
+} speed;
+
+typedef double snapshot_figures[SNAPSHOT_ROWS];
+
+/* As in fanout.c: the threads are kvserver's workers, and redis-server has one. */
+static void set_defaults(options *o)
+{
+    static char words[512];
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    snprintf(words, sizeof words, "--threads %llu %s",
+             (unsigned long long)(o->threads  ? o->threads
+                                  : cores > 2 ? (uint64_t)cores
+                                              : 2),
+             o->kvserver_args ? o->kvserver_args : "");
+    o->kvserver_args = words;
+    o->threads = o->load_threads = 1;
+    if (!o->connections)
+        o->connections = 50;
+    if (!o->value_size)
+        o->value_size = 16;
+    if (!o->keys)
+        o->keys = 5000000;
+    if (o->seconds == 0)
+        o->seconds = 2;
+}
+
+/* ---- commands ---- */
+
+static redisContext *connect_to(const server *s, fault *f)
+{
+    redisContext *c = redisConnectWithTimeout("127.0.0.1", s->port, (struct timeval){ .tv_sec = PATIENCE_S });
+
+    if (c && !c->err && redisSetTimeout(c, (struct timeval){ .tv_sec = PATIENCE_S }) == REDIS_OK)
+        return c;
+    fault_set(f, "%s", c ? c->errstr : "out of memory");
+    if (c)
+        redisFree(c);
+    return NULL;
+}
+
+static int tell(redisContext *c, fault *f, const char *command)
+{
+    redisReply *r = redisCommand(c, command);
+    int err = 0;
+
+    if (!r || r->type == REDIS_REPLY_ERROR)
+        err = fault_set(f, "%s: %s", command, r ? r->str : c->errstr);
+    freeReplyObject(r);
+    return err;
+}
+
+/* Waits until INFO persistence has this line. */
+static int wait_for(redisContext *c, fault *f, const char *line)
+{
+    double deadline = load_clock() + PATIENCE_S;
+    bool there = false;
+
+    while (!there && load_clock() < deadline) {
+        redisReply *r = redisCommand(c, "INFO persistence");
+
+        if (!r || r->type != REDIS_REPLY_STRING) {
+            freeReplyObject(r);
+            return fault_set(f, "it does not answer INFO");
+        }
+        there = strstr(r->str, line) != NULL;
+        freeReplyObject(r);
+        if (!there)
+            nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+    }
+    return there ? 0 : fault_set(f, "it does not come to %s", line);
+}
+
+/* ---- the log ---- */
+
+static int switch_on(const server *s, const char *policy, fault *f)
+{
+    redisContext *c = policy ? connect_to(s, f) : NULL;
+    char command[64];
+    int err;
+
+    if (!c)
+        return policy ? -1 : 0;
+    snprintf(command, sizeof command, "CONFIG SET appendfsync %s", policy);
+    err = tell(c, f, command) || tell(c, f, "CONFIG SET appendonly yes") ||
+          wait_for(c, f, "aof_rewrite_in_progress:0") || wait_for(c, f, "aof_enabled:1");
+    redisFree(c);
+    return err ? -1 : 0;
+}
+
+static int write_for(const options *o, const struct log_row *row, server *s, speed *ret, fault *f)
+{
+    load_plan plan = server_plan(o, s, o->value_size);
+    double cpu = process_cpu(&s->process);
+    load_result result;
+
+    plan.depth = row->deep ? (unsigned)o->depth : 1;
+    plan.set_percent = 100;
+    plan.keys = 100000;
+    plan.seconds = o->seconds;
+    if (load_run(&plan, &result, f))
+        return -1;
+    *ret = (speed){ (double)result.requests / result.seconds,
+                    (process_cpu(&s->process) - cpu) * 1e6 / (double)result.requests };
+    return 0;
+}
+
+static int measure_log(const contestant *who, const options *o, const struct log_row *row, const char *dir,
+                       speed *ret, fault *f)
+{
+    server s;
+    int err;
+
+    if (contestant_start(who, &s, dir, NULL, f))
+        return -1;
+    err = switch_on(&s, row->policy, f) || write_for(o, row, &s, ret, f);
+    if (err)
+        contestant_blame(&s, f);
+    contestant_stop(&s, 20);
+    return err ? -1 : 0;
+}
+
+/* ---- snapshots ---- */
+
+typedef struct readers {
+    load_plan plan;
+    load_result result;
+    int err;
+    fault fault;
+} readers;
+
+static void *read_on(void *arg)
+{
+    readers *r = arg;
+
+    r->err = load_run(&r->plan, &r->result, &r->fault);
+    return NULL;
+}
+
+static double elapsed(double since)
+{
+    return load_clock() - since;
+}
+
+/* One in ten requests is a SET: what is overwritten must be kept for the snapshot. */
+static int save_behind(const options *o, redisContext *c, const server *s, snapshot_figures figures, fault *f)
+{
+    readers r = { .plan = server_plan(o, s, o->value_size) };
+    double start;
+    pthread_t thread;
+    int err;
+
+    r.plan.depth = 1;
+    r.plan.set_percent = 10;
+    r.plan.seconds = figures[SAVED] > 0.2 ? figures[SAVED] : 0.2;
+    if (pthread_create(&thread, NULL, read_on, &r))
+        return fault_set(f, "no thread for the load");
+    start = load_clock();
+    err = tell(c, f, "BGSAVE") || wait_for(c, f, "rdb_bgsave_in_progress:0");
+    figures[SAVED_BEHIND] = elapsed(start);
+    pthread_join(thread, NULL);
+    figures[P99_MEANWHILE] = r.result.p99_us / 1000;
+    if (!err && r.err)
+        *f = r.fault;
+    return err || r.err ? -1 : 0;
+}
+
+static int save_both(const options *o, server *s, snapshot_figures figures, fault *f)
+{
+    redisContext *c = connect_to(s, f);
+    double start = load_clock();
+    int err = !c || tell(c, f, "SAVE");
+
+    figures[SAVED] = elapsed(start);
+    err = err || save_behind(o, c, s, figures, f);
+    if (c)
+        redisFree(c);
+    return err ? -1 : 0;
+}
+
+static int measure_snapshot(const contestant *who, const options *o, const char *dir,
+                            snapshot_figures figures, fault *f)
+{
+    server s;
+    double start;
+    int err;
+
+    if (contestant_start(who, &s, dir, NULL, f))
+        return -1;
+    err = server_fill(o, &s, o->keys, o->value_size, f);
+    if (!err && save_both(o, &s, figures, f))
+        err = contestant_blame(&s, f);
+    contestant_stop(&s, 60);
+    if (err)
+        return err;
+    start = load_clock();
+    if (contestant_start(who, &s, dir, NULL, f))
+        return -1;
+    figures[STARTED] = elapsed(start);
+    contestant_stop(&s, 60);
+    return 0;
+}
+
+/* ---- all of them, in turn ---- */
+
+/* An empty directory for one server: name, below dir. */
+static int make_dir(const char *dir, const char *name, char path[320], fault *f)
+{
+    snprintf(path, 320, "%s/%.40s", dir, name);
+    process_remove_dir(path);
+    return mkdir(path, 0700) ? fault_set(f, "cannot make %s", path) : 0;
+}
+
+static int measure_all(const lineup *l, const options *o, const char *dir,
+                       speed speeds[LOG_ROWS][LINEUP_MAX][ROUNDS_MAX],
+                       snapshot_figures figures[LINEUP_MAX][ROUNDS_MAX], fault *f)
+{
+    char own[320];
+    int err = 0;
+
+    for (size_t round = 0; round < o->rounds && !err; round++) {
+        for (int row = 0; row < LOG_ROWS && !err; row++)
+            for (unsigned i = 0; i < l->count && !err; i++)
+                if (server_has_transactions(&l->contestants[i]))
+                    err = make_dir(dir, l->contestants[i].name, own, f) ||
+                          measure_log(&l->contestants[i], o, &log_rows[row], own, &speeds[row][i][round], f);
+        for (unsigned i = 0; i < l->count && !err; i++)
+            if (server_has_transactions(&l->contestants[i]))
+                err = make_dir(dir, l->contestants[i].name, own, f) ||
+                      measure_snapshot(&l->contestants[i], o, own, figures[i][round], f);
+    }
+    return err ? -1 : 0;
+}
+
+/* ---- what they come to ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static double median(double values[], size_t n)
+{
+    qsort(values, n, sizeof *values, by_value);
+    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+static void put(table *t, unsigned row, const char *name, double value, double others, int digits)
+{
+    if (others > 0)
+        table_set(t, row, table_column(t, name), value, "%.*f (%.2f)", digits, value, value / others);
+    else
+        table_set(t, row, table_column(t, name), value, "%.*f", digits, value);
+}
+
+static void tell_speeds(const lineup *l, const options *o, speed speeds[LOG_ROWS][LINEUP_MAX][ROUNDS_MAX],
+                        table *writes, table *cpu, table *kept)
+{
+    int redis = lineup_find(l, "redis-server");
+    double rate[LOG_ROWS][LINEUP_MAX], us[LOG_ROWS][LINEUP_MAX], values[ROUNDS_MAX];
+
+    for (int row = 0; row < LOG_ROWS; row++)
+        for (unsigned i = 0; i < l->count; i++) {
+            for (size_t k = 0; k < o->rounds; k++)
+                values[k] = speeds[row][i][k].per_second;
+            rate[row][i] = median(values, o->rounds);
+            for (size_t k = 0; k < o->rounds; k++)
+                values[k] = speeds[row][i][k].cpu_us;
+            us[row][i] = median(values, o->rounds);
+        }
+    for (unsigned i = 0; i < l->count; i++) {
+        const char *name = l->contestants[i].name;
+        bool other = redis >= 0 && (unsigned)redis != i;
+
+        if (!server_has_transactions(&l->contestants[i]))
+            continue;
+        for (int row = 0; row < LOG_ROWS; row++) {
+            put(writes, table_row(writes, "%s", log_rows[row].name), name, rate[row][i],
+                other ? rate[row][redis] : 0, 0);
+            put(cpu, table_row(cpu, "%s", log_rows[row].name), name, us[row][i], other ? us[row][redis] : 0,
+                2);
+        }
+        put(kept, table_row(kept, "each waits for its answer"), name,
+            100 * rate[EVERYSEC][i] / rate[NO_LOG][i], 0, 1);
+        put(kept, table_row(kept, "pipelined"), name, 100 * rate[EVERYSEC_DEEP][i] / rate[NO_LOG_DEEP][i], 0,
+            1);
+    }
+}
+
+static void tell_snapshots(const lineup *l, const options *o,
+                           snapshot_figures figures[LINEUP_MAX][ROUNDS_MAX], table *t)
+{
+    int redis = lineup_find(l, "redis-server");
+    double values[ROUNDS_MAX], medians[LINEUP_MAX];
+
+    for (int row = 0; row < SNAPSHOT_ROWS; row++) {
+        for (unsigned i = 0; i < l->count; i++) {
+            for (size_t k = 0; k < o->rounds; k++)
+                values[k] = figures[i][k][row];
+            medians[i] = median(values, o->rounds);
+        }
+        for (unsigned i = 0; i < l->count; i++)
+            if (server_has_transactions(&l->contestants[i]))
+                put(t, table_row(t, "%s", snapshot_rows[row]), l->contestants[i].name, medians[i],
+                    redis >= 0 && (unsigned)redis != i ? medians[redis] : 0, 3);
+    }
+}
+
+int durable_bench(options *o, report *r, fault *f)
+{
+    static lineup l;
+    static speed speeds[LOG_ROWS][LINEUP_MAX][ROUNDS_MAX];
+    static snapshot_figures figures[LINEUP_MAX][ROUNDS_MAX];
+    table *writes, *cpu, *kept, *snapshots;
+    char dir[256], title[160];
+    int err;
+
+    set_defaults(o);
+    if (lineup_init(&l, o, f) || process_make_dir("kvbench", dir, sizeof dir, f))
+        return -1;
+    err = measure_all(&l, o, dir, speeds, figures, f);
+    process_remove_dir(dir);
+    if (err)
+        return err;
+    snprintf(title, sizeof title,
+             "Acknowledged SETs per second, %llu connections, pipelines of %llu (x redis-server)",
+             (unsigned long long)o->connections, (unsigned long long)o->depth);
+    writes = report_add(r, title);
+    cpu = report_add(r, "Server CPU time for each, microseconds (x redis-server)");
+    kept = report_add(r, "Of the throughput without a log, everysec leaves, percent");
+    snprintf(title, sizeof title, "Snapshot of %llu keys (x redis-server)", (unsigned long long)o->keys);
+    snapshots = report_add(r, title);
+    if (!writes || !cpu || !kept || !snapshots)
+        return fault_set(f, "out of memory");
+    tell_speeds(&l, o, speeds, writes, cpu, kept);
+    tell_snapshots(&l, o, figures, snapshots);
+    return 0;
+}
