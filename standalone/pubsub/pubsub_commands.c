@@ -163,10 +163,12 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) void session_unsubscribe(k
 static void publish(kv_call *call, topic_kind kind)
 {
     connection *c = session_connection(call);
-    bool crowded;
-    int64_t receivers =
-        pubsub_publish(session_server(call), c->owner, kind, call->argv[1], call->argv[2], &crowded);
+    bool crowded, crowded_before = false;
+    int64_t receivers;
 
+    if (c->owner->notices.some) /* what this thread has changed before is told before */
+        crowded_before = notify_flush(session_server(call), c->owner, &c->owner->notices);
+    receivers = pubsub_publish(session_server(call), c->owner, kind, call->argv[1], call->argv[2], &crowded);
     if (receivers < 0) {
         kv_reply_error(call->reply, (int)receivers);
         return;
@@ -175,7 +177,7 @@ static void publish(kv_call *call, topic_kind kind)
         CONNECTION_SUBSCRIBED) /* its own message comes first */
         pubsub_deliver(c->owner, c);
     kv_reply_int(call->reply, receivers);
-    if (crowded)
+    if (crowded || crowded_before)
         pubsub_wait(c);
 }
 

@@ -183,7 +183,7 @@ void session_client_caching(kv_call *call)
     unsigned mode = tracking_mode_of(c);
     bool yes = kv_word_is(call->argv[2], "yes");
 
-    if (!(mode & (TRACKING_OPTIN | TRACKING_OPTOUT)))
+    if (!(mode & TRACKING_ON))
         refuse(
             call,
             "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT "

@@ -317,12 +317,42 @@ static void tell_changes(connection *c)
         pubsub_wait(c);
 }
 
+/* Whether Redis replies before it tells what has happened: where it says what was there, and where a deadline is set (one that has
+ * passed deletes the key, and that is told before). */
+static bool replies_first(const request *r, int64_t now_ms)
+{
+    int64_t time;
+
+    switch (r->row->id) {
+    case KV_COMMAND_expire:
+    case KV_COMMAND_pexpire:
+        return r->argc > 2 && kv_parse_int(r->argv[2], &time) && time > 0;
+    case KV_COMMAND_expireat:
+        return r->argc > 2 && kv_parse_int(r->argv[2], &time) && time > now_ms / 1000;
+    case KV_COMMAND_pexpireat:
+        return r->argc > 2 && kv_parse_int(r->argv[2], &time) && time > now_ms;
+    case KV_COMMAND_getdel:
+    case KV_COMMAND_getex:
+    case KV_COMMAND_getset:
+        return true;
+    case KV_COMMAND_set:
+        for (int i = 3; i < r->argc; i++)
+            if (kv_word_is(r->argv[i], "get"))
+                return true;
+        return false;
+    default:
+        return false;
+    }
+}
+
 /* Whether events of what r does come before its reply, as in Redis, where the client is told of each as it happens. (Not those
  * of EXEC, which would stand between the elements of its reply: they follow it.) */
 static bool hears_itself(const connection *c, const request *r)
 {
     return (c->flags & (CONNECTION_SUBSCRIBED | CONNECTION_MULTI)) == CONNECTION_SUBSCRIBED && r->row &&
-           r->row->run && atomic_load_explicit(&c->owner->server->notify_classes, memory_order_relaxed) != 0;
+           r->row->run &&
+           atomic_load_explicit(&c->owner->server->notify_classes, memory_order_relaxed) != 0 &&
+           !replies_first(r, c->owner->now_ms);
 }
 
 /* Tells of the changes of one request: to its own client in this place, between what was and what will be in its output. */

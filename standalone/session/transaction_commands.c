@@ -403,6 +403,8 @@ void transaction_abort(connection *c, kv_slice reason)
     kv_reply *reply = &c->owner->reply.base;
 
     multi_end(c);
+    if (reason.len > 4 && memcmp(reason.data, "ERR ", 4) == 0) /* only codes that mean something are told */
+        reason = kv_slice_of(reason.data + 4, reason.len - 4);
     kv_reply_errorf(reply, "EXECABORT Transaction discarded because of: %.*s", (int)reason.len, reason.data);
 }
 
