@@ -192,11 +192,12 @@ static void draw_words(step *s)
 }
 
 /* To the client that invalidations are redirected to, those of its own writes come before the reply in redis-server, and after it in
- * kvserver: so that one does not write. */
+ * kvserver: so that one does not write. And it listens all the time, since kvserver looks for what other workers have for a client before
+ * it answers only where the client listens. */
 static bool may_be_told(const step *s)
 {
-    static const char *const names[] = { "PUBLISH", "PUBSUB", "PING",  "GET",   "MGET",    "TTL",
-                                         "TYPE",    "CLIENT", "HELLO", "RESET", "SPUBLISH" };
+    static const char *const names[] = { "PUBLISH", "PUBSUB", "PING",   "GET",   "MGET",
+                                         "TTL",     "TYPE",   "CLIENT", "HELLO", "SPUBLISH" };
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(s->words[0], names[i]) == 0)
@@ -555,6 +556,8 @@ static bool side_begin(side *s)
         free(text);
         if (ok && i >= clients / 2)
             ok = told(s->conns[i], "%", (const char *const[]){ "HELLO", "3", NULL });
+        if (ok && i == told_client)
+            ok = told(s->conns[i], ">3 $subscribe", (const char *const[]){ "SUBSCRIBE", "told", NULL });
     }
     return ok && told(s->conns[0], "+OK", (const char *const[]){ "FLUSHALL", NULL }) &&
            told(s->conns[0], "+OK",
@@ -751,7 +754,7 @@ static outcome run_parts(match *m, const options *o)
 
 int main(int argc, char **argv)
 {
-    options o = { .seed = (uint64_t)time(NULL), .steps = 20000, .right = "kvserver" };
+    options o = { .seed = 1, .steps = 20000, .right = "kvserver" };
     match m = { .compared = 0 };
     outcome is;
     bool stopped;
