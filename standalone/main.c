@@ -240,6 +240,7 @@ int main(int argc, char *argv[])
         fprintf(stderr, "Out of memory\n");
         goto out;
     }
+    title_take(&s->title, argc, argv);
     log_init(&s->log);
     s->faults = fault_plan_new(getenv("KV_FAULTS")); /* nothing, but in test builds */
     s->config = c;

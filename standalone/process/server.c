@@ -306,6 +306,7 @@ int server_run(server *s)
 
     crash_watch(s);
     oom_score_apply(s);
+    title_show(s);
     if (tls_reload_prepare(s, &s->tls, &error) != 0)
         return fail(s, "Failed to configure TLS, aborting.");
     if (listener_open(s, &error) != 0) {

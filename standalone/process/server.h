@@ -21,6 +21,7 @@
 #include "slowlog.h"
 #include "store.h"
 #include "supervise.h"
+#include "title.h"
 #include "topic.h"
 #include "worker.h"
 
@@ -76,6 +77,7 @@ typedef struct server {
     uint64_t actor_rng;              /* these three belong to the state thread */
     stats actor_stats;
     error_words error_words; /* of all threads */
+    title title;             /* what the list of processes shows */
     notices actor_notices;
     aof_writer actor_writer;
     aof_writer guests[SERVER_GUESTS]; /* threads that change something now and then: see notify_thread */

@@ -53,11 +53,13 @@ static int open_listeners(server *s, const char *refusal, config_error *error)
 
 static int apply_bind(server *s, config_error *error)
 {
+    title_show(s);
     return open_listeners(s, "Failed to bind to specified addresses.", error);
 }
 
 static int apply_port(server *s, config_error *error)
 {
+    title_show(s);
     return open_listeners(s, "Unable to listen on this port. Check server logs.", error);
 }
 
@@ -270,6 +272,7 @@ static const effect effects[CONFIG_COUNT] = {
     [CONFIG_ID_lfu_decay_time] = { .tell = apply_memory },
     [CONFIG_ID_maxmemory_clients] = { .tell = apply_memory_of_clients },
 
+    [CONFIG_ID_proc_title_template] = { .tell = title_show },
     [CONFIG_ID_loglevel] = { .tell = apply_log },
     [CONFIG_ID_log_format] = { .tell = apply_log },
     [CONFIG_ID_log_timestamp_format] = { .tell = apply_log },

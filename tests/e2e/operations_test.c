@@ -233,6 +233,49 @@ static void the_kernel_is_told_whom_to_kill_first(void **state)
     end(s);
 }
 
+/* The command line as the kernel shows it, up to its first zero byte. */
+static void title_of(const server *s, char text[4096])
+{
+    char path[64];
+    size_t n;
+    FILE *in;
+
+    snprintf(path, sizeof path, "/proc/%ld/cmdline", (long)server_pid(s));
+    in = fopen(path, "r");
+    assert_non_null(in);
+    n = fread(text, 1, 4095, in);
+    text[n] = '\0';
+    fclose(in);
+}
+
+static void the_list_of_processes_shows_the_title(void **state)
+{
+    char title[4096], wanted[600];
+    server *s = begin_tcp("--requirepass", "geheim", "--masterauth", "geheim");
+    conn *c = connect_to(s);
+
+    (void)state;
+    title_of(s, title);
+    snprintf(wanted, sizeof wanted, "%s 127.0.0.1:%d", kvserver_path(), server_port(s));
+    assert_string_equal(title, wanted);
+    says(c, "+OK", "AUTH", "geheim");
+    says(c, "+OK", "CONFIG", "SET", "proc-title-template",
+         "TEST {listen-addr} {port} {tls-port} {unixsocket} {config-file}x");
+    title_of(s, title);
+    snprintf(wanted, sizeof wanted, "TEST 127.0.0.1:%d %d 0 %s x", server_port(s), server_port(s),
+             server_socket(s));
+    assert_string_equal(title, wanted);
+    says(c, "-ERR CONFIG SET failed", "CONFIG", "SET", "proc-title-template", "{nope}");
+    title_of(s, title);
+    assert_string_equal(title, wanted);
+    conn_close(c);
+    end(s);
+    s = begin("--set-proc-title", "no");
+    title_of(s, title);
+    assert_string_equal(title, kvserver_path());
+    end(s);
+}
+
 static void a_daemon_goes_on_in_the_background(void **state)
 {
     char *directory = new_directory(), pidfile[256], socket[256], *output = NULL;
@@ -275,6 +318,7 @@ int main(void)
         cmocka_unit_test(the_journal_gets_priorities_and_no_times),
         cmocka_unit_test(a_crash_is_reported),
         cmocka_unit_test(the_kernel_is_told_whom_to_kill_first),
+        cmocka_unit_test(the_list_of_processes_shows_the_title),
         cmocka_unit_test(a_daemon_goes_on_in_the_background),
     };
 
