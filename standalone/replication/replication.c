@@ -48,6 +48,8 @@
 
 /* ---- small things ---- */
 
+/* With goal_lock, under which take_goal drains: a poke that outlived the change it is about would end a link that is none the worse
+ * for it. */
 static void poke(replication *r)
 {
     uint64_t one = 1;
@@ -256,8 +258,8 @@ static bool take_goal(replication *r, bool *ret_work)
 {
     bool ending;
 
-    drain_pokes(r);
     pthread_mutex_lock(&r->goal_lock);
+    drain_pokes(r);
     if (r->serving != r->goal)
         r->retry_ms = RETRY_FIRST_MS;
     if (!r->host[0])
@@ -395,8 +397,8 @@ void replication_begin(server *s)
 
     pthread_mutex_lock(&r->goal_lock);
     r->begun = true;
-    pthread_mutex_unlock(&r->goal_lock);
     poke(r);
+    pthread_mutex_unlock(&r->goal_lock);
 }
 
 bool replication_leave(server *s)
@@ -479,8 +481,8 @@ void replication_stop(replication *r)
     pthread_mutex_lock(&r->goal_lock);
     r->ending = true;
     r->goal++;
-    pthread_mutex_unlock(&r->goal_lock);
     poke(r);
+    pthread_mutex_unlock(&r->goal_lock);
     pthread_join(r->thread, NULL);
     r->started = false;
 }
