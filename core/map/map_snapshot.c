@@ -185,6 +185,11 @@ bool map_snapshot_pressed(const map_snapshot *snap)
     return map_snapshot_kept(snap) > snap->keep_bytes;
 }
 
+bool map_snapshot_failed(const map_snapshot *snap)
+{
+    return atomic_load_explicit(&((map_snapshot *)snap)->failed, memory_order_relaxed) != 0;
+}
+
 /* ---- the moment ---- */
 
 /* Makes what the moment needs, for the shape that the map was named with. KV_ENOMEM. */

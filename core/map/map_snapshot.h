@@ -43,6 +43,8 @@ map_snapshot_count map_snapshot_counted(const map_snapshot *snap, size_t index);
 /* Any thread: the bytes that are kept, and whether writers should wait. */
 size_t map_snapshot_kept(const map_snapshot *snap);
 bool map_snapshot_pressed(const map_snapshot *snap);
+/* Whether the next step will fail. Any thread. */
+bool map_snapshot_failed(const map_snapshot *snap);
 
 /* ---- for the files of core/map: under the shard's lock ---- */
 

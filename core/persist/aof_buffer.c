@@ -242,6 +242,18 @@ void aof_buffer_note(aof_buffer *buffer, aof_writer *writer, const kv_change *ch
     }
 }
 
+void aof_buffer_put(aof_buffer *buffer, aof_queue *commands)
+{
+    size_t before;
+
+    lock_acquire(&buffer->lock);
+    before = buffer->queue.bytes;
+    if (!aof_queue_move(&buffer->queue, commands))
+        buffer->lost = true;
+    entered(buffer, before, 0);
+    lock_release(&buffer->lock);
+}
+
 /* ---- taking ---- */
 
 static void move_all(aof_queue *to, aof_queue *from)

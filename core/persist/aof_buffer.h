@@ -46,6 +46,9 @@ void aof_buffer_done(aof_buffer *buffer);
 void aof_buffer_note(aof_buffer *buffer, aof_writer *writer, const kv_change *change, int db,
                      int other_db) KV_UNDER_LOCK;
 
+/* Appends commands that are no changes. What memory does not suffice for is lost. */
+void aof_buffer_put(aof_buffer *buffer, aof_queue *commands);
+
 typedef enum aof_taken {
     AOF_TAKEN,
     AOF_LOST,   /* something was lost before, and what the file would tell is no longer true */

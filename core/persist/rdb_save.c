@@ -1,4 +1,4 @@
-/* rdb_save.c - writing a snapshot to a file. SPDX-License-Identifier: MIT */
+/* rdb_save.c - writing a snapshot to a file, or to whoever takes it. SPDX-License-Identifier: MIT */
 #include "rdb_save.h"
 
 #include <errno.h>
@@ -13,34 +13,11 @@ typedef struct file {
     rdb_save *save;
     int fd;
     uint64_t written, handed_over; /* to the disk, by sync_file_range */
-    struct timespec start;
     char temp[4096 + 32];
     const char *doing; /* for the reason */
 } file;
 
 /* ---- the file ---- */
-
-static int64_t elapsed_ns(const file *f)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)(now.tv_sec - f->start.tv_sec) * 1000000000 + (now.tv_nsec - f->start.tv_nsec);
-}
-
-/* Sleeps until as much time has passed as what was written may take. */
-static void keep_to_rate(const file *f)
-{
-    uint64_t rate = f->save->bytes_per_second;
-    int64_t due_ns = rate ? (int64_t)((double)f->written / (double)rate * 1e9) : 0, early_ns;
-
-    while (rate && (early_ns = due_ns - elapsed_ns(f)) > 1000000 &&
-           !atomic_load_explicit(&f->save->cancel, memory_order_relaxed)) {
-        struct timespec pause = { 0, early_ns < 50000000 ? early_ns : 50000000 };
-
-        nanosleep(&pause, NULL);
-    }
-}
 
 /* Starts to write what has come together, and waits for what was started the time before: there is never much left. */
 static void hand_over(file *f)
@@ -72,8 +49,6 @@ static int write_all(void *arg, const void *bytes, size_t len)
         f->written += (size_t)n;
     }
     hand_over(f);
-    keep_to_rate(f);
-    atomic_store_explicit(&f->save->bytes_done, f->written, memory_order_relaxed);
     return 0;
 }
 
@@ -100,7 +75,46 @@ typedef struct content {
     size_t db; /* of the last record; SIZE_MAX: there was none */
     bool *announced;
     int error; /* of the writer */
+    rdb_sink_fn *sink;
+    void *arg;
+    uint64_t written;
+    struct timespec start;
 } content;
+
+static int64_t elapsed_ns(const content *c)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)(now.tv_sec - c->start.tv_sec) * 1000000000 + (now.tv_nsec - c->start.tv_nsec);
+}
+
+/* Sleeps until as much time has passed as what was written may take. */
+static void keep_to_rate(const content *c)
+{
+    uint64_t rate = c->save->bytes_per_second;
+    int64_t due_ns = rate ? (int64_t)((double)c->written / (double)rate * 1e9) : 0, early_ns;
+
+    while (rate && (early_ns = due_ns - elapsed_ns(c)) > 1000000 &&
+           !atomic_load_explicit(&c->save->cancel, memory_order_relaxed)) {
+        struct timespec pause = { 0, early_ns < 50000000 ? early_ns : 50000000 };
+
+        nanosleep(&pause, NULL);
+    }
+}
+
+static int hand_on(void *arg, const void *bytes, size_t len)
+{
+    content *c = arg;
+    int err = c->sink(c->arg, bytes, len);
+
+    if (err)
+        return err;
+    c->written += len;
+    keep_to_rate(c);
+    atomic_store_explicit(&c->save->bytes_done, c->written, memory_order_relaxed);
+    return 0;
+}
 
 static int write_head(content *c)
 {
@@ -167,31 +181,34 @@ static int write_content(content *c, snapshot *snap)
     return rdb_write_end(c->writer);
 }
 
-static int write_file(file *f, snapshot *snap, size_t n)
+int rdb_save_to(rdb_save *save, snapshot *snap, size_t n, rdb_sink_fn *sink, void *arg)
 {
-    content c = { .save = f->save, .snap = snap, .db = SIZE_MAX };
+    content c = { .save = save, .snap = snap, .db = SIZE_MAX, .sink = sink, .arg = arg };
     int err = ENOMEM;
 
+    clock_gettime(CLOCK_MONOTONIC, &c.start);
     c.announced = calloc(n, sizeof *c.announced);
-    c.writer = rdb_writer_new(&f->save->format, write_all, f);
-    f->doing = "writing";
+    c.writer = rdb_writer_new(&save->format, hand_on, &c);
     if (c.announced && c.writer)
         err = write_content(&c, snap);
     rdb_writer_free(c.writer);
     free(c.announced);
-    fault_point(f->save->faults, "rdb-written");
     return err;
 }
 
 /* ---- step by step ---- */
 
+const char *rdb_save_error(int err)
+{
+    return err == EOVERFLOW ? "more was overwritten meanwhile than snapshot-keep-bytes allows to keep"
+                            : strerror(err);
+}
+
 static int fail(const file *f, int err)
 {
     rdb_save *save = f->save;
 
-    snprintf(save->reason, sizeof save->reason, "%s %.120s: %s", f->doing, f->temp,
-             err == EOVERFLOW ? "more was overwritten meanwhile than snapshot-keep-bytes allows to keep"
-                              : strerror(err));
+    snprintf(save->reason, sizeof save->reason, "%s %.120s: %s", f->doing, f->temp, rdb_save_error(err));
     return err;
 }
 
@@ -228,12 +245,13 @@ int rdb_save_snapshot(rdb_save *save, snapshot *snap, size_t n)
     file f = { .save = save, .fd = -1 };
     int err;
 
-    clock_gettime(CLOCK_MONOTONIC, &f.start);
     save->reason[0] = '\0';
     err = open_temp(&f);
     if (err)
         return fail(&f, err);
-    err = write_file(&f, snap, n);
+    f.doing = "writing";
+    err = rdb_save_to(save, snap, n, write_all, &f);
+    fault_point(save->faults, "rdb-written");
     if (!err)
         err = put_in_place(&f);
     close(f.fd);

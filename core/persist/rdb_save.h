@@ -41,6 +41,13 @@ typedef struct rdb_save {
  * save->reason. */
 int rdb_save_snapshot(rdb_save *save, snapshot *snap, size_t n) KV_EXCLUDES(kv_shard_held);
 
+/* Hands the same bytes to sink instead, which may wait; path and incremental_sync do not matter. 0 or an errno (of the sink, too), and
+ * save->reason is not touched. */
+int rdb_save_to(rdb_save *save, snapshot *snap, size_t n, rdb_sink_fn *sink, void *arg)
+    KV_EXCLUDES(kv_shard_held);
+/* What such an errno means, EOVERFLOW above all. */
+const char *rdb_save_error(int err);
+
 /* Syncs the directory of a path, so that a rename in it is durable. 0 or the errno. */
 int rdb_sync_directory(fault_plan *faults, const char *path);
 

@@ -169,3 +169,8 @@ bool snapshot_pressed(const snapshot *snap)
 {
     return map_snapshot_pressed(snap->map);
 }
+
+bool snapshot_failed(const snapshot *snap)
+{
+    return map_snapshot_failed(snap->map);
+}

@@ -58,5 +58,7 @@ size_t snapshot_keys_with_deadline(const snapshot *snap, size_t store);
  * is about to write should wait a little first. */
 size_t snapshot_kept_bytes(const snapshot *snap);
 bool snapshot_pressed(const snapshot *snap);
+/* Any thread: whether the next snapshot_next will fail, since too much was overwritten: for who waits between two. */
+bool snapshot_failed(const snapshot *snap);
 
 #endif

@@ -62,6 +62,8 @@ static void begin_saving(persistence *p)
         pthread_mutex_lock(&p->lock);
         claimed = p->saving || p->stop || persistence_claim(p);
         p->saving = claimed;
+        if (!claimed)
+            persistence_cancel_locked(p);
         pthread_mutex_unlock(&p->lock);
         if (!claimed)
             nanosleep(&pause, NULL);
@@ -140,11 +142,16 @@ int persistence_start(persistence *p)
     return p->started ? 0 : -1;
 }
 
+void persistence_cancel_locked(persistence *p)
+{
+    if (p->save)
+        atomic_store_explicit(&p->save->cancel, true, memory_order_relaxed);
+}
+
 void persistence_cancel(persistence *p)
 {
     pthread_mutex_lock(&p->lock);
-    if (p->save)
-        atomic_store_explicit(&p->save->cancel, true, memory_order_relaxed);
+    persistence_cancel_locked(p);
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -189,8 +196,7 @@ void persistence_hold_off(persistence *p)
 {
     struct timespec pause = { 0, 5000000 };
 
-    persistence_cancel(p);
-    while (!persistence_claim(p))
+    for (persistence_cancel(p); !persistence_claim(p); persistence_cancel(p))
         nanosleep(&pause, NULL);
 }
 

@@ -7,6 +7,7 @@
 #define KV_STANDALONE_PERSISTENCE_H
 
 #include "connection.h"
+#include "rdb_save.h"
 #include "worker.h"
 
 struct server;
@@ -61,6 +62,23 @@ bool persistence_claim(persistence *p);
  * a snapshot may be in. */
 void persistence_hold_off(persistence *p) KV_EXCLUDES(kv_shard_held);
 void persistence_unclaim(persistence *p);
+
+/* Who wants a copy of the databases of one moment for himself. The first three are the caller's. */
+typedef struct persistence_copy {
+    rdb_sink_fn
+        *sink; /* is handed the bytes of an RDB file; it may wait, as long as save.cancel is not set */
+    void (*at_moment)(void *arg); /* see snapshot.h; NULL: nothing */
+    void (*begun)(void *arg);     /* after the moment, when nothing is locked; NULL: nothing */
+    void *arg;                    /* of all three */
+    rdb_save save;
+    const snapshot
+        *snap; /* while sink is called; it may see from it that waiting is of no use: snapshot_failed */
+} persistence_copy;
+
+/* Makes one, on this thread. Who needs the one snapshot for the server itself (SHUTDOWN, persistence_hold_off) ends it. Writers are not slowed for
+ * it, as they would be for a disk: more than twice snapshot-keep-bytes of overwritten entries end it. 0; EBUSY: there is another
+ * snapshot, and sink was not called; or an errno, see rdb_save_error. */
+int persistence_make_copy(persistence *p, persistence_copy *copy) KV_EXCLUDES(kv_shard_held);
 
 /* Worker 0, a few times a second: begins a snapshot when a save point is reached. */
 void persistence_tick(persistence *p) KV_EXCLUDES(kv_shard_held);

@@ -60,8 +60,9 @@ int persistence_reload(persistence *p, unsigned how) KV_EXCLUDES(kv_shard_held);
 /* Loads the file; ends the process when that cannot be done, else says that the data are loaded. */
 void persistence_load_first(persistence *p) KV_EXCLUDES(kv_shard_held);
 
-/* Ends a snapshot under way; the task goes on. */
+/* Ends a snapshot under way; the task goes on. The second: lock is held. */
 void persistence_cancel(persistence *p);
+void persistence_cancel_locked(persistence *p);
 /* Answers all of the list on their workers, and frees it. */
 void persistence_answer_all(server *s, persistence_waiting *list, bool saved) KV_EXCLUDES(kv_shard_held);
 

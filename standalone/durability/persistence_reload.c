@@ -7,10 +7,11 @@
  * but a file that cannot be loaded (with NOSAVE it may be anybody's) does not end the process: the client is told, and what was
  * loaded until then is there.
  *
- * With appendonly it is refused: the log would not be told of keys that come by this way.
+ * With appendonly it is refused: the log would not be told of keys that come by this way. Nor are replicas: they fetch everything anew.
  *
  * Threads: the task's. SPDX-License-Identifier: MIT */
 #include "actor.h"
+#include "feed.h"
 #include "persistence_internal.h"
 
 /* Empties all databases, as a message to the state thread where there is one. */
@@ -75,6 +76,7 @@ int persistence_reload(persistence *p, unsigned how)
         result = persistence_load(p);
     else
         log_write(&s->log, CONFIG_LOG_WARNING, "DEBUG RELOAD: memory is out");
+    feed_break(s, "the databases were reloaded");
     set_loading(p, false);
     log_write(&s->log, CONFIG_LOG_WARNING, "DB reloaded by DEBUG RELOAD%s", result == 0 ? "" : ": it failed");
     return result == 0 ? 0 : -1;

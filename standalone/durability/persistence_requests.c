@@ -143,11 +143,11 @@ int persistence_save_and_stop(persistence *p, connection *c, bool force)
     *one = (persistence_waiting){ .message.run = answer, .connection = c, .stop = true, .force = force };
     if (c)
         connection_park(c);
-    persistence_cancel(p);
     pthread_mutex_lock(&p->lock);
     one->next = p->waiting;
     p->waiting = one;
     p->wanted = true;
+    persistence_cancel_locked(p); /* no copy begins from here on */
     pthread_cond_signal(&p->wake);
     pthread_mutex_unlock(&p->lock);
     return 0;

@@ -4,7 +4,7 @@
  * save while it runs (p->save, p->keys_total, under p->lock), and p->snapshot tells how much of what was overwritten it keeps
  * (under kept_lock, since who looks must not find it freed).
  *
- * Threads: the task's, or the one that ends the server. SPDX-License-Identifier: MIT */
+ * Threads: the task's, or the one that ends the server; for a copy, whose it is. SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,4 +125,49 @@ int persistence_save(persistence *p)
     free(job);
     free(path);
     return err ? -1 : 0;
+}
+
+/* ---- copies for others ---- */
+
+/* Takes the claim for a copy, unless a snapshot for the file is wanted. */
+static bool claim_for_copy(persistence *p, rdb_save *save)
+{
+    bool claimed;
+
+    pthread_mutex_lock(&p->lock);
+    claimed = !p->wanted && !p->saving && !p->stop && !p->loading && persistence_claim(p);
+    if (claimed)
+        p->save = save;
+    pthread_mutex_unlock(&p->lock);
+    return claimed;
+}
+
+int persistence_make_copy(persistence *p, persistence_copy *copy)
+{
+    server *s = p->server;
+    size_t n = (size_t)s->databases.count;
+    snapshot_options options = {
+        .keep_bytes = (size_t)config_number(s->config, CONFIG_ID_snapshot_keep_bytes),
+        .at_moment = copy->at_moment,
+        .at_moment_arg = copy->arg,
+    };
+    snapshot *snap;
+    int err = ENOMEM;
+
+    describe(s, &copy->save, NULL);
+    if (!claim_for_copy(p, &copy->save))
+        return EBUSY;
+    snap = snapshot_new(&options, n, s->databases.stores);
+    if (snap && snapshot_begin(snap) == 0) {
+        set_current(p, &copy->save, sum_keys(snap, (int)n));
+        copy->snap = snap;
+        if (copy->begun)
+            copy->begun(copy->arg);
+        err = rdb_save_to(&copy->save, snap, n, copy->sink, copy->arg);
+        copy->snap = NULL;
+    }
+    snapshot_free(snap);
+    set_current(p, NULL, 0);
+    persistence_unclaim(p);
+    return err;
 }

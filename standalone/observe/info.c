@@ -15,6 +15,7 @@
 #include "info.h"
 
 #include "aof.h"
+#include "feed.h"
 #include "lockstat.h"
 #include "memory.h"
 #include "migrate.h"
@@ -181,9 +182,9 @@ static void memory_section(info *i)
     free(policy);
     fprintf(
         i->out,
-        "mem_fragmentation_bytes:%lld\r\nmem_not_counted_for_evict:0\r\nmem_total_replication_buffers:0\r\n"
+        "mem_fragmentation_bytes:%lld\r\nmem_not_counted_for_evict:0\r\nmem_total_replication_buffers:%zu\r\n"
         "mem_cluster_links:0\r\nmem_clients_normal:%llu\r\nmem_clients_slaves:0\r\nmem_aof_buffer:0\r\n",
-        (long long)resident - (long long)used, U(memory_of_clients(s)));
+        (long long)resident - (long long)used, feed_backlog_bytes(s), U(memory_of_clients(s)));
     fprintf(i->out, "mem_allocator:libc\r\nactive_defrag_running:0\r\nlazyfree_pending_objects:"
                     "0\r\nlazyfreed_objects:0\r\n");
 }
@@ -282,8 +283,10 @@ static void stats_section(info *i)
     server *s = i->server;
     const stats_sums *sums = &i->sums;
     tracking_figures figures;
+    feed_figures stream;
     uint64_t expired = server_expired_total(s), evicted = server_evicted_total(s), rates[3];
 
+    feed_read_figures(s, &stream);
     pthread_mutex_lock(&s->stats_lock);
     expired -= s->expired_base;
     evicted -= s->evicted_base;
@@ -298,8 +301,10 @@ static void stats_section(info *i)
             U(sums->output_bytes));
     fprintf(i->out, "instantaneous_input_kbps:%.2f\r\ninstantaneous_output_kbps:%.2f\r\n",
             (double)rates[1] / 1024, (double)rates[2] / 1024);
-    fprintf(i->out, "rejected_connections:%llu\r\nsync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\n",
-            U(sums->connections_rejected));
+    fprintf(
+        i->out,
+        "rejected_connections:%llu\r\nsync_full:%llu\r\nsync_partial_ok:%llu\r\nsync_partial_err:%llu\r\n",
+        U(sums->connections_rejected), U(stream.full), U(stream.resumed), U(stream.refused));
     fprintf(i->out,
             "expired_keys:%llu\r\nexpired_stale_perc:0.00\r\nexpired_time_cap_reached_count:%llu\r\n"
             "expire_cycle_cpu_milliseconds:%llu\r\n",

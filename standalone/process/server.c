@@ -20,7 +20,9 @@
 #include "acl_session.h"
 #include "aof.h"
 #include "crash.h"
+#include "data_set.h"
 #include "dispatch.h"
+#include "feed.h"
 #include "lockstat.h"
 #include "memory.h"
 #include "metrics.h"
@@ -235,11 +237,14 @@ int server_init(server *s, config *c)
         return fail(s, "Out of memory for the log of changes");
     if (aof_load(s) != 0)
         return fail(s, "The log of changes cannot be used, exiting. See kvserver --check-log.");
+    if (feed_new(s) != 0)
+        return fail(s, "Out of memory for the stream to replicas");
     notify_open(s);
     memory_apply(s);
     s->replication = replication_new(s);
     s->migrations = migrations_new(s);
-    if (!s->replication || !s->migrations)
+    s->data_sets = data_sets_new(s);
+    if (!s->replication || !s->migrations || !s->data_sets)
         return fail(s, "Out of memory, or of descriptors, for tasks that talk to other servers");
     s->startup_memory = server_memory(s);
     return 0;
@@ -335,6 +340,7 @@ int server_run(server *s)
     for (int i = 1; i < s->worker_count; i++)
         pthread_join(s->workers[i].thread, NULL);
     replication_stop(s->replication);
+    data_sets_stop(s->data_sets);
     aof_stop(s);
     return save_the_rest(s);
 }
@@ -345,6 +351,7 @@ void server_done(server *s)
     listener_stop(s);
     replication_stop(s->replication);
     migrations_free(s->migrations);
+    data_sets_stop(s->data_sets);
     persistence_free(s->persistence);
     for (int i = 0; i < SERVER_SIGNALS; i++)
         if (s->signals[i])
@@ -352,6 +359,7 @@ void server_done(server *s)
     for (int i = 0; i < s->worker_count; i++)
         worker_done(&s->workers[i]);
     free(s->workers);
+    data_sets_free(s->data_sets);
     if (s->acl) {
         acl_free(s->acl);
         acl_log_done(&s->acl_log);
@@ -362,9 +370,13 @@ void server_done(server *s)
     actor_free(s->actor);
     aof_free(s);
     replication_free(s->replication);
+    feed_free(s);
     aof_writer_done(&s->actor_writer);
-    for (int i = 0; i < SERVER_GUESTS; i++)
+    aof_writer_done(&s->actor_feeder.writer);
+    for (int i = 0; i < SERVER_GUESTS; i++) {
         aof_writer_done(&s->guests[i]);
+        aof_writer_done(&s->guest_feeders[i].writer);
+    }
     if (s->notices.last)
         notify_close(s);
     store_hold_free(s->actor_hold);

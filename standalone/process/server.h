@@ -80,6 +80,8 @@ typedef struct server {
     title title;             /* what the list of processes shows */
     notices actor_notices;
     aof_writer actor_writer;
+    feed_writer actor_feeder;
+    feed_writer guest_feeders[SERVER_GUESTS]; /* go with the next */
     aof_writer guests[SERVER_GUESTS]; /* threads that change something now and then: see notify_thread */
     _Atomic bool guest_taken[SERVER_GUESTS];
     _Atomic int guests_used; /* no more of them were ever taken at a time */
@@ -92,6 +94,9 @@ typedef struct server {
 
     struct replication *replication;
     struct migrations *migrations;
+    struct feed *feed;             /* what changes, to replicas */
+    _Atomic bool feed_open;        /* some follow: see feed_listens */
+    struct data_sets *data_sets;   /* that are sent to who asked by SYNC */
     _Atomic unsigned restrictions; /* enum server_restriction */
 
     struct wait_table *waits;   /* for keys */

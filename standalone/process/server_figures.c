@@ -9,6 +9,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include "aof.h"
+#include "feed.h"
 #include "persistence.h"
 #include "replication.h"
 #include "server.h"
@@ -159,4 +160,5 @@ void server_tick(server *s)
     aof_tick(s);
     supervise_tick(s);
     persistence_tick(s->persistence);
+    feed_tick(s);
 }

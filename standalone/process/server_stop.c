@@ -17,6 +17,7 @@
 
 #include "acl_file.h"
 #include "acl_session.h"
+#include "data_set.h"
 #include "info.h"
 #include "migrate.h"
 #include "persistence.h"
@@ -42,6 +43,7 @@ static void stop_accepting(worker *w, worker_message *message)
 
     listener_stop(s);
     migrations_cancel(s->migrations);
+    data_sets_cancel(s->data_sets);
     for (int i = 1; i < s->worker_count; i++) {
         s->workers[i].stop.run = drain;
         worker_post(&s->workers[i], &s->workers[i].stop);

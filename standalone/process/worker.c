@@ -33,10 +33,12 @@
 #include "blocking.h"
 #include "connection.h"
 #include "dispatch.h"
+#include "feed.h"
 #include "latency.h"
 #include "memory.h"
 #include "multi.h"
 #include "pubsub.h"
+#include "replica.h"
 #include "rest.h"
 #include "server.h"
 #include "tracking.h"
@@ -352,6 +354,8 @@ void worker_run(worker *w)
         }
         if (w->has_posts)
             pubsub_send(w);
+        if (feed_listens(w->server))
+            feed_turn_ends(w->server);
         if (w->holds)
             aof_turn_ends(w);
         end_turn(w);
@@ -366,6 +370,10 @@ void worker_drain(worker *w, int64_t until_ms)
     for (connection *c = w->connections, *next; c; c = next) {
         next = c->next;
         c->flags |= CONNECTION_DRAINING;
+        if (replica_is_served(c)) {
+            replica_drain(c);
+            continue;
+        }
         if ((c->flags & CONNECTION_BLOCKED) ||
             (!c->pending && !c->in_flight &&
              !(c->flags & (CONNECTION_READY | CONNECTION_ACTOR_WAITING | CONNECTION_UNFINISHED))))
@@ -425,7 +433,8 @@ static void init_call(worker *w)
     w->call.counters = &w->stats.keyspace;
     w->call.rng = &w->rng;
     w->call.put_off = rest_put_off;
-    w->notices = (notices){ .server = w->server, .call = &w->call, .writer = &w->writer };
+    w->notices =
+        (notices){ .server = w->server, .call = &w->call, .writer = &w->writer, .feeder = &w->feeder };
 }
 
 int worker_init(worker *w, struct server *s, int index)
@@ -447,6 +456,7 @@ int worker_init(worker *w, struct server *s, int index)
     aof_init_worker(w);
     w->shed.run = memory_shed;
     w->fence_down.run = tracking_fence_down;
+    w->acknowledged.run = replica_look_at_waits;
     w->candidates = calloc((size_t)s->databases.count, sizeof *w->candidates);
     w->hands = calloc((size_t)s->databases.count, sizeof *w->hands);
     if (!w->candidates || !w->hands || pubsub_open(w) != 0)
@@ -489,6 +499,7 @@ void worker_done(worker *w)
     output_done(&w->out);
     stats_done(&w->stats);
     aof_writer_done(&w->writer);
+    aof_writer_done(&w->feeder.writer);
     free(w->input);
     pthread_mutex_destroy(&w->mailbox_lock);
 }

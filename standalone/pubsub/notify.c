@@ -24,6 +24,7 @@
 
 #include "aof.h"
 #include "args.h"
+#include "feed.h"
 #include "pubsub.h"
 #include "server.h"
 #include "tracking.h"
@@ -260,6 +261,15 @@ static aof_writer *own_writer(server *s)
     return own && own->writer ? own->writer : &s->actor_writer;
 }
 
+static feed_writer *own_feeder(server *s)
+{
+    const aof_writer *writer = own_writer(s);
+
+    if (own && own->feeder)
+        return own->feeder;
+    return is_guest(s, writer) ? &s->guest_feeders[writer - s->guests] : &s->actor_feeder;
+}
+
 static void mark_span(void *arg, bool begins)
 {
     if (begins)
@@ -295,6 +305,8 @@ KV_UNDER_LOCK static void take_change(void *arg, const kv_change *change)
 
     if (aof_listens(s))
         aof_note(s, own_writer(s), change);
+    if (feed_listens(s))
+        feed_note(s, own_feeder(s), change);
     if (atomic_load_explicit(&s->notices.wanted, memory_order_relaxed))
         take_notice(s, change);
 }
@@ -475,7 +487,7 @@ void notify_apply(server *s)
     atomic_store_explicit(&s->notices.wanted, tells, memory_order_relaxed);
     for (int i = 0; i < s->databases.count; i++) {
         store_set_spans(s->databases.stores[i], aof_listens(s));
-        store_set_telling(s->databases.stores[i], tells || aof_listens(s));
+        store_set_telling(s->databases.stores[i], tells || aof_listens(s) || feed_listens(s));
     }
     pthread_mutex_unlock(&s->notices.applying);
 }

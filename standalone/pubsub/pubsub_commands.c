@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "feed.h"
 #include "parts.h"
 #include "pattern.h"
 #include "session.h"
@@ -173,6 +174,7 @@ static void publish(kv_call *call, topic_kind kind)
         kv_reply_error(call->reply, (int)receivers);
         return;
     }
+    feed_tell(session_server(call), call->argc, call->argv);
     if ((c->flags & (CONNECTION_SUBSCRIBED | MUTED)) ==
         CONNECTION_SUBSCRIBED) /* its own message comes first */
         pubsub_deliver(c->owner, c);

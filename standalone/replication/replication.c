@@ -40,6 +40,7 @@
 #include "aof.h"
 #include "args.h"
 #include "blocking.h"
+#include "feed.h"
 #include "replication_internal.h"
 
 #define RETRY_FIRST_MS  100
@@ -179,6 +180,7 @@ static int apply_received(replication *r)
         peer_take(&r->link, used);
         publish_offsets(r);
         aof_task_wrote(r->server);
+        feed_turn_ends(r->server);
         if (stream_take_question(r->stream) && send_ack(r) != 0)
             return -1;
     }

@@ -1,4 +1,4 @@
-/* replication_commands.c - REPLICAOF SLAVEOF ROLE REPLCONF, and INFO replication. SPDX-License-Identifier: MIT */
+/* replication_commands.c - REPLICAOF SLAVEOF ROLE, and INFO replication. SPDX-License-Identifier: MIT */
 #include "replication_commands.h"
 
 #include <stdio.h>
@@ -6,6 +6,7 @@
 
 #include "actor.h"
 #include "peer.h"
+#include "replica.h"
 #include "replication.h"
 #include "round.h"
 #include "session.h"
@@ -102,8 +103,8 @@ void session_role(kv_call *call)
     if (f.state == REPLICATION_NONE) {
         kv_reply_array(call->reply, 3);
         kv_reply_bulk(call->reply, KV_STR("master"));
-        kv_reply_int(call->reply, 0);
-        kv_reply_array(call->reply, 0);
+        kv_reply_int(call->reply, feed_position(session_server(call)));
+        replica_reply_list(session_server(call), call->reply);
         return;
     }
     kv_reply_array(call->reply, 5);
@@ -112,15 +113,6 @@ void session_role(kv_call *call)
     kv_reply_int(call->reply, f.port);
     kv_reply_bulk(call->reply, kv_str(state_name(f.state)));
     kv_reply_int(call->reply, f.state == REPLICATION_CONNECTED ? f.offset : -1);
-}
-
-/* REPLCONF option value ...: what replicas say before SYNC. Nothing of it is needed here. */
-void session_replconf(kv_call *call)
-{
-    if (call->argc % 2 == 0)
-        kv_reply_error(call->reply, KV_ESYNTAX);
-    else
-        kv_reply_ok(call->reply);
 }
 
 /* ---- INFO replication ---- */
@@ -170,7 +162,10 @@ void replication_write_info(server *s, FILE *out)
 {
     replication_figures f;
 
+    feed_figures stream;
+
     replication_read_figures(s, &f);
+    feed_read_figures(s, &stream);
     fprintf(out, "role:%s\r\n", f.state == REPLICATION_NONE ? "master" : "slave");
     if (f.state != REPLICATION_NONE) {
         write_link(out, &f);
@@ -180,11 +175,17 @@ void replication_write_info(server *s, FILE *out)
                 (long long)config_number(s->config, CONFIG_ID_replica_announced));
         write_gaps(out, &f);
     }
+    fprintf(out, "connected_slaves:%zu\r\n", stream.readers);
+    replica_write_list(s, out);
     fprintf(out,
-            "connected_slaves:0\r\nmaster_failover_state:no-failover\r\nmaster_replid:%s\r\n"
+            "master_failover_state:no-failover\r\nmaster_replid:%s\r\n"
             "master_replid2:0000000000000000000000000000000000000000\r\nmaster_repl_offset:%lld\r\n"
-            "second_repl_offset:-1\r\nrepl_backlog_active:0\r\nrepl_backlog_size:0\r\n"
-            "repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n",
-            f.state != REPLICATION_NONE && f.id[0] ? f.id : s->run_id,
-            (long long)(f.state == REPLICATION_NONE || f.offset < 0 ? 0 : f.offset));
+            "second_repl_offset:-1\r\nrepl_backlog_active:%d\r\nrepl_backlog_size:%lld\r\n"
+            "repl_backlog_first_byte_offset:%lld\r\nrepl_backlog_histlen:%zu\r\n",
+            f.state != REPLICATION_NONE && f.id[0] ? f.id : stream.id,
+            (long long)(f.state == REPLICATION_NONE ? stream.offset
+                        : f.offset < 0              ? 0
+                                                    : f.offset),
+            stream.open, (long long)config_number(s->config, CONFIG_ID_repl_backlog_size),
+            (long long)(stream.open ? stream.first_offset + 1 : 0), stream.backlog_bytes);
 }

@@ -23,6 +23,7 @@
 #include "actor.h"
 #include "aof.h"
 #include "args.h"
+#include "feed.h"
 #include "persistence.h"
 #include "rdb.h"
 #include "replication_internal.h"
@@ -310,6 +311,7 @@ static void run_exchange(actor_message *message)
         exchange_all(x);
     epoch_leave(s->domain);
     aof_rewrite_soon(s);
+    feed_break(s, "the databases were exchanged for those of the primary");
     if (x->notices.some)
         notify_flush(s, NULL, &x->notices);
     notify_thread(s->actor ? &s->actor_notices : NULL);

@@ -56,6 +56,8 @@ blocking *blocking_begin(connection *c, size_t size, int64_t timeout_ms,
 int blocking_keys(blocking *b, size_t n, const kv_slice keys[], bool (*retry)(blocking *b, kv_reply *reply));
 /* Ends it, replies, and lets c go on. */
 void blocking_finish(blocking *b, blocking_end why);
+/* Replicas have acknowledged something: ends each WAIT of the worker that has what it waits for. */
+void wait_look(worker *w) KV_EXCLUDES(kv_shard_held);
 /* The connection is closed. */
 void blocking_forget(connection *c);
 

@@ -4,6 +4,7 @@
 #include "actor.h"
 #include "aof.h"
 #include "blocking.h"
+#include "feed.h"
 #include "round.h"
 #include "session.h"
 
@@ -21,28 +22,67 @@ static bool parse_timeout(kv_call *call, int index, int64_t *ret_ms)
 
 /* ---- WAIT, WAITAOF ---- */
 
-/* There are no replicas, so nothing but the timeout ends it. */
+/* What WAIT waits for. */
+typedef struct replica_waiting {
+    blocking blocking;
+    server *server;
+    int64_t position; /* of the stream, to be acknowledged by */
+    int64_t replicas;
+} replica_waiting;
+
 static void finish_wait(blocking *b, kv_reply *reply, blocking_end why)
 {
-    (void)b;
+    const replica_waiting *wait = (replica_waiting *)b;
+
     if (why != BLOCKING_ERROR)
-        kv_reply_int(reply, 0);
+        kv_reply_int(reply, feed_count(wait->server, wait->position));
+}
+
+void wait_look(worker *w)
+{
+    for (blocking *b = w->blocked, *next; b; b = next) {
+        const replica_waiting *wait = (replica_waiting *)b;
+
+        next = b->next;
+        if (b->finish == finish_wait && feed_count(w->server, wait->position) >= wait->replicas)
+            blocking_finish(b, BLOCKING_DONE);
+    }
+}
+
+/* All that was written before is to be acknowledged: rather more than this client has. */
+static void wait_for_replicas(kv_call *call, int64_t replicas, int64_t timeout_ms)
+{
+    connection *c = session_connection(call);
+    server *s = session_server(call);
+    int64_t position = feed_position(s), count = feed_count(s, position);
+    replica_waiting *wait;
+
+    if (count >= replicas || !blocking_allowed(c)) {
+        kv_reply_int(call->reply, count);
+        return;
+    }
+    wait = (replica_waiting *)blocking_begin(c, sizeof *wait, timeout_ms, finish_wait);
+    if (!wait) {
+        kv_reply_error(call->reply, KV_ENOMEM);
+        return;
+    }
+    wait->server = s;
+    wait->position = position;
+    wait->replicas = replicas;
+    feed_ask(s);
 }
 
 /* WAIT numreplicas timeout */
 void session_wait(kv_call *call)
 {
-    connection *c = session_connection(call);
     int64_t replicas, timeout_ms;
 
     if (!parse_timeout(call, 2, &timeout_ms))
         return;
     if (!kv_parse_int(call->argv[1], &replicas))
         kv_reply_error(call->reply, KV_ENOTINT);
-    else if (replicas <= 0 || !blocking_allowed(c))
-        kv_reply_int(call->reply, 0);
-    else if (!blocking_begin(c, sizeof(blocking), timeout_ms, finish_wait))
-        kv_reply_error(call->reply, KV_ENOMEM);
+    else
+        wait_for_replicas(call, replicas, timeout_ms);
 }
 
 /* What WAITAOF waits for. */

@@ -7,6 +7,7 @@
 #include "memory.h"
 #include "multi.h"
 #include "pubsub.h"
+#include "replica.h"
 #include "session.h"
 #include "tracking.h"
 
@@ -109,6 +110,8 @@ static void write_flags(const connection *c, char text[16])
     };
     size_t len = 0;
 
+    if (replica_is_served(c))
+        text[len++] = 'S';
     for (size_t i = 0; i < sizeof letters / sizeof *letters; i++) {
         if (c->flags & letters[i].flag)
             text[len++] = letters[i].letter;

@@ -5,11 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "replica.h"
 #include "round.h"
 #include "session.h"
 
-/* TYPE's words; nobody is a replica or a master. 0 is no type. */
-enum { TYPE_NORMAL = 1, TYPE_PUBSUB, TYPE_NOBODY };
+/* TYPE's words; nobody is a master. 0 is no type. */
+enum { TYPE_NORMAL = 1, TYPE_PUBSUB, TYPE_REPLICA, TYPE_NOBODY };
 
 /* Which connections are meant. */
 typedef struct client_filter {
@@ -59,6 +60,13 @@ static bool matches_id(const client_filter *f, uint64_t id)
     return !f->ids || bsearch(&id, f->ids, f->id_count, sizeof id, compare_ids);
 }
 
+static int type_of(const connection *c)
+{
+    if (replica_is_served(c))
+        return TYPE_REPLICA;
+    return c->flags & CONNECTION_SUBSCRIBED ? TYPE_PUBSUB : TYPE_NORMAL;
+}
+
 static bool matches(const client_filter *f, const connection *c)
 {
     char address[CONNECTION_ADDRESS_MAX];
@@ -67,7 +75,7 @@ static bool matches(const client_filter *f, const connection *c)
         return false;
     if (f->user && !kv_slice_equal(acl_user_name(c->user), acl_user_name(f->user)))
         return false;
-    if (f->type && f->type != (c->flags & CONNECTION_SUBSCRIBED ? TYPE_PUBSUB : TYPE_NORMAL))
+    if (f->type && f->type != type_of(c))
         return false;
     if (f->max_age_s && c->owner->now_ms - c->created_ms < f->max_age_s * 1000)
         return false;
@@ -252,7 +260,9 @@ static int parse_type(kv_slice word)
         return TYPE_NORMAL;
     if (kv_word_is(word, "pubsub"))
         return TYPE_PUBSUB;
-    if (kv_word_is(word, "slave") || kv_word_is(word, "replica") || kv_word_is(word, "master"))
+    if (kv_word_is(word, "slave") || kv_word_is(word, "replica"))
+        return TYPE_REPLICA;
+    if (kv_word_is(word, "master"))
         return TYPE_NOBODY;
     return 0;
 }

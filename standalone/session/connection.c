@@ -39,6 +39,7 @@
 #include "monitor.h"
 #include "multi.h"
 #include "pubsub.h"
+#include "replica.h"
 #include "rest.h"
 #include "server.h"
 #include "tls_reload.h"
@@ -217,6 +218,8 @@ void connection_close(connection *c)
     unlink_from_owner(c);
     atomic_fetch_sub_explicit(&w->connection_count, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&w->server->client_count, 1, memory_order_relaxed);
+    if (c->replica)
+        replica_closed(c);
     if (c->tls)
         tls_end(c->tls);
     close(c->fd); /* last: who sees the connection end finds nothing of it counted any more */
@@ -230,6 +233,7 @@ void connection_free(connection *c)
     if (!c)
         return;
     multi_end(c);
+    replica_free(c);
     acl_session_end(c);
     rest_end(c);
     connection_drop_input(c);

@@ -95,6 +95,7 @@ typedef struct connection {
     struct request_rest *rest; /* NULL, or what is left to do of a request */
     struct blocking *blocking; /* NULL, or what it is BLOCKED by */
 
+    struct replica *replica;        /* NULL, or what it has said as one: replica.h */
     struct tls_session *tls;        /* NULL: what the socket gives is what the client says */
     connection_input *input;        /* NULL: nothing is unfinished */
     output *pending;                /* NULL: everything was sent */
@@ -119,6 +120,9 @@ void connection_close(connection *c) KV_EXCLUDES(kv_shard_held);
 output *connection_output(connection *c);
 /* Sends what can be sent, keeps the rest, and decides what to wait for. */
 void connection_flush(connection *c) KV_EXCLUDES(kv_shard_held);
+/* Puts bytes that lie in owner behind what is pending, to be flushed; and the same with the flush. */
+void connection_queue_bytes(connection *c, kv_bytes *owner, kv_slice bytes);
+void connection_send_bytes(connection *c, kv_bytes *owner, kv_slice bytes) KV_EXCLUDES(kv_shard_held);
 /* The same without asking the log: what is pending is safe. */
 void connection_send_held(connection *c) KV_EXCLUDES(kv_shard_held);
 /* Runs input that was kept, then flushes. */

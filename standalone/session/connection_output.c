@@ -15,6 +15,7 @@
 
 #include "aof.h"
 #include "connection_internal.h"
+#include "replica.h"
 #include "server.h"
 #include "socket_io.h"
 #include "tls.h"
@@ -44,6 +45,8 @@ bool connection_within_limits(connection *c)
         config_client_limit(w->server->config, listens ? CONFIG_PUBSUB : CONFIG_NORMAL);
     size_t bytes = c->flags & CONNECTION_LISTENS ? output_unsent(c->pending) : output_excess(c->pending);
 
+    if (replica_is_served(c)) /* what waits for it is elsewhere, and bounded there: feed.c, data_set.c */
+        return true;
     if (!(c->flags & CONNECTION_AUTHENTICATED) && output_unsent(c->pending) > UNKNOWN_OUTPUT)
         return false;
     if (limit.hard_bytes && bytes > (size_t)limit.hard_bytes)
@@ -173,6 +176,26 @@ __attribute__((noinline)) void connection_send_held(connection *c)
         connection_close_for_output(c);
     else
         connection_wait_next(c);
+    if (c->replica && !c->pending && !(c->flags & CONNECTION_CLOSING))
+        replica_drained(c);
+}
+
+void connection_queue_bytes(connection *c, kv_bytes *owner, kv_slice bytes)
+{
+    if (c->flags & CONNECTION_CLOSING)
+        return;
+    if (!c->pending)
+        c->pending = calloc(1, sizeof *c->pending);
+    if (c->pending)
+        output_reference(c->pending, owner, bytes);
+    if (!c->pending || c->pending->failed)
+        connection_close_for_memory(c);
+}
+
+void connection_send_bytes(connection *c, kv_bytes *owner, kv_slice bytes)
+{
+    connection_queue_bytes(c, owner, bytes);
+    connection_flush(c);
 }
 
 void connection_flush(connection *c)

@@ -41,6 +41,7 @@
 #include "persistence.h"
 #include "protect.h"
 #include "pubsub.h"
+#include "replica.h"
 #include "rest.h"
 #include "server.h"
 #include "session.h"
@@ -194,6 +195,8 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
         return reject(c, row, KV_STR(DISPATCH_MISCONF));
     if ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_READ_ONLY))
         return reject(c, row, KV_STR(DISPATCH_READONLY));
+    if (replica_is_served(c) && row->id != KV_COMMAND_replconf && row->id != KV_COMMAND_ping)
+        return reject(c, row, KV_STR("ERR Replica can't interact with the keyspace"));
     if ((c->flags & CONNECTION_MONITOR) && (row->flags & (KV_CMD_WRITE | KV_CMD_READONLY)))
         return reject(c, row, KV_STR("ERR Replica can't interact with the keyspace"));
     if ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_LOG_BROKEN))

@@ -103,7 +103,9 @@ session_fn session_lockstat;
 /* migrate_commands.c */
 session_fn session_migrate;
 /* replication_commands.c */
-session_fn session_replconf, session_replicaof, session_role;
+session_fn session_replicaof, session_role;
+/* replica.c */
+session_fn session_psync, session_replconf, session_sync;
 /* server_commands.c */
 session_fn session_lolwut, session_shutdown, session_time;
 session_fn session_bgsave, session_lastsave, session_save;

@@ -119,3 +119,83 @@ void assert_same_content(conn *a, conn *b, int databases)
     says(a, "+OK", "SELECT", "0");
     says(b, "+OK", "SELECT", "0");
 }
+
+enum { keys = 500, at_once = 50 };
+
+/* ---- load ---- */
+
+static const char *const shapes[] = {
+    "SET key:%d value-%d",    "SET key:%d value-%d PX 90000000",
+    "INCRBY number:%d %d",    "APPEND text:%d more-%d,",
+    "SETRANGE text:%d 3 %d",  "MSET key:%d %d other:%d x",
+    "DEL key:%d other:%d",    "PEXPIRE number:%d 8000%d",
+    "PERSIST number:%d",      "GETDEL text:%d",
+    "RENAME key:%d other:%d", "COPY key:%d other:%d REPLACE",
+    "MOVE key:%d 1",          "INCRBYFLOAT float:%d 0.%d",
+    "SETEX key:%d 100000 %d", "GETEX key:%d EX 70000%d",
+    "SET absent:%d %d NX",
+};
+
+static void send_line(conn *c, const char *line)
+{
+    assert_true(conn_send(c, kv_str(line)));
+    assert_true(conn_send(c, KV_STR("\r\n")));
+}
+
+void load_batch(conn *c, unsigned *seed)
+{
+    char line[256];
+    int replies = 0;
+
+    snprintf(line, sizeof line, "SELECT %d", rand_r(seed) % load_databases);
+    send_line(c, line);
+    replies++;
+    for (int i = 0; i < at_once; i++, replies++) {
+        const char *shape = shapes[(size_t)rand_r(seed) % (sizeof shapes / sizeof *shapes)];
+
+        if (i == 10)
+            send_line(c, "MULTI");
+        snprintf(line, sizeof line, shape, rand_r(seed) % keys, rand_r(seed) % keys, rand_r(seed) % keys);
+        send_line(c, line);
+        if (i == 20)
+            send_line(c, "EXEC");
+        replies += (i == 10) + (i == 20);
+    }
+    while (replies--) {
+        reply *r = conn_read(c);
+
+        assert_non_null(r);
+        reply_free(r);
+    }
+}
+
+static void *write_much(void *arg)
+{
+    load *l = arg;
+    conn *c = conn_open_unix(server_socket(l->primary));
+    unsigned seed = 42;
+
+    assert_non_null(c);
+    while (!atomic_load(&l->stop) || atomic_load(&l->batches) < load_rounds) {
+        load_batch(c, &seed);
+        atomic_fetch_add(&l->batches, 1);
+    }
+    conn_close(c);
+    return NULL;
+}
+
+void load_begin(load *l, server *primary)
+{
+    l->primary = primary;
+    atomic_init(&l->batches, 0);
+    atomic_init(&l->stop, false);
+    assert_int_equal(pthread_create(&l->thread, NULL, write_much, l), 0);
+    while (atomic_load(&l->batches) < load_rounds / 3)
+        pause_to_look_again();
+}
+
+void load_end(load *l)
+{
+    atomic_store(&l->stop, true);
+    pthread_join(l->thread, NULL);
+}

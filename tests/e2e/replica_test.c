@@ -1,102 +1,29 @@
 /* replica_test.c - REPLICAOF a redis-server: the same content under load, read-only meanwhile, a primary afterwards.
  *
  * SPDX-License-Identifier: MIT */
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "replica.h"
 
-enum { databases = 4, keys = 500, rounds = 60, at_once = 50 };
+enum { databases = load_databases, rounds = load_rounds };
 
 /* ---- load ---- */
-
-static const char *const shapes[] = {
-    "SET key:%d value-%d",    "SET key:%d value-%d PX 90000000",
-    "INCRBY number:%d %d",    "APPEND text:%d more-%d,",
-    "SETRANGE text:%d 3 %d",  "MSET key:%d %d other:%d x",
-    "DEL key:%d other:%d",    "PEXPIRE number:%d 8000%d",
-    "PERSIST number:%d",      "GETDEL text:%d",
-    "RENAME key:%d other:%d", "COPY key:%d other:%d REPLACE",
-    "MOVE key:%d 1",          "INCRBYFLOAT float:%d 0.%d",
-    "SETEX key:%d 100000 %d", "GETEX key:%d EX 70000%d",
-    "SET absent:%d %d NX",
-};
-
-static void send_line(conn *c, const char *line)
-{
-    assert_true(conn_send(c, kv_str(line)));
-    assert_true(conn_send(c, KV_STR("\r\n")));
-}
-
-/* A batch of commands of all shapes, a database chosen before, some of them as a transaction. */
-static void write_batch(conn *c, unsigned *seed)
-{
-    char line[256];
-    int replies = 0;
-
-    snprintf(line, sizeof line, "SELECT %d", rand_r(seed) % databases);
-    send_line(c, line);
-    replies++;
-    for (int i = 0; i < at_once; i++, replies++) {
-        const char *shape = shapes[(size_t)rand_r(seed) % (sizeof shapes / sizeof *shapes)];
-
-        if (i == 10)
-            send_line(c, "MULTI");
-        snprintf(line, sizeof line, shape, rand_r(seed) % keys, rand_r(seed) % keys, rand_r(seed) % keys);
-        send_line(c, line);
-        if (i == 20)
-            send_line(c, "EXEC");
-        replies += (i == 10) + (i == 20);
-    }
-    while (replies--) {
-        reply *r = conn_read(c);
-
-        assert_non_null(r);
-        reply_free(r);
-    }
-}
-
-typedef struct load {
-    server *primary;
-    _Atomic int batches;
-    _Atomic bool stop;
-} load;
-
-static void *write_much(void *arg)
-{
-    load *l = arg;
-    conn *c = conn_open_unix(server_socket(l->primary));
-    unsigned seed = 42;
-
-    assert_non_null(c);
-    while (!atomic_load(&l->stop) || atomic_load(&l->batches) < rounds) {
-        write_batch(c, &seed);
-        atomic_fetch_add(&l->batches, 1);
-    }
-    conn_close(c);
-    return NULL;
-}
 
 /* Follows a primary that is written to, as options say; the primary's in front of a NULL. */
 static void follow_under_load(const char *const primary_options[], const char *const replica_options[])
 {
     server *primary = replica_begin_redis(primary_options), *replica = e2e_begin(false, replica_options);
     conn *p = connect_to(primary), *r = connect_to(replica);
-    load l = { .primary = primary };
-    pthread_t writer;
+    load l;
 
     says(r, "+OK", "SET", "of-before", "1");
-    assert_int_equal(pthread_create(&writer, NULL, write_much, &l), 0);
-    while (atomic_load(&l.batches) < rounds / 3)
-        says(p, "+PONG", "PING");
+    load_begin(&l, primary);
     follow_port(r, server_port(primary));
     wait_for_field(r, "master_link_status", "up");
     says(r, "-READONLY You can't write against a read only replica.", "SET", "a", "b");
-    atomic_store(&l.stop, true);
-    pthread_join(writer, NULL);
+    load_end(&l);
     says(p, ":1", "WAIT", "1", "20000"); /* it has said so itself */
     wait_for_offset(p, r);
     assert_same_content(p, r, databases);
@@ -145,14 +72,14 @@ static void what_was_replicated_is_logged(const char *sharing)
     unsigned seed = 7;
 
     for (int i = 0; i < rounds; i++)
-        write_batch(p, &seed);
+        load_batch(p, &seed);
     replica = begin("--appendonly", "yes", "--dir", directory, "--sharing", sharing, "--threads", "2");
     r = connect_to(replica);
     says(r, "+OK", "SET", "of-before", "1");
     follow_port(r, server_port(primary));
     wait_for_offset(p, r);
     for (int i = 0; i < rounds; i++)
-        write_batch(p, &seed);
+        load_batch(p, &seed);
     wait_for_offset(p, r);
     conn_close(r);
     end(replica);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fake_server.h"
 #include "program.h"
@@ -32,7 +33,7 @@ static int end(void **state)
     return 0;
 }
 
-/* ---- redis-server ---- */
+/* ---- servers ---- */
 
 static void says_exactly(conn *c, const char *wanted, const char *command, const char *key)
 {
@@ -42,15 +43,37 @@ static void says_exactly(conn *c, const char *wanted, const char *command, const
     free(got);
 }
 
-static void fetch_from(const char *const options[])
+/* What a server that loads the file has, by its DEBUG DIGEST. */
+static char *digest_of_file(const char *program, const char *path)
 {
-    const char *program = oracle_program();
-    char *elsewhere = new_directory();
-    server *s, *loaded;
+    char *elsewhere = new_directory(), name[256], *digest;
+    server *s;
     conn *c;
-    char value[600];
 
-    if (!program)
+    snprintf(name, sizeof name, "%s/out.rdb", elsewhere);
+    assert_int_equal(link(path, name), 0);
+    s = server_start(program, (const char *const[]){ "--dir", elsewhere, "--dbfilename", "out.rdb", "--save",
+                                                     "", "--enable-debug-command", "yes", NULL });
+    assert_non_null(s);
+    c = conn_open_unix(server_socket(s));
+    says_exactly(c, ":1000", "DBSIZE", NULL);
+    says_exactly(c, ":599", "STRLEN", "key:999");
+    digest = ask(c, "DEBUG", "DIGEST");
+    conn_close(c);
+    assert_true(server_stop(s));
+    remove_directory(elsewhere);
+    return digest;
+}
+
+/* kvcli fetches a data set from program, and both servers load it and have what program had. */
+static void fetch_from(const char *program, const char *const options[])
+{
+    const char *const loaders[] = { oracle_program(), program_or_skip("kvserver") };
+    char value[600], *wanted, *got;
+    server *s;
+    conn *c;
+
+    if (!program || !loaders[0])
         skip();
     s = server_start(program, options);
     assert_non_null(s);
@@ -63,34 +86,59 @@ static void fetch_from(const char *const options[])
         snprintf(key, sizeof key, "key:%d", i);
         free(ask(c, "SET", key, value, "PX", "90000000"));
     }
+    says_exactly(c, "+OK", "SELECT", "7");
+    free(ask(c, "SET", "elsewhere", "1"));
+    wanted = ask(c, "DEBUG", "DIGEST");
     kvcli_ends(0, "", "", "-s", server_socket(s), "--rdb", file);
     conn_close(c);
     assert_true(server_stop(s));
-    /* redis-server loads it. */
-    snprintf(value, sizeof value, "%s/out.rdb", elsewhere);
-    assert_int_equal(rename(file, value), 0);
-    loaded = server_start(
-        program, (const char *const[]){ "--dir", elsewhere, "--dbfilename", "out.rdb", "--save", "", NULL });
-    assert_non_null(loaded);
-    c = conn_open_unix(server_socket(loaded));
-    says_exactly(c, ":1000", "DBSIZE", NULL);
-    says_exactly(c, ":599", "STRLEN", "key:999");
-    conn_close(c);
-    assert_true(server_stop(loaded));
-    remove_directory(elsewhere);
+    for (size_t i = 0; i < sizeof loaders / sizeof *loaders; i++) {
+        got = digest_of_file(loaders[i], file);
+        assert_string_equal(got, wanted);
+        free(got);
+    }
+    assert_int_equal(unlink(file), 0);
+    free(wanted);
 }
 
 static void a_data_set_of_known_length(void **state)
 {
     (void)state;
-    fetch_from((const char *const[]){ "--save", "", "--repl-diskless-sync", "no", NULL });
+    fetch_from(oracle_program(), (const char *const[]){ "--save", "", "--repl-diskless-sync", "no",
+                                                        "--enable-debug-command", "yes", NULL });
 }
 
 static void a_data_set_that_is_sent_while_it_is_made(void **state)
 {
     (void)state;
-    fetch_from((const char *const[]){ "--save", "", "--repl-diskless-sync", "yes",
-                                      "--repl-diskless-sync-delay", "0", NULL });
+    fetch_from(oracle_program(), (const char *const[]){ "--save", "", "--repl-diskless-sync", "yes",
+                                                        "--repl-diskless-sync-delay", "0",
+                                                        "--enable-debug-command", "yes", NULL });
+}
+
+static void kvserver_sends_one_too(void **state)
+{
+    (void)state;
+    fetch_from(program_or_skip("kvserver"),
+               (const char *const[]){ "--save", "", "--enable-debug-command", "yes", NULL });
+}
+
+static void redis_cli_takes_it_as_well(void **state)
+{
+    server *s = server_start(program_or_skip("kvserver"), (const char *const[]){ "--save", "", NULL });
+    char *output = NULL, *elsewhere = new_directory();
+
+    (void)state;
+    assert_non_null(s);
+    assert_int_equal(run_program((const char *const[]){ program_or_skip("redis-cli"), "-s", server_socket(s),
+                                                        "--rdb", file, NULL },
+                                 elsewhere, &output),
+                     0);
+    remove_directory(elsewhere);
+    assert_non_null(strstr(output, "Transfer finished with success"));
+    free(output);
+    assert_true(server_stop(s));
+    assert_int_equal(unlink(file), 0);
 }
 
 /* ---- scripted servers ---- */
@@ -290,6 +338,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_data_set_of_known_length),
         cmocka_unit_test(a_data_set_that_is_sent_while_it_is_made),
+        cmocka_unit_test(kvserver_sends_one_too),
+        cmocka_unit_test(redis_cli_takes_it_as_well),
         cmocka_unit_test(it_comes_in_pieces),
         cmocka_unit_test(one_without_a_checksum_is_taken),
         cmocka_unit_test(errors_and_nonsense_are_told),
