@@ -514,8 +514,10 @@ int64_t feed_join(server *s, feed_reader *r)
 void feed_loaded(server *s, feed_reader *r)
 {
     pthread_mutex_lock(&s->feed->lock);
-    r->state = FEED_LOADED;
+    r->state = r->answers ? FEED_ONLINE : FEED_LOADED;
     r->heard_ms = peer_clock_ms();
+    if (r->answers)
+        post(r);
     pthread_mutex_unlock(&s->feed->lock);
 }
 
@@ -523,6 +525,7 @@ void feed_acknowledge(server *s, feed_reader *r, int64_t offset)
 {
     pthread_mutex_lock(&s->feed->lock);
     r->heard_ms = peer_clock_ms();
+    r->answers = true;
     if (offset > r->acknowledged)
         r->acknowledged = offset;
     if (r->state == FEED_LOADED) {

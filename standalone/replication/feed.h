@@ -41,7 +41,9 @@ typedef struct feed_reader {
     /* Guarded by the feed's lock. */
     struct feed_reader *next, **link; /* link NULL: it is not among them */
     enum feed_state state;
-    bool joined; /* the next four are so */
+    bool
+        answers; /* it has acknowledged something: its data set may have arrived before that was noticed here */
+    bool joined; /* the last five have a meaning */
     bool posted;
     const char *lost; /* why it is to be closed; NULL: it is not */
     feed_chunk *at;   /* what it is sent next; NULL: it has everything */

@@ -264,8 +264,9 @@ static bool take_goal(replication *r, bool *ret_work)
     drain_pokes(r);
     if (r->serving != r->goal)
         r->retry_ms = RETRY_FIRST_MS;
-    if (!r->host[0])
+    if (r->was_primary)
         r->has_history = false; /* a primary's databases have a history of their own */
+    r->was_primary = false;
     r->serving = r->goal;
     memcpy(r->to_host, r->host, sizeof r->host);
     r->to_port = r->port;
@@ -366,6 +367,7 @@ static void set_goal(replication *r, kv_slice host, int port)
         memcpy(r->host, host.data, host.len);
     r->host[host.len] = '\0';
     r->port = port;
+    r->was_primary |= !host.len;
     r->begun = false;
     r->goal++;
     show_goal(r, host, port);

@@ -23,6 +23,7 @@ struct replication {
     uint64_t goal; /* grows with each change */
     bool begun;    /* replication_begin was called for it */
     bool ending;
+    bool was_primary; /* since the task has looked: clients may have written, whatever the goal is now */
 
     /* The task's own. */
     peer link;

@@ -143,6 +143,7 @@ static void show_history(replication *r, bool full)
     pthread_mutex_lock(&r->figures_lock);
     memcpy(r->figures.id, r->id, sizeof r->id);
     r->figures.offset = stream_offset(r->stream);
+    r->figures.received_offset = stream_received(r->stream);
     r->figures.full_syncs += full;
     r->figures.partial_syncs += !full;
     pthread_mutex_unlock(&r->figures_lock);
