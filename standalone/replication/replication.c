@@ -44,7 +44,7 @@
 #include "replication_internal.h"
 
 #define RETRY_FIRST_MS  100
-#define RETRY_MOST_MS   5000
+#define RETRY_MOST_MS   1000
 #define ACK_INTERVAL_MS 1000
 
 /* ---- small things ---- */
