@@ -223,7 +223,7 @@ static batch *batch_with_room(loader *l, size_t len)
     }
     l->current = b ? b : take_empty(l);
     b = l->current;
-    if (!b || b->size - b->used >= len)
+    if (!b || (b->bytes && b->size - b->used >= len))
         return b;
     size_t size = len > BATCH_BYTES ? len : BATCH_BYTES; /* it is empty */
     char *larger = realloc(b->bytes, size);

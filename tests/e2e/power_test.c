@@ -34,6 +34,7 @@ typedef struct writer {
     long long first;         /* the step before the first of this round */
     long long sent, replies; /* steps and replies of this round */
     long long promised;      /* so many replies are for good */
+    bool may_fail, over;     /* a refusal, or no answer, is no surprise; there was one */
 } writer;
 
 typedef struct play {
@@ -71,12 +72,16 @@ static bool take_replies(writer *w, int wait_ms)
     char bytes[4096];
     ssize_t n;
 
-    if (poll(&poller, 1, wait_ms) <= 0)
+    if (w->over || poll(&poller, 1, wait_ms) <= 0)
         return false;
     n = read(conn_fd(w->c), bytes, sizeof bytes);
     for (ssize_t i = 0; i < n; i++, w->replies++)
-        if (bytes[i] != ok[w->replies % reply_bytes])
-            fail_msg("not OK: %.*s", (int)(n - i), bytes + i);
+        if (bytes[i] != ok[w->replies % reply_bytes]) {
+            if (!w->may_fail)
+                fail_msg("not OK: %.*s", (int)(n - i), bytes + i);
+            w->over = true;
+            return false;
+        }
     return n > 0;
 }
 
@@ -105,8 +110,11 @@ static void write_for_a_while(play *p, conn *control)
             bool all = turn < turns - 1 || rand_r(&p->seed) % 2;
 
             while (all && !has_all(w))
-                if (!take_replies(w, conn_patience_ms))
-                    fail_msg("seed %u: no reply", p->begun);
+                if (!take_replies(w, conn_patience_ms)) {
+                    if (!w->may_fail)
+                        fail_msg("seed %u: no reply", p->begun);
+                    break;
+                }
         }
     }
 }
@@ -115,7 +123,7 @@ static void write_for_a_while(play *p, conn *control)
 
 static long long number_at(conn *c, char name, int i)
 {
-    char key[8], *text;
+    char key[16], *text;
     long long n = 0;
 
     snprintf(key, sizeof key, "%c%d", name, i);
@@ -130,7 +138,9 @@ static long long number_at(conn *c, char name, int i)
 /* The step that the n-th write of a step must have come to. */
 static long long promised(const writer *w, int n)
 {
-    return w->promised > n ? w->first + (w->promised - n + step_replies - 1) / step_replies : w->first - 1;
+    return w->promised > n ? w->first + (w->promised - n + step_replies - 1) / step_replies
+           : w->may_fail   ? 0
+                           : w->first - 1;
 }
 
 static void look(play *p, conn *c)
@@ -140,7 +150,10 @@ static void look(play *p, conn *c)
         long long a = number_at(c, 'a', i), l = number_at(c, 'l', i), r = number_at(c, 'r', i),
                   b = number_at(c, 'b', i);
 
-        if (a > w->first + w->sent || l != r || l > a || b > l || b < a - 1 || a < promised(w, 0) ||
+        /* Where some were refused, later ones may have been taken. */
+        bool in_order = l <= a && b <= l && b >= a - 1;
+
+        if (a > w->first + w->sent || l != r || !(in_order || w->may_fail) || a < promised(w, 0) ||
             l < promised(w, 1) || b < promised(w, 2))
             fail_msg(
                 "seed %u: writer %d: a %lld, l %lld, r %lld, b %lld; from %lld on %lld steps, %lld replies",
@@ -172,7 +185,7 @@ static void promise(play *p, bool always)
     for (int i = 0; i < writers; i++) {
         writer *w = &p->writers[i];
 
-        while (take_replies(w, conn_patience_ms)) /* what was on its way when the server was killed */
+        while (!w->may_fail && take_replies(w, conn_patience_ms)) /* that were on their way */
             ;
         p->acknowledged += replies_of(w);
         /* What the server had loaded was synced before it went on. */
@@ -218,6 +231,71 @@ static void play_rounds(bool cuts, const char *const policies[], int count)
     remove_directory(p.dir);
 }
 
+/* Waits until writes are taken again. Who writes while they are not may be closed without an answer. */
+static void mend(server *s)
+{
+    bool well = false;
+
+    for (int tries = 0; !well && tries < 400; tries++) {
+        conn *c = connect_to(s);
+        char *said = ask(c, "SET", "mended", "1");
+
+        well = said && strcmp(said, "+OK") == 0;
+        free(said);
+        if (!well) {
+            free(ask(c, "BGREWRITEAOF")); /* or one is under way */
+            usleep(50000);
+        }
+        conn_close(c);
+    }
+    if (!well)
+        fail_msg("writes are still refused:\n%s", server_log(s));
+}
+
+/* Many connections on several workers, rewrites meanwhile, and the n-th sync fails: what was acknowledged before, and what is after
+ * it was mended, is in the log of a server that ends as it should (and has nothing to tell of races, where it is built for that). */
+static void a_sync_that_fails_among_many_writers_takes_nothing(void **state)
+{
+#ifdef KV_FAULTS
+    static const char *const plans[] = { "sync:9=EIO", "sync:25=EIO sync:60=EIO", "write:30=ENOSPC" };
+    play p = { .dir = new_directory(), .seed = 1, .begun = 1 };
+
+    for (size_t round = 0; round < sizeof plans / sizeof *plans; round++) {
+        server *s;
+        conn *control;
+
+        setenv("KV_AOF_FAULTS", plans[round], 1);
+        s = begin("--dir", p.dir, "--appendonly", "yes", "--appendfsync", "always", "--threads", "4",
+                  "--aof-error-action", "refuse");
+        unsetenv("KV_AOF_FAULTS");
+        for (int again = 0; again < 4; again++) {
+            control = connect_to(s);
+            look(&p, control);
+            for (int i = 0; i < writers; i++) {
+                p.writers[i].c = connect_to(s);
+                p.writers[i].may_fail = true;
+                p.writers[i].over = false;
+            }
+            write_for_a_while(&p, control);
+            conn_close(control);
+            mend(s);
+            promise(&p, true);
+        }
+        end(s);
+    }
+    server *s = begin("--dir", p.dir, "--appendonly", "yes");
+    conn *c = connect_to(s);
+
+    look(&p, c);
+    conn_close(c);
+    end(s);
+    remove_directory(p.dir);
+#else
+    skip();
+#endif
+    (void)state;
+}
+
 static void a_power_cut_takes_nothing_that_was_acknowledged(void **state)
 {
 #ifdef KV_FAULTS
@@ -250,6 +328,7 @@ int main(void)
         cmocka_unit_test(a_power_cut_takes_nothing_that_was_acknowledged),
         cmocka_unit_test(a_power_cut_leaves_a_moment_of_the_past),
         cmocka_unit_test(kill_9_takes_nothing_whatever_the_policy),
+        cmocka_unit_test(a_sync_that_fails_among_many_writers_takes_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
