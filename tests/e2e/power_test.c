@@ -231,6 +231,7 @@ static void play_rounds(bool cuts, const char *const policies[], int count)
     remove_directory(p.dir);
 }
 
+#ifdef KV_FAULTS
 /* Waits until writes are taken again. Who writes while they are not may be closed without an answer. */
 static void mend(server *s)
 {
@@ -251,6 +252,7 @@ static void mend(server *s)
     if (!well)
         fail_msg("writes are still refused:\n%s", server_log(s));
 }
+#endif
 
 /* Many connections on several workers, rewrites meanwhile, and the n-th sync fails: what was acknowledged before, and what is after
  * it was mended, is in the log of a server that ends as it should (and has nothing to tell of races, where it is built for that). */
