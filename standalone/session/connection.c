@@ -165,6 +165,8 @@ connection *connection_new(worker *w, int fd, listener_kind kind)
         free(c);
         return NULL;
     }
+    if (c->tls)
+        c->tls_bytes = (unsigned)tls_session_memory(c->tls);
     c->owner = w;
     c->fd = fd;
     c->id = atomic_fetch_add_explicit(&s->next_client_id, 1, memory_order_relaxed) + 1;

@@ -84,6 +84,8 @@ typedef struct connection {
     unsigned flags;
     connection_wait wait;
     int in_flight; /* messages that will come back for it */
+    unsigned
+        tls_bytes; /* memory that tls takes, noted since every tick asks and tls is spread over many cache lines */
 
     uint64_t id;
     int db, protocol;

@@ -115,7 +115,5 @@ size_t connection_memory(const connection *c)
             sizeof *pending + pending->capacity + pending->reference_capacity * sizeof *pending->references;
     if (c->subscriber)
         bytes += sizeof *c->subscriber + c->subscriber->bytes;
-    if (c->tls)
-        bytes += tls_session_memory(c->tls);
-    return bytes;
+    return bytes + c->tls_bytes;
 }

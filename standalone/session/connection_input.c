@@ -354,6 +354,7 @@ static void shake_hands(connection *c)
     case TLS_DONE:
         c->flags &= ~(unsigned)CONNECTION_HANDSHAKE;
         c->active_ms = c->owner->now_ms;
+        c->tls_bytes = (unsigned)tls_session_memory(c->tls);
         read_more(c);
         return;
     case TLS_WANTS_READ:
