@@ -8,13 +8,7 @@
 #define KV_PERSIST_AOF_BASE_H
 
 #include "aof_manifest.h"
-#include "command.h"
 #include "snapshot.h"
-
-/* Loads the RDB part of a file into the databases; *ret_bytes: where it ends. Deadlines that have passed are kept: commands
- * that follow may refer to their keys. loaded_bytes: progress, or NULL. */
-int aof_base_load(const kv_databases *databases, const char *path, uint64_t *ret_bytes, char *reason,
-                  size_t reason_size, _Atomic uint64_t *loaded_bytes) KV_EXCLUDES(kv_shard_held);
 
 /* Writes what a snapshot, which has begun, visits into a new file, and syncs it. rdb: in RDB format; otherwise as commands, in
  * batches of a file with the opening *ret_opening. *ret_bytes: its size. stop: becomes true when it is no longer wanted (-ECANCELED). */

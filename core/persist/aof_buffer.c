@@ -350,3 +350,11 @@ void aof_writer_done(aof_writer *writer)
 {
     aof_queue_clear(&writer->act);
 }
+
+void aof_writer_restart(aof_writer *writer)
+{
+    aof_queue_clear(&writer->act);
+    writer->depth = 0;
+    writer->records = 0;
+    writer->lost = false;
+}

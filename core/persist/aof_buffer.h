@@ -37,6 +37,7 @@ typedef struct aof_writer {
     int first, db; /* the database of its first record, and of its last */
     size_t records;
     bool lost;
+    unsigned age; /* its user's; see aof_writer_restart */
 } aof_writer;
 
 void aof_buffer_init(aof_buffer *buffer);
@@ -82,6 +83,9 @@ static inline void aof_writer_end(aof_writer *writer)
                           memory_order_release);
 }
 void aof_writer_done(aof_writer *writer);
+/* Of one that may have missed some changes, the end of an act among them: it is in no act any more, and what it kept back of one
+ * is dropped. */
+void aof_writer_restart(aof_writer *writer);
 
 /* Appends the record of a change to a queue, with a SELECT before it unless *db is its database already. False: memory is
  * out. */

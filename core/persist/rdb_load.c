@@ -361,7 +361,7 @@ static int read_and_insert(loader *l, rdb_reader *r, const char *name, int n)
     return err;
 }
 
-int rdb_load_fd(rdb_load *load, int fd, const char *name, uint64_t *ret_end)
+static int load_fd(rdb_load *load, int fd, const char *name, uint64_t *ret_end)
 {
     int threads = load->threads < 1 ? 1 : load->threads > THREADS_MAX ? THREADS_MAX : load->threads;
     loader l = { .load = load, .domain = kv_store_domain(load->stores[0]) };
@@ -379,7 +379,7 @@ int rdb_load_fd(rdb_load *load, int fd, const char *name, uint64_t *ret_end)
     return err;
 }
 
-int rdb_load_file(rdb_load *load, const char *path)
+int rdb_load_file(rdb_load *load, const char *path, uint64_t *ret_end)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC), err;
     struct stat facts;
@@ -393,7 +393,7 @@ int rdb_load_file(rdb_load *load, const char *path)
         return RDB_EIO;
     }
     atomic_store_explicit(&load->bytes_total, (uint64_t)facts.st_size, memory_order_relaxed);
-    err = rdb_load_fd(load, fd, path, NULL);
+    err = load_fd(load, fd, path, ret_end);
     close(fd);
     return err;
 }

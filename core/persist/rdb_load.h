@@ -25,10 +25,7 @@ typedef struct rdb_load {
     char reason[400]; /* after a failure: file, offset and reason */
 } rdb_load;
 
-/* Reads a file. 0; 1: there is no such file; or RDB_E... with load->reason. */
-int rdb_load_file(rdb_load *load, const char *path) KV_EXCLUDES(kv_shard_held);
-/* The same from a descriptor at its current position; name is for the reason. *ret_end (may be NULL): where the
- * RDB part ends, counted from there; the descriptor may stand behind it. */
-int rdb_load_fd(rdb_load *load, int fd, const char *name, uint64_t *ret_end) KV_EXCLUDES(kv_shard_held);
+/* Reads a file. 0; 1: there is no such file; or RDB_E... with load->reason. *ret_end (may be NULL): where the RDB part ends. */
+int rdb_load_file(rdb_load *load, const char *path, uint64_t *ret_end) KV_EXCLUDES(kv_shard_held);
 
 #endif

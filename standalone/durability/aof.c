@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "aof_base.h"
 #include "aof_internal.h"
 #include "notify.h"
+#include "rdb_load.h"
 
 /* ---- changes ---- */
 
@@ -19,7 +19,12 @@ static int index_of(const server *s, const void *tag)
 void aof_note(server *s, aof_writer *writer, const kv_change *change)
 {
     aof *a = s->aof;
+    unsigned age = atomic_load_explicit(&a->age, memory_order_relaxed);
 
+    if (writer->age != age) { /* it may have begun an act of whose end nobody was told */
+        aof_writer_restart(writer);
+        writer->age = age;
+    }
     if (atomic_load_explicit(&a->deaf, memory_order_relaxed))
         return;
     aof_buffer_note(&a->buffer, writer, change, index_of(s, change->tag),
@@ -43,6 +48,7 @@ static int switch_on(aof *a, config_error *error)
 {
     server *s = a->server;
 
+    atomic_fetch_add(&a->age, 1);
     atomic_store(&a->state, AOF_WAITING);
     atomic_store(&s->aof_guards, true);
     notify_apply(s);
@@ -175,17 +181,27 @@ static void note_end(aof *a, const aof_end *end)
     atomic_store(&a->sequence, a->file.sequence - 1);
 }
 
-/* The base, in RDB format. */
+/* The base, in RDB format, on as many threads as there will be workers. Keys whose deadline has passed are kept: commands that
+ * follow may refer to them. */
 static int load_base(void *arg, const char *path, uint64_t *ret_bytes)
 {
-    aof *a = arg;
-    char reason[300];
-    int err = aof_base_load(&a->server->databases, path, ret_bytes, reason, sizeof reason, &a->loaded_bytes);
+    server *s = ((aof *)arg)->server;
+    rdb_load load = {
+        .stores = s->databases.stores,
+        .count = s->databases.count,
+        .threads = s->worker_count,
+        .options = { .pass_unsupported = config_number(s->config, CONFIG_ID_rdb_skip_unsupported) != 0 },
+        .now_ms = INT64_MIN,
+    };
+    int err = rdb_load_file(&load, path, ret_bytes);
 
     if (err)
-        log_write(&a->server->log, CONFIG_LOG_WARNING,
-                  "The base of the log, %s, cannot be loaded: at byte %llu: %s", path,
-                  (unsigned long long)*ret_bytes, reason);
+        log_write(&s->log, CONFIG_LOG_WARNING, "The base of the log cannot be loaded: %s",
+                  err > 0 ? "it is not there" : load.reason);
+    else if (atomic_load(&load.keys_passed))
+        log_write(&s->log, CONFIG_LOG_WARNING,
+                  "Left out %llu keys or functions of types that are not supported: %s",
+                  (unsigned long long)atomic_load(&load.keys_passed), load.passed);
     return err ? -1 : 0;
 }
 

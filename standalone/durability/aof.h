@@ -41,7 +41,8 @@ void aof_note(struct server *s, aof_writer *writer, const kv_change *change) KV_
 /* Whether changes are to be told. */
 static inline bool aof_listens(const struct server *s)
 {
-    return atomic_load_explicit(&((struct server *)s)->aof_guards, memory_order_relaxed);
+    /* Pairs with the store that switches it on: aof_note then sees that its writers begin anew. */
+    return atomic_load_explicit(&((struct server *)s)->aof_guards, memory_order_acquire);
 }
 
 /* A thread that is no worker has told changes: has them written, and waits while too much is not. Not within a lock. */

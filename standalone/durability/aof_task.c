@@ -451,8 +451,9 @@ void *aof_task(void *arg)
             release_all(a);
             continue;
         }
-        /* What nobody waits for (keys that expired), and what could not be written the last time. */
-        if (asked || stopping || !all_is(a, &a->written))
+        /* What nobody waits for (keys that expired), and what could not be done the last time: a rewrite waits for the seal. */
+        if (asked || stopping || !all_is(a, &a->written) ||
+            atomic_load_explicit(&a->buffer.sealed, memory_order_acquire))
             serve(a);
         if (a->file.fd >= 0 && !a->spoilt && (stopping || sync_is_due(a, clock_ns(), last_ns)))
             sync_now(a, &last_ns);

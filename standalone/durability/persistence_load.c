@@ -61,7 +61,7 @@ int persistence_load(persistence *p)
     load->options =
         (rdb_read_options){ .pass_unsupported = config_number(s->config, CONFIG_ID_rdb_skip_unsupported) != 0,
                             .no_checksum = !config_number(s->config, CONFIG_ID_rdbchecksum) };
-    err = path ? rdb_load_file(load, path) : RDB_ENOMEM;
+    err = path ? rdb_load_file(load, path, NULL) : RDB_ENOMEM;
     free(path);
     if (err < 0) {
         log_write(&s->log, CONFIG_LOG_WARNING,

@@ -372,10 +372,10 @@ void server_done(server *s)
     replication_free(s->replication);
     feed_free(s);
     aof_writer_done(&s->actor_writer);
-    aof_writer_done(&s->actor_feeder.writer);
+    aof_writer_done(&s->actor_feeder);
     for (int i = 0; i < SERVER_GUESTS; i++) {
         aof_writer_done(&s->guests[i]);
-        aof_writer_done(&s->guest_feeders[i].writer);
+        aof_writer_done(&s->guest_feeders[i]);
     }
     if (s->notices.last)
         notify_close(s);

@@ -80,8 +80,8 @@ typedef struct server {
     title title;             /* what the list of processes shows */
     notices actor_notices;
     aof_writer actor_writer;
-    feed_writer actor_feeder;
-    feed_writer guest_feeders[SERVER_GUESTS]; /* go with the next */
+    aof_writer actor_feeder;
+    aof_writer guest_feeders[SERVER_GUESTS]; /* go with the next */
     aof_writer guests[SERVER_GUESTS]; /* threads that change something now and then: see notify_thread */
     _Atomic bool guest_taken[SERVER_GUESTS];
     _Atomic int guests_used; /* no more of them were ever taken at a time */

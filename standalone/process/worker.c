@@ -499,7 +499,7 @@ void worker_done(worker *w)
     output_done(&w->out);
     stats_done(&w->stats);
     aof_writer_done(&w->writer);
-    aof_writer_done(&w->feeder.writer);
+    aof_writer_done(&w->feeder);
     free(w->input);
     pthread_mutex_destroy(&w->mailbox_lock);
 }

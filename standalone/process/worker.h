@@ -106,7 +106,7 @@ struct worker {
 
     /* Of the log of changes: what this thread writes, and connections that wait for it; see aof_hold.c. */
     aof_writer writer;
-    feed_writer feeder;          /* of what replicas are told */
+    aof_writer feeder;           /* of what replicas are told */
     worker_message acknowledged; /* by replicas: see replica_look_at_waits */
     _Atomic bool acknowledged_posted;
     bool guarded; /* this turn: replies may have to wait */

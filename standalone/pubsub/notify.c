@@ -261,7 +261,7 @@ static aof_writer *own_writer(server *s)
     return own && own->writer ? own->writer : &s->actor_writer;
 }
 
-static feed_writer *own_feeder(server *s)
+static aof_writer *own_feeder(server *s)
 {
     const aof_writer *writer = own_writer(s);
 

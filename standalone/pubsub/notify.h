@@ -35,21 +35,15 @@ enum notify_class {
 
 typedef struct notice notice;
 
-/* What a thread that changes something has of the stream to replicas (feed.h). All zero at first. */
-typedef struct feed_writer {
-    aof_writer writer;
-    unsigned age; /* of the history for which it has told something */
-} feed_writer;
-
 /* A thread's: which call runs on it, and whether it has told anything that was not yet published. */
 typedef struct notices {
     struct server *server;
     const kv_call *call;
     uint64_t client_id; /* whose call it is */
     bool some;
-    notice *held;        /* the first half of a rename: the second is told first */
-    aof_writer *writer;  /* of the log of changes: this thread's; NULL: notify_thread finds one */
-    feed_writer *feeder; /* of the stream to replicas; NULL: the one that goes with writer */
+    notice *held;       /* the first half of a rename: the second is told first */
+    aof_writer *writer; /* of the log of changes: this thread's; NULL: notify_thread finds one */
+    aof_writer *feeder; /* of the stream to replicas; NULL: the one that goes with writer */
 } notices;
 
 /* What was told and not yet published, in order. */

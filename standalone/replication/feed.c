@@ -94,18 +94,17 @@ static bool has_room(feed *f)
     return false;
 }
 
-void feed_note(server *s, feed_writer *writer, const kv_change *change)
+void feed_note(server *s, aof_writer *writer, const kv_change *change)
 {
     feed *f = s->feed;
     unsigned age = atomic_load_explicit(&f->age, memory_order_acquire);
 
     if (writer->age != age) { /* it may have begun an act of whose end nobody was told */
-        aof_writer_done(&writer->writer);
-        writer->writer = (aof_writer){ 0 };
+        aof_writer_restart(writer);
         writer->age = age;
     }
     if (has_room(f))
-        aof_buffer_note(&f->buffer, &writer->writer, change, index_of(s, change->tag),
+        aof_buffer_note(&f->buffer, writer, change, index_of(s, change->tag),
                         change->kind == KV_CHANGE_SWAP ? index_of(s, change->other_tag) : 0);
 }
 

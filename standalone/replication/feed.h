@@ -60,10 +60,10 @@ void feed_free(server *s);
 /* ---- the threads that change something ---- */
 
 /* A change, from the stores' listener. */
-void feed_note(server *s, feed_writer *writer, const kv_change *change) KV_UNDER_LOCK;
+void feed_note(server *s, aof_writer *writer, const kv_change *change) KV_UNDER_LOCK;
 static inline bool feed_listens(const server *s)
 {
-    return atomic_load_explicit(&((server *)s)->feed_open, memory_order_relaxed);
+    return atomic_load_explicit(&((server *)s)->feed_open, memory_order_acquire);
 }
 /* A command that is no change: PUBLISH, PING. Any thread. */
 void feed_tell(server *s, int argc, const kv_slice argv[]) KV_EXCLUDES(kv_shard_held);

@@ -332,7 +332,7 @@ static void on_ending(kvc_async *async, kvc_status status, kvc_reply *reply, con
 }
 
 /* Closes the handle inside the first of 50 callbacks, and runs the loop to its end. */
-static ending close_within(bool drain, int hold_from)
+static ending close_within(bool drain, int hold_from, uint32_t timeout_ms)
 {
     script s = { .hold_from = hold_from };
     fake_server *fake = fake_start(play, &s);
@@ -344,7 +344,7 @@ static ending close_within(bool drain, int hold_from)
 
     assert_int_equal(kvc_async_open(base, &options, &async, NULL), KVC_OK);
     for (int i = 0; i < 50; i++)
-        assert_int_equal(kvc_async_command(async, 2, argv, 300, on_ending, &e), KVC_OK);
+        assert_int_equal(kvc_async_command(async, 2, argv, timeout_ms, on_ending, &e), KVC_OK);
     event_base_dispatch(base);
     event_base_free(base);
     fake_stop(fake);
@@ -355,7 +355,7 @@ static ending close_within(bool drain, int hold_from)
 
 static void closing_with_drain_waits_for_the_replies(void **state)
 {
-    ending e = close_within(true, 0);
+    ending e = close_within(true, 0, patience_ms);
 
     (void)state;
     assert_int_equal(e.ok, 50);
@@ -363,7 +363,7 @@ static void closing_with_drain_waits_for_the_replies(void **state)
 
 static void closing_with_drain_ends_with_the_deadlines(void **state)
 {
-    ending e = close_within(true, 11);
+    ending e = close_within(true, 11, 2000);
 
     (void)state;
     assert_int_equal(e.ok, 10);
@@ -372,7 +372,7 @@ static void closing_with_drain_ends_with_the_deadlines(void **state)
 
 static void closing_without_drain_answers_everything_with_closed(void **state)
 {
-    ending e = close_within(false, 2);
+    ending e = close_within(false, 2, patience_ms);
 
     (void)state;
     assert_int_equal(e.ok, 1);

@@ -5,6 +5,8 @@
 #include "e2e.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +23,7 @@ static void wait_for(conn *c, const char *line)
 {
     bool there = false;
 
-    for (int tries = 0; !there && tries < 2000; tries++) {
+    for (int tries = 0; !there && tries < 12000; tries++) {
         char *info = ask(c, "INFO", "persistence");
 
         there = strstr(info, line) != NULL;
@@ -136,6 +138,82 @@ static void the_log_is_switched_on_and_off(void **state)
     s = with_log(dir, "--appendfsync", "always");
     c = connect_to(s);
     says(c, "$1", "GET", "after");
+    conn_close(c);
+    end(s);
+    remove_directory(dir);
+}
+
+/* One that writes two keys alike, in one transaction after the other. */
+typedef struct pairs {
+    conn *c;
+    atomic_int written; /* the last one that was acknowledged */
+    atomic_bool stop;
+} pairs;
+
+static void *write_pairs(void *arg)
+{
+    pairs *p = arg;
+
+    for (int n = 1; !atomic_load(&p->stop); n++) {
+        char number[16];
+
+        snprintf(number, sizeof number, "%d", n);
+        says(p->c, "+OK", "MULTI");
+        says(p->c, "+QUEUED", "SET", "left", number);
+        says(p->c, "+QUEUED", "SET", "right", number);
+        says(p->c, "*2", "EXEC");
+        atomic_store(&p->written, n);
+    }
+    return NULL;
+}
+
+static void wait_for_pairs(pairs *p, int more)
+{
+    int enough = atomic_load(&p->written) + more;
+
+    while (atomic_load(&p->written) < enough)
+        usleep(100);
+}
+
+static void switch_log(conn *c, const char *to)
+{
+    for (bool done = false; !done;) { /* while it is being switched off it cannot be switched on */
+        char *said = ask(c, "CONFIG", "SET", "appendonly", to);
+
+        done = strcmp(said, "+OK") == 0;
+        free(said);
+    }
+}
+
+/* A transaction may have begun before the log was switched off, and end after it was switched on. */
+static void among_transactions_it_is_switched_on_and_off(void **state)
+{
+    enum { switches = 20 };
+    char *dir = new_directory(), last[16];
+    server *s = with_log(dir, "--appendfsync", "no", "--threads", "2");
+    conn *c = connect_to(s);
+    pairs p = { .c = connect_to(s) };
+    pthread_t writer;
+
+    (void)state;
+    assert_int_equal(pthread_create(&writer, NULL, write_pairs, &p), 0);
+    for (int i = 0; i < switches; i++) {
+        wait_for_pairs(&p, 5);
+        switch_log(c, "no");
+        switch_log(c, "yes");
+    }
+    wait_for(c, "aof_rewrite_in_progress:0");
+    wait_for(c, "aof_last_bgrewrite_status:ok");
+    wait_for_pairs(&p, 100);
+    atomic_store(&p.stop, true);
+    pthread_join(writer, NULL);
+    conn_close(p.c);
+    killed(s, c);
+    s = with_log(dir, "--threads", "2");
+    c = connect_to(s);
+    snprintf(last, sizeof last, "$%d", atomic_load(&p.written));
+    says(c, last, "GET", "left");
+    says(c, last, "GET", "right");
     conn_close(c);
     end(s);
     remove_directory(dir);
@@ -409,6 +487,7 @@ int main(void)
         cmocka_unit_test(a_killed_server_has_all_that_was_acknowledged),
         cmocka_unit_test(a_rewritten_log_tells_the_same),
         cmocka_unit_test(the_log_is_switched_on_and_off),
+        cmocka_unit_test(among_transactions_it_is_switched_on_and_off),
         cmocka_unit_test(waitaof_waits_for_the_disk),
         cmocka_unit_test(damage_is_said_and_a_tail_is_repaired),
         cmocka_unit_test(redis_server_loads_our_log_and_we_load_its),

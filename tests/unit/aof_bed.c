@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "aof_base.h"
 #include "crc32c.h"
+#include "rdb_load.h"
 
 #define NOW 1700000000000
 #define BIG (40 * 1024)
@@ -232,7 +232,12 @@ static int load_base(void *arg, const char *path, uint64_t *ret_bytes)
 {
     bed *fresh = arg;
 
-    return aof_base_load(&fresh->databases, path, ret_bytes, fresh->said, sizeof fresh->said, NULL);
+    rdb_load job = { .stores = fresh->stores, .count = DBS, .threads = 1, .now_ms = INT64_MIN };
+    int err = rdb_load_file(&job, path, ret_bytes);
+
+    if (err)
+        snprintf(fresh->said, sizeof fresh->said, "%s", err > 0 ? "it is not there" : job.reason);
+    return err;
 }
 
 aof_log_found load(bed *b, bool cut_tail, char **ret_state, aof_end *ret_end)

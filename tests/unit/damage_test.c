@@ -555,7 +555,7 @@ static char *loaded_snapshot(bed *b, const char *path, int *ret_err)
 
     open_stores(&fresh);
     job.stores = fresh.stores;
-    *ret_err = rdb_load_file(&job, path);
+    *ret_err = rdb_load_file(&job, path, NULL);
     text = state_of(&fresh);
     close_stores(&fresh);
     snprintf(b->said, sizeof b->said, "%s", job.reason);
