@@ -27,6 +27,7 @@ static void on_time(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     watch->until_ms = KVC_NEVER;
+    watch->again = false;
     watch->fn(watch->arg);
 }
 
@@ -59,16 +60,19 @@ static bool set_time(kvc_watch *watch, int64_t until_ms)
 {
     int64_t wait_ms = until_ms - kvc_now_ms();
     struct timeval tv;
+    bool set;
 
     if (until_ms == watch->until_ms)
         return true;
     watch->until_ms = until_ms;
-    if (until_ms == KVC_NEVER)
-        return evtimer_del(watch->timer) == 0;
     if (wait_ms < 0)
         wait_ms = 0;
     tv = (struct timeval){ .tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000 };
-    return evtimer_add(watch->timer, &tv) == 0;
+    set = (until_ms == KVC_NEVER ? evtimer_del(watch->timer) : evtimer_add(watch->timer, &tv)) == 0;
+    if (watch
+            ->again) /* libevent takes an event that is to be run out of its queue when its time is changed */
+        event_active(watch->timer, EV_TIMEOUT, 0);
+    return set;
 }
 
 bool kvc_watch_set(kvc_watch *watch, const kvc_dial_wait *wait)
@@ -96,5 +100,6 @@ bool kvc_watch_set(kvc_watch *watch, const kvc_dial_wait *wait)
 
 void kvc_watch_again(kvc_watch *watch)
 {
+    watch->again = true;
     event_active(watch->timer, EV_TIMEOUT, 0);
 }

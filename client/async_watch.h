@@ -22,6 +22,7 @@ typedef struct kvc_watch {
     int fd; /* -1: none is watched */
     short events;
     int64_t until_ms;
+    bool again; /* it was asked for, and did not come yet */
     kvc_watch_fn *fn;
     void *arg;
 } kvc_watch;

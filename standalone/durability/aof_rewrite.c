@@ -36,7 +36,9 @@ static void seal(void *arg)
     aof *a = arg;
 
     aof_buffer_seal(&a->buffer);
-    atomic_store(&a->deaf, false); /* whatever is told from now on is told to the new file */
+    /* Whatever is told from now on is told to the new file. Meanwhile the ends of acts were not heard, either. */
+    if (atomic_exchange(&a->deaf, false))
+        atomic_fetch_add(&a->age, 1);
 }
 
 /* Tells the rewriting thread which file begins at the seal. */
