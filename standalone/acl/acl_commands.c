@@ -184,8 +184,13 @@ static void reply_line(kv_reply *r, const acl_user *u)
     free(whole);
 }
 
-/* ACL LIST */
-void session_acl_list(kv_call *call)
+static void reply_name(kv_reply *reply, const acl_user *user)
+{
+    kv_reply_bulk(reply, acl_user_name(user));
+}
+
+/* An array of what each says of a user. */
+static void reply_users(kv_call *call, void (*each)(kv_reply *reply, const acl_user *user))
 {
     acl_users users;
 
@@ -195,23 +200,20 @@ void session_acl_list(kv_call *call)
     }
     kv_reply_array(call->reply, users.count);
     for (size_t i = 0; i < users.count; i++)
-        reply_line(call->reply, users.list[i]);
+        each(call->reply, users.list[i]);
     acl_users_free(&users);
+}
+
+/* ACL LIST */
+void session_acl_list(kv_call *call)
+{
+    reply_users(call, reply_line);
 }
 
 /* ACL USERS */
 void session_acl_users(kv_call *call)
 {
-    acl_users users;
-
-    if (!acl_list(users_of(call), &users)) {
-        kv_reply_error(call->reply, KV_ENOMEM);
-        return;
-    }
-    kv_reply_array(call->reply, users.count);
-    for (size_t i = 0; i < users.count; i++)
-        kv_reply_bulk(call->reply, acl_user_name(users.list[i]));
-    acl_users_free(&users);
+    reply_users(call, reply_name);
 }
 
 /* ACL WHOAMI */
