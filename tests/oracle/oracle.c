@@ -19,6 +19,7 @@
 
 #include "resp.h"
 #include "server.h"
+#include "side.h"
 #include "stream.h"
 
 enum { pipeline_max = 64, shrink_seconds = 60, part_size = 20000 };
@@ -383,16 +384,8 @@ static bool read_options(options *o, int argc, char **argv)
 
 static bool side_open(side *s, const char *name, const char *const server_options[])
 {
-    const char *program = strchr(name, '/')                   ? name
-                          : strcmp(name, "redis-server") == 0 ? oracle_program()
-                                                              : server_program(name);
-
     s->name = name;
-    if (!program) {
-        fprintf(stderr, "%s is not installed\n", name);
-        exit(77);
-    }
-    s->server = server_start(program, server_options);
+    s->server = side_start(name, server_options);
     return s->server != NULL;
 }
 

@@ -23,6 +23,7 @@
 
 #include "resp.h"
 #include "server.h"
+#include "side.h"
 
 enum {
     clients = 4,
@@ -712,16 +713,8 @@ static bool read_options(options *o, int argc, char **argv)
 
 static bool side_open(side *s, const char *name, const char *const server_options[])
 {
-    const char *program = strchr(name, '/')                   ? name
-                          : strcmp(name, "redis-server") == 0 ? oracle_program()
-                                                              : server_program(name);
-
     s->name = name;
-    if (!program) {
-        fprintf(stderr, "%s is not installed\n", name);
-        exit(77);
-    }
-    s->server = server_start(program, server_options);
+    s->server = side_start(name, server_options);
     return s->server != NULL;
 }
 
