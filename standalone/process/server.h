@@ -112,7 +112,7 @@ typedef struct server {
     pthread_mutex_t config_lock; /* one CONFIG SET, REWRITE at a time; guards listener.sockets */
 
     pthread_mutex_t tls_lock; /* guards the next */
-    struct tls_context *tls; /* what new connections of tls-port are made with; NULL: there is no such port */
+    struct tls_context *tls;  /* what new connections are made with; NULL: no directive asks for TLS */
 
     _Atomic uint64_t next_client_id;
     _Atomic int64_t client_count;

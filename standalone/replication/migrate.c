@@ -32,6 +32,7 @@
 #include "payload.h"
 #include "peer.h"
 #include "server.h"
+#include "tls_reload.h"
 
 #define THREADS_MAX   4
 #define ROUND_KEYS    64
@@ -103,10 +104,10 @@ static bool same(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-static bool is_for(const target *t, const migration *m)
+static bool is_for(target *t, const migration *m, bool encrypted)
 {
-    return t->open && t->port == m->port && same(t->host, m->host) && same(t->user, m->user) &&
-           same(t->password, m->password) && !peer_is_stale(&t->peer);
+    return t->open && t->peer.encrypted == encrypted && t->port == m->port && same(t->host, m->host) &&
+           same(t->user, m->user) && same(t->password, m->password) && !peer_is_stale(&t->peer);
 }
 
 static int64_t deadline_of(const migration *m)
@@ -188,12 +189,15 @@ static bool remember(target *t, const migration *m)
 /* A connection to m's target, authenticated, with its database selected. False: the reply was said. */
 static bool reach(migrations *all, migration *m, target *t)
 {
+    bool encrypted = config_number(all->server->config, CONFIG_ID_tls_cluster) != 0;
     peer_status status;
 
-    if (is_for(t, m))
+    if (is_for(t, m, encrypted))
         return select_db(m, t);
     close_target(all, t);
     peer_init(&t->peer, all->cancel_fd);
+    if (encrypted)
+        peer_encrypt(&t->peer, tls_reload_context(all->server));
     t->open = true;
     atomic_fetch_add(&all->sockets, 1);
     status = peer_connect(&t->peer, m->host, m->port, NULL, deadline_of(m));

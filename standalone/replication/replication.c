@@ -42,6 +42,7 @@
 #include "blocking.h"
 #include "feed.h"
 #include "replication_internal.h"
+#include "tls_reload.h"
 
 #define RETRY_FIRST_MS  100
 #define RETRY_MOST_MS   1000
@@ -230,6 +231,8 @@ static void serve_link(replication *r)
     char *source = config_text(s->config, CONFIG_ID_bind_source_addr);
 
     peer_init(&r->link, r->poke_fd);
+    if (config_number(s->config, CONFIG_ID_tls_replication))
+        peer_encrypt(&r->link, tls_reload_context(s));
     replication_set_state(r, REPLICATION_CONNECTING);
     log_write(&s->log, CONFIG_LOG_VERBOSE, "Connecting to the primary %s:%d", r->to_host, r->to_port);
     if (peer_connect(&r->link, r->to_host, r->to_port, source && *source ? source : NULL,

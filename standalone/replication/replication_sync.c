@@ -107,12 +107,12 @@ static int introduce(replication *r)
 {
     config *c = r->server->config;
     int64_t announced = config_number(c, CONFIG_ID_replica_announce_port);
+    enum config_id own = config_number(c, CONFIG_ID_tls_replication) ? CONFIG_ID_tls_port : CONFIG_ID_port;
     char port[24], *address = config_text(c, CONFIG_ID_replica_announce_ip);
     kv_slice line;
     int result;
 
-    snprintf(port, sizeof port, "%lld",
-             (long long)(announced ? announced : config_number(c, CONFIG_ID_port)));
+    snprintf(port, sizeof port, "%lld", (long long)(announced ? announced : config_number(c, own)));
     result = ask(r, &line, "REPLCONF", "listening-port", port);
     if (result == 0 && address && *address)
         result = ask(r, &line, "REPLCONF", "ip-address", address);

@@ -16,6 +16,7 @@
 
 #include "resp.h"
 #include "socket_io.h"
+#include "tls.h"
 
 #define READ_BYTES    ((size_t)64 * 1024)
 #define COMMAND_BYTES 1024 /* of a short command, which is sent in one piece */
@@ -46,8 +47,18 @@ void peer_init(peer *p, int cancel_fd)
     *p = (peer){ .fd = -1, .cancel_fd = cancel_fd };
 }
 
+void peer_encrypt(peer *p, tls_context *context)
+{
+    p->context = context;
+    p->encrypted = true;
+}
+
 static void close_socket(peer *p)
 {
+    if (p->tls)
+        tls_end(p->tls);
+    tls_session_free(p->tls);
+    p->tls = NULL;
     if (p->fd >= 0)
         close(p->fd);
     p->fd = -1;
@@ -56,6 +67,8 @@ static void close_socket(peer *p)
 void peer_done(peer *p)
 {
     close_socket(p);
+    tls_context_unref(p->context);
+    p->context = NULL;
     free(p->data);
     p->data = NULL;
     p->start = p->len = p->capacity = 0;
@@ -97,6 +110,23 @@ static int bind_source(int fd, const char *source, int family)
     result = bind(fd, found->ai_addr, found->ai_addrlen);
     freeaddrinfo(found);
     return result;
+}
+
+static peer_status shake_hands(peer *p, int64_t deadline_ms)
+{
+    tls_progress progress;
+    peer_status status = PEER_OK;
+    const char *reason = "";
+
+    p->tls = p->context ? tls_session_to(p->context, p->fd) : NULL;
+    if (!p->tls)
+        return fail(p, PEER_LOST, "TLS is not set up, or out of memory");
+    while (status == PEER_OK && (progress = tls_handshake(p->tls, &reason)) != TLS_DONE) {
+        if (progress == TLS_FAILED)
+            return fail(p, PEER_LOST, "TLS: %s", reason);
+        status = wait_for(p, p->fd, progress == TLS_WANTS_READ ? POLLIN : POLLOUT, deadline_ms);
+    }
+    return status;
 }
 
 static peer_status connect_to(peer *p, const struct addrinfo *address, const char *source,
@@ -142,6 +172,8 @@ peer_status peer_connect(peer *p, const char *host, int port, const char *source
     for (struct addrinfo *at = found; at && status == PEER_LOST; at = at->ai_next) {
         close_socket(p);
         status = connect_to(p, at, source, deadline_ms);
+        if (status == PEER_OK && p->encrypted)
+            status = shake_hands(p, deadline_ms);
     }
     freeaddrinfo(found);
     if (status != PEER_OK)
@@ -156,7 +188,8 @@ peer_status peer_send(peer *p, kv_slice bytes, int64_t deadline_ms)
     size_t sent = 0;
 
     while (sent < bytes.len) {
-        ssize_t n = socket_send(p->fd, bytes.data + sent, bytes.len - sent);
+        ssize_t n = p->tls ? tls_send(p->tls, bytes.data + sent, bytes.len - sent)
+                           : socket_send(p->fd, bytes.data + sent, bytes.len - sent);
 
         if (n > 0) {
             sent += (size_t)n;
@@ -227,6 +260,20 @@ static bool make_room(peer *p, size_t max_bytes)
     return true;
 }
 
+/* As recv(2). */
+static ssize_t receive(peer *p, char *data, size_t size)
+{
+    return p->tls ? tls_receive(p->tls, data, size) : socket_receive(p->fd, data, size);
+}
+
+/* There was nothing: until there may be. */
+static peer_status wait_for_input(peer *p, int64_t deadline_ms)
+{
+    if (p->tls && tls_has_input(p->tls))
+        return PEER_OK;
+    return wait_for(p, p->fd, p->tls && tls_reading_wants_write(p->tls) ? POLLOUT : POLLIN, deadline_ms);
+}
+
 peer_status peer_receive(peer *p, size_t max_bytes, int64_t deadline_ms)
 {
     if (p->len >= max_bytes)
@@ -235,7 +282,7 @@ peer_status peer_receive(peer *p, size_t max_bytes, int64_t deadline_ms)
         return fail(p, PEER_NOMEM, "out of memory");
     for (;;) {
         size_t at = p->start + p->len;
-        ssize_t n = socket_receive(p->fd, p->data + at, p->capacity - at);
+        ssize_t n = receive(p, p->data + at, p->capacity - at);
         peer_status status;
 
         if (n > 0) {
@@ -248,7 +295,7 @@ peer_status peer_receive(peer *p, size_t max_bytes, int64_t deadline_ms)
             continue;
         if (errno != EAGAIN)
             return fail(p, PEER_LOST, "%s", strerror(errno));
-        status = wait_for(p, p->fd, POLLIN, deadline_ms);
+        status = wait_for_input(p, deadline_ms);
         if (status != PEER_OK)
             return status;
     }
@@ -304,10 +351,10 @@ peer_status peer_line(peer *p, size_t max_bytes, kv_slice *ret_line, int64_t dea
     }
 }
 
-bool peer_is_stale(const peer *p)
+bool peer_is_stale(peer *p)
 {
     char byte;
-    ssize_t n = p->fd < 0 ? 0 : recv(p->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n = p->fd < 0 ? 0 : receive(p, &byte, 1);
 
     return n >= 0 || errno != EAGAIN || p->len > 0;
 }

@@ -3,6 +3,7 @@
  *
  *     peer p;
  *     peer_init(&p, cancel_fd);
+ *     peer_encrypt(&p, context);                    // if that is to be TLS
  *     if (peer_connect(&p, "10.0.0.7", 6379, NULL, deadline) == PEER_OK &&
  *         peer_send_command(&p, 1, &(kv_slice){ "PING", 4 }, deadline) == PEER_OK &&
  *         peer_line(&p, PEER_LINE_MAX, &line, deadline) == PEER_OK)
@@ -33,8 +34,11 @@ typedef enum peer_status {
 } peer_status;
 
 typedef struct peer {
-    int fd;        /* -1: not connected */
-    int cancel_fd; /* readable: give up; -1: never */
+    int fd;                      /* -1: not connected */
+    bool encrypted;              /* to be: */
+    struct tls_context *context; /* NULL: it fails */
+    struct tls_session *tls;     /* of a connection */
+    int cancel_fd;               /* readable: give up; -1: never */
     char *
         data; /* bytes start .. start + len were received and not yet taken; RESP_SLACK readable ones behind */
     size_t start, len, capacity;
@@ -45,6 +49,8 @@ typedef struct peer {
 int64_t peer_clock_ms(void);
 
 void peer_init(peer *p, int cancel_fd);
+/* Connections are made with TLS; takes over a reference to context, which may be NULL: then every connection fails. */
+void peer_encrypt(peer *p, struct tls_context *context);
 /* Closes, and frees the buffer. */
 void peer_done(peer *p);
 
@@ -67,6 +73,6 @@ void peer_take(peer *p, size_t n);
 /* Puts bytes that were taken back in front of what is there. PEER_NOMEM. */
 peer_status peer_put_back(peer *p, kv_slice bytes);
 /* Whether an idle connection was closed, or has said something unasked: without waiting. */
-bool peer_is_stale(const peer *p);
+bool peer_is_stale(peer *p);
 
 #endif

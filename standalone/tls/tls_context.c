@@ -140,10 +140,15 @@ static int give_password(char *text, int size, int writing, void *arg)
     return (int)password->len;
 }
 
-static int load_own_certificate(SSL_CTX *ssl, config *c, config_error *error)
+/* Which directives name a certificate, and what belongs to it. */
+typedef struct certificate_ids {
+    enum config_id certificate, key, password;
+} certificate_ids;
+
+static int load_own_certificate(SSL_CTX *ssl, config *c, const certificate_ids *ids, config_error *error)
 {
     size_t len = 0;
-    char *password = config_copy(c, CONFIG_ID_tls_key_file_pass, &len);
+    char *password = config_copy(c, ids->password, &len);
     kv_slice given = kv_slice_of(password, len);
     int result = -1;
 
@@ -151,12 +156,12 @@ static int load_own_certificate(SSL_CTX *ssl, config *c, config_error *error)
     SSL_CTX_set_default_passwd_cb_userdata(ssl, &given);
     if (!password)
         config_fail(error, "out of memory");
-    else if (config_text_empty(c, CONFIG_ID_tls_cert_file))
-        config_fail(error, "No tls-cert-file configured!");
-    else if (config_text_empty(c, CONFIG_ID_tls_key_file))
-        config_fail(error, "No tls-key-file configured!");
-    else if (with_text(c, CONFIG_ID_tls_cert_file, use_certificate, ssl, error) == 0)
-        result = with_text(c, CONFIG_ID_tls_key_file, use_key, ssl, error);
+    else if (config_text_empty(c, ids->certificate))
+        config_fail(error, "No %s configured!", config_directives[ids->certificate].name);
+    else if (config_text_empty(c, ids->key))
+        config_fail(error, "No %s configured!", config_directives[ids->key].name);
+    else if (with_text(c, ids->certificate, use_certificate, ssl, error) == 0)
+        result = with_text(c, ids->key, use_key, ssl, error);
     SSL_CTX_set_default_passwd_cb_userdata(ssl, NULL);
     if (password)
         OPENSSL_cleanse(password, len);
@@ -165,6 +170,25 @@ static int load_own_certificate(SSL_CTX *ssl, config *c, config_error *error)
 }
 
 static int load_authorities(SSL_CTX *ssl, config *c, config_error *error)
+{
+    if (with_text(c, CONFIG_ID_tls_ca_cert_file, use_authority_file, ssl, error) != 0)
+        return -1;
+    return with_text(c, CONFIG_ID_tls_ca_cert_dir, use_authority_directory, ssl, error);
+}
+
+/* Whether this server is a client of others, behind TLS. */
+static bool goes_out(config *c)
+{
+    return config_number(c, CONFIG_ID_tls_replication) || config_number(c, CONFIG_ID_tls_cluster);
+}
+
+bool tls_is_wanted(config *c)
+{
+    return config_number(c, CONFIG_ID_tls_port) || goes_out(c);
+}
+
+/* How a server looks at certificates of clients. */
+static int set_clients(SSL_CTX *ssl, config *c, config_error *error)
 {
     static const int modes[] = {
         [CONFIG_TLS_CLIENTS_NO] = SSL_VERIFY_NONE,
@@ -175,13 +199,11 @@ static int load_authorities(SSL_CTX *ssl, config *c, config_error *error)
 
     SSL_CTX_set_verify(ssl, modes[clients], NULL);
     SSL_CTX_set_max_cert_list(ssl, CHAIN_MAX);
-    if (clients != CONFIG_TLS_CLIENTS_NO && config_text_empty(c, CONFIG_ID_tls_ca_cert_file) &&
-        config_text_empty(c, CONFIG_ID_tls_ca_cert_dir))
+    if ((clients != CONFIG_TLS_CLIENTS_NO || goes_out(c)) &&
+        config_text_empty(c, CONFIG_ID_tls_ca_cert_file) && config_text_empty(c, CONFIG_ID_tls_ca_cert_dir))
         return config_fail(error, "Either tls-ca-cert-file or tls-ca-cert-dir must be specified when "
-                                  "tls-auth-clients is enabled!");
-    if (with_text(c, CONFIG_ID_tls_ca_cert_file, use_authority_file, ssl, error) != 0)
-        return -1;
-    return with_text(c, CONFIG_ID_tls_ca_cert_dir, use_authority_directory, ssl, error);
+                                  "tls-cluster, tls-replication or tls-auth-clients are enabled!");
+    return load_authorities(ssl, c, error);
 }
 
 /* Sessions are resumed by tickets, which cost the server nothing; older clients need the cache. */
@@ -215,16 +237,43 @@ static void set_modes(SSL_CTX *ssl, config *c)
     SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION); /* unless tls-protocols says otherwise */
 }
 
-static int set_up(SSL_CTX *ssl, config *c, config_error *error)
+static int set_algorithms(SSL_CTX *ssl, config *c, config_error *error)
 {
     set_modes(ssl, c);
-    set_sessions(ssl, c);
     if (with_text(c, CONFIG_ID_tls_protocols, use_protocols, ssl, error) != 0 ||
-        load_own_certificate(ssl, c, error) != 0 || load_authorities(ssl, c, error) != 0 ||
-        with_text(c, CONFIG_ID_tls_ciphers, use_ciphers, ssl, error) != 0 ||
-        with_text(c, CONFIG_ID_tls_ciphersuites, use_ciphersuites, ssl, error) != 0)
+        with_text(c, CONFIG_ID_tls_ciphers, use_ciphers, ssl, error) != 0)
+        return -1;
+    return with_text(c, CONFIG_ID_tls_ciphersuites, use_ciphersuites, ssl, error);
+}
+
+static int set_up(SSL_CTX *ssl, config *c, config_error *error)
+{
+    static const certificate_ids own = { CONFIG_ID_tls_cert_file, CONFIG_ID_tls_key_file,
+                                         CONFIG_ID_tls_key_file_pass };
+
+    set_sessions(ssl, c);
+    if (load_own_certificate(ssl, c, &own, error) != 0 || set_clients(ssl, c, error) != 0 ||
+        set_algorithms(ssl, c, error) != 0)
         return -1;
     return with_text(c, CONFIG_ID_tls_dh_params_file, use_dh_parameters, ssl, error);
+}
+
+/* The certificate for others is the server's own, unless there is one for that. */
+static int set_up_outgoing(SSL_CTX *ssl, config *c, config_error *error)
+{
+    static const certificate_ids own = { CONFIG_ID_tls_cert_file, CONFIG_ID_tls_key_file,
+                                         CONFIG_ID_tls_key_file_pass },
+                                 other = { CONFIG_ID_tls_client_cert_file, CONFIG_ID_tls_client_key_file,
+                                           CONFIG_ID_tls_client_key_file_pass };
+    bool has_other = !config_text_empty(c, CONFIG_ID_tls_client_cert_file);
+
+    SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_max_cert_list(ssl, CHAIN_MAX);
+    if (load_own_certificate(ssl, c, has_other ? &other : &own, error) != 0 ||
+        load_authorities(ssl, c, error) != 0)
+        return -1;
+    return set_algorithms(ssl, c, error);
 }
 
 int tls_context_new(config *c, tls_context **ret_context, config_error *ret_error)
@@ -236,10 +285,12 @@ int tls_context_new(config *c, tls_context **ret_context, config_error *ret_erro
         return config_fail(ret_error, "out of memory");
     atomic_init(&context->references, 1);
     context->ssl = SSL_CTX_new(TLS_server_method());
+    context->outgoing = goes_out(c) ? SSL_CTX_new(TLS_client_method()) : NULL;
     context->socket = tls_socket_method();
-    if (!context->ssl || !context->socket) {
+    if (!context->ssl || !context->socket || (goes_out(c) && !context->outgoing)) {
         config_fail(ret_error, "OpenSSL can't be set up: out of memory");
-    } else if (set_up(context->ssl, c, ret_error) == 0) {
+    } else if (set_up(context->ssl, c, ret_error) == 0 &&
+               (!context->outgoing || set_up_outgoing(context->outgoing, c, ret_error) == 0)) {
         *ret_context = context;
         return 0;
     }
@@ -261,6 +312,7 @@ void tls_context_unref(tls_context *context)
     if (!context || atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) != 1)
         return;
     SSL_CTX_free(context->ssl);
+    SSL_CTX_free(context->outgoing);
     BIO_meth_free(context->socket);
     free(context);
 }

@@ -9,7 +9,8 @@
 
 struct tls_context {
     _Atomic int references;
-    SSL_CTX *ssl;
+    SSL_CTX *ssl;       /* of a server */
+    SSL_CTX *outgoing;  /* of a client of others; NULL: the directives do not ask for one */
     BIO_METHOD *socket; /* how a session reads and writes */
 };
 

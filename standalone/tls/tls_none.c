@@ -12,6 +12,12 @@ const char *tls_library(void)
     return "none";
 }
 
+bool tls_is_wanted(config *c)
+{
+    return config_number(c, CONFIG_ID_tls_port) || config_number(c, CONFIG_ID_tls_replication) ||
+           config_number(c, CONFIG_ID_tls_cluster);
+}
+
 int tls_context_new(config *c, tls_context **ret_context, config_error *ret_error)
 {
     (void)c;
@@ -34,6 +40,11 @@ tls_session *tls_session_new(tls_context *context, int fd)
     (void)context;
     (void)fd;
     return NULL;
+}
+
+tls_session *tls_session_to(tls_context *context, int fd)
+{
+    return tls_session_new(context, fd);
 }
 
 void tls_session_free(tls_session *session)

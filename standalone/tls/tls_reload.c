@@ -23,6 +23,11 @@ bool tls_reload_concerns(enum config_id id)
     case CONFIG_ID_tls_session_cache_size:
     case CONFIG_ID_tls_session_cache_timeout:
     case CONFIG_ID_tls_dh_params_file:
+    case CONFIG_ID_tls_client_cert_file:
+    case CONFIG_ID_tls_client_key_file:
+    case CONFIG_ID_tls_client_key_file_pass:
+    case CONFIG_ID_tls_replication:
+    case CONFIG_ID_tls_cluster:
         return true;
     default:
         return false;
@@ -34,7 +39,7 @@ int tls_reload_prepare(server *s, tls_context **ret_fresh, config_error *ret_err
     config_error reason;
 
     *ret_fresh = NULL;
-    if (!config_number(s->config, CONFIG_ID_tls_port) || tls_context_new(s->config, ret_fresh, &reason) == 0)
+    if (!tls_is_wanted(s->config) || tls_context_new(s->config, ret_fresh, &reason) == 0)
         return 0;
     log_write(&s->log, CONFIG_LOG_WARNING, "Failed to configure TLS: %s", reason.text);
     snprintf(ret_error->text, sizeof ret_error->text, "Unable to update TLS configuration. %.900s",
@@ -67,15 +72,21 @@ void tls_reload_now(server *s)
     pthread_mutex_unlock(&s->config_lock);
 }
 
-tls_session *tls_reload_session(server *s, int fd)
+tls_context *tls_reload_context(server *s)
 {
     tls_context *context;
-    tls_session *session;
 
     pthread_mutex_lock(&s->tls_lock);
     context = tls_context_ref(s->tls);
     pthread_mutex_unlock(&s->tls_lock);
-    session = context ? tls_session_new(context, fd) : NULL;
+    return context;
+}
+
+tls_session *tls_reload_session(server *s, int fd)
+{
+    tls_context *context = tls_reload_context(s);
+    tls_session *session = context ? tls_session_new(context, fd) : NULL;
+
     tls_context_unref(context);
     return session;
 }

@@ -16,7 +16,7 @@ struct server;
 
 /* Whether a change of this directive asks for new certificates to be read. */
 bool tls_reload_concerns(enum config_id id);
-/* What the directives say now; NULL while tls-port is 0. */
+/* What the directives say now; NULL while none of them asks for TLS. */
 int tls_reload_prepare(struct server *s, tls_context **ret_fresh, config_error *ret_error)
     KV_EXCLUDES(kv_shard_held);
 /* New connections are made with fresh from now on; those that exist keep what they have. */
@@ -24,6 +24,8 @@ tls_context *tls_reload_adopt(struct server *s, tls_context *fresh) KV_EXCLUDES(
 /* Reads the files again, after a signal; the log says how that went. */
 void tls_reload_now(struct server *s) KV_EXCLUDES(kv_shard_held);
 
+/* What connections are made with now, a reference that is yours; NULL: there is no TLS. */
+tls_context *tls_reload_context(struct server *s) KV_EXCLUDES(kv_shard_held);
 /* A session for a connection that was accepted on tls-port; NULL when there is no memory for it. */
 tls_session *tls_reload_session(struct server *s, int fd) KV_EXCLUDES(kv_shard_held);
 

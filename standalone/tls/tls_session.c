@@ -142,7 +142,7 @@ BIO_METHOD *tls_socket_method(void)
 
 /* ---- life ---- */
 
-tls_session *tls_session_new(tls_context *context, int fd)
+static tls_session *session_of(tls_context *context, SSL_CTX *ssl, int fd)
 {
     tls_session *s = calloc(1, sizeof *s);
     BIO *bio;
@@ -151,7 +151,7 @@ tls_session *tls_session_new(tls_context *context, int fd)
         return NULL;
     s->fd = fd;
     s->context = tls_context_ref(context);
-    s->ssl = SSL_new(context->ssl);
+    s->ssl = SSL_new(ssl);
     bio = s->ssl ? BIO_new(context->socket) : NULL;
     if (!bio) {
         tls_session_free(s);
@@ -161,7 +161,24 @@ tls_session *tls_session_new(tls_context *context, int fd)
     BIO_set_data(bio, s);
     BIO_set_init(bio, 1);
     SSL_set_bio(s->ssl, bio, bio);
-    SSL_set_accept_state(s->ssl);
+    return s;
+}
+
+tls_session *tls_session_new(tls_context *context, int fd)
+{
+    tls_session *s = session_of(context, context->ssl, fd);
+
+    if (s)
+        SSL_set_accept_state(s->ssl);
+    return s;
+}
+
+tls_session *tls_session_to(tls_context *context, int fd)
+{
+    tls_session *s = context->outgoing ? session_of(context, context->outgoing, fd) : NULL;
+
+    if (s)
+        SSL_set_connect_state(s->ssl);
     return s;
 }
 
@@ -197,7 +214,9 @@ static const char *reason_of(const tls_session *s)
 
     if (s->immodest)
         return "the greeting is too long";
-    return reason ? reason : "the client closed the connection";
+    if (reason)
+        return reason;
+    return SSL_is_server(s->ssl) ? "the client closed the connection" : "the server closed the connection";
 }
 
 tls_progress tls_handshake(tls_session *s, const char **ret_reason)
