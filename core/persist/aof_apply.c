@@ -165,6 +165,11 @@ int aof_apply_run(aof_apply *a, kv_slice bytes, size_t *ret_at)
             err = KV_ENOMEM;
             break;
         }
+        a->stopped = a->go_on && !a->go_on(a->arg);
+        if (a->stopped) {
+            err = KV_EINVAL;
+            break;
+        }
         if (parsed == AOF_WHOLE)
             run_command(a);
         else

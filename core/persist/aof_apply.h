@@ -23,8 +23,10 @@ typedef struct aof_apply {
     uint64_t rng;
     kv_counters counters;
     aof_command command;
-    uint64_t commands; /* carried out */
-    bool failed;
+    uint64_t commands;        /* carried out */
+    bool (*go_on)(void *arg); /* NULL, or asked before each command */
+    void *arg;
+    bool failed, stopped; /* stopped: go_on said so */
     char reason[256];
 } aof_apply;
 
@@ -32,7 +34,8 @@ void aof_apply_init(aof_apply *apply, const kv_databases *databases, int64_t now
 void aof_apply_done(aof_apply *apply);
 /* Before another file: database 0 is selected. */
 void aof_apply_begin_file(aof_apply *apply);
-/* 0, or KV_EINVAL: the command at *ret_at cannot be carried out, apply->reason says why; those before it were. KV_ENOMEM. */
+/* 0, or KV_EINVAL: the command at *ret_at cannot be carried out, apply->reason says why; those before it were; or
+ * apply->stopped. KV_ENOMEM. */
 int aof_apply_run(aof_apply *apply, kv_slice bytes, size_t *ret_at) KV_EXCLUDES(kv_shard_held);
 
 #endif

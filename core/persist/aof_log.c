@@ -241,7 +241,7 @@ static aof_log_found load_preamble(const loading *l, const aof_entry *item, cons
         *ret_from = file_bytes(l->log, item);
         return AOF_LOG_LOADED;
     }
-    return l->load->load_rdb(l->load->rdb_arg, path, ret_from) == 0 ? AOF_LOG_LOADED : AOF_LOG_REFUSED;
+    return l->load->load_rdb(l->load->rdb_arg, path, ret_from);
 }
 
 static aof_log_found apply_unit(const loading *l, const aof_entry *item, const aof_unit *unit)
@@ -249,6 +249,8 @@ static aof_log_found apply_unit(const loading *l, const aof_entry *item, const a
     size_t at;
     int err = l->apply ? aof_apply_run(l->apply, unit->bytes, &at) : 0;
 
+    if (err && l->apply->stopped)
+        return AOF_LOG_STOPPED;
     if (err == KV_ENOMEM) {
         say(l->log, AOF_WARNING, "Out of memory while loading the log");
         return AOF_LOG_REFUSED;
@@ -383,6 +385,8 @@ aof_log_found aof_log_load(aof_log *log, const aof_load_options *load, aof_end *
     *ret_end = (aof_end){ .last.fd = -1 };
     if (load->databases) {
         aof_apply_init(&apply, load->databases, load->now_ms);
+        apply.go_on = load->go_on;
+        apply.arg = load->go_on_arg;
         l.apply = &apply;
     }
     result = load_files(&l);

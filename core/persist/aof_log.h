@@ -35,6 +35,7 @@ typedef enum aof_log_found {
     AOF_LOG_NONE, /* there is no log */
     AOF_LOG_LOADED,
     AOF_LOG_REFUSED, /* it is damaged, or cannot be read */
+    AOF_LOG_STOPPED, /* go_on said so */
 } aof_log_found;
 
 /* How to load. */
@@ -43,10 +44,13 @@ typedef struct aof_load_options {
     int64_t now_ms;
     bool
         cut_tail; /* a torn tail of the last file is cut off (aof_log_continue does); otherwise it is refused */
-    /* Loads a base file in RDB format; 0, or -1 after telling why. *ret_bytes: where it ends: commands may follow. */
-    int (*load_rdb)(void *arg, const char *path, uint64_t *ret_bytes);
+    /* Loads a base file in RDB format; AOF_LOG_REFUSED: why has been told. *ret_bytes: where it ends: commands may follow. */
+    aof_log_found (*load_rdb)(void *arg, const char *path, uint64_t *ret_bytes);
     void *rdb_arg;
     _Atomic uint64_t *loaded_bytes; /* progress over all files, or NULL */
+    /* NULL, or asked before each command, on the calling thread; false: AOF_LOG_STOPPED. */
+    bool (*go_on)(void *arg);
+    void *go_on_arg;
 } aof_load_options;
 
 /* What a log was found to be. */

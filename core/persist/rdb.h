@@ -79,6 +79,7 @@ enum rdb_error {
     RDB_EDAMAGED = -1002,     /* it is no RDB file, or not a whole one, or its checksum is wrong */
     RDB_EUNSUPPORTED = -1003, /* a version, or a type, that is not supported */
     RDB_ENOMEM = -1004,
+    RDB_ESTOPPED = -1005, /* whoever loads it wants no more of it */
 };
 
 typedef enum rdb_kind {

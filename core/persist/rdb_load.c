@@ -303,6 +303,11 @@ static int read_items(loader *l, rdb_reader *r, const char *name)
     int err;
 
     while ((err = rdb_read(r, &item)) > 0) {
+        if (load->go_on && !load->go_on(load->arg)) {
+            snprintf(reason, sizeof reason, "it was stopped");
+            err = RDB_ESTOPPED;
+            break;
+        }
         err = take_item(l, &item, reason, sizeof reason);
         atomic_store_explicit(&load->bytes_done, rdb_reader_offset(r), memory_order_relaxed);
         if (err)

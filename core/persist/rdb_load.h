@@ -18,6 +18,9 @@ typedef struct rdb_load {
     int threads; /* that insert, at least 1 */
     rdb_read_options options;
     int64_t now_ms; /* keys whose deadline is not later are left out; INT64_MIN: none */
+    /* NULL, or asked before each record, on the calling thread; false: RDB_ESTOPPED. */
+    bool (*go_on)(void *arg);
+    void *arg;
 
     _Atomic uint64_t bytes_total, bytes_done, keys_loaded, keys_expired, keys_passed; /* progress */
     uint64_t keys_announced;

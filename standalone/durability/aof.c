@@ -7,7 +7,6 @@
 
 #include "aof_internal.h"
 #include "notify.h"
-#include "rdb_load.h"
 
 /* ---- changes ---- */
 
@@ -79,6 +78,11 @@ int aof_apply_config(server *s, config_error *ret_error)
     bool wanted = config_number(s->config, CONFIG_ID_appendonly) != 0;
 
     read_config(a);
+    if (atomic_load(&a->loading)) {
+        if (!wanted)
+            snprintf(ret_error->text, sizeof ret_error->text, "the log is being loaded");
+        return wanted ? 0 : -1;
+    }
     if (wanted && !aof_listens(s)) {
         if (atomic_load(&a->state) != AOF_OFF) {
             snprintf(ret_error->text, sizeof ret_error->text, "it is just being switched off, try again");
@@ -181,33 +185,72 @@ static void note_end(aof *a, const aof_end *end)
     atomic_store(&a->sequence, a->file.sequence - 1);
 }
 
-/* The base, in RDB format, on as many threads as there will be workers. Keys whose deadline has passed are kept: commands that
+/* The base, in RDB format, on as many threads as there are workers. Keys whose deadline has passed are kept: commands that
  * follow may refer to them. */
-static int load_base(void *arg, const char *path, uint64_t *ret_bytes)
+static aof_log_found load_base(void *arg, const char *path, uint64_t *ret_bytes)
 {
-    server *s = ((aof *)arg)->server;
-    rdb_load load = {
-        .stores = s->databases.stores,
-        .count = s->databases.count,
-        .threads = s->worker_count,
-        .options = { .pass_unsupported = config_number(s->config, CONFIG_ID_rdb_skip_unsupported) != 0 },
-        .now_ms = INT64_MIN,
-    };
-    int err = rdb_load_file(&load, path, ret_bytes);
+    aof *a = arg;
+    server *s = a->server;
+    rdb_load *load = &a->base;
+    int err = rdb_load_file(load, path, ret_bytes);
 
+    if (err == RDB_ESTOPPED)
+        return AOF_LOG_STOPPED;
     if (err)
         log_write(&s->log, CONFIG_LOG_WARNING, "The base of the log cannot be loaded: %s",
-                  err > 0 ? "it is not there" : load.reason);
-    else if (atomic_load(&load.keys_passed))
+                  err > 0 ? "it is not there" : load->reason);
+    else if (atomic_load(&load->keys_passed))
         log_write(&s->log, CONFIG_LOG_WARNING,
                   "Left out %llu keys or functions of types that are not supported: %s",
-                  (unsigned long long)atomic_load(&load.keys_passed), load.passed);
-    return err ? -1 : 0;
+                  (unsigned long long)atomic_load(&load->keys_passed), load->passed);
+    return err ? AOF_LOG_REFUSED : AOF_LOG_LOADED;
 }
 
-static int load_and_continue(aof *a, aof_end *end)
+static void prepare_base(aof *a, const aof_load_options *load)
 {
     server *s = a->server;
+
+    a->base.stores = s->databases.stores;
+    a->base.count = s->databases.count;
+    a->base.threads = s->worker_count;
+    a->base.options = (rdb_read_options){
+        .pass_unsupported = config_number(s->config, CONFIG_ID_rdb_skip_unsupported) != 0,
+    };
+    a->base.now_ms = INT64_MIN;
+    a->base.go_on = load->go_on;
+    a->base.arg = load->go_on_arg;
+}
+
+/* The log has been opened: loads its files, and opens the last one to go on. */
+static int load_and_continue(aof *a, const aof_load_options *load, aof_end *end)
+{
+    server *s = a->server;
+    uint64_t start_ns = clock_ns();
+
+    atomic_store(&a->total_bytes, aof_log_bytes(&a->log));
+    if (aof_log_load(&a->log, load, end) != AOF_LOG_LOADED)
+        return -1;
+    log_write(&s->log, CONFIG_LOG_NOTICE,
+              "DB loaded from append only file: %.3f seconds, %llu commands, %llu bytes",
+              (double)(clock_ns() - start_ns) / 1e9, (unsigned long long)end->commands,
+              (unsigned long long)end->bytes);
+    return aof_log_continue(&a->log, end, &a->file) == 0 ? 0 : -1;
+}
+
+int aof_prepare(server *s)
+{
+    aof *a = s->aof;
+
+    if (take_name(a, CONFIG_ID_appenddirname, a->directory) != 0 ||
+        take_name(a, CONFIG_ID_appendfilename, a->prefix) != 0)
+        return -1;
+    atomic_store(&a->loading, config_number(s->config, CONFIG_ID_appendonly) != 0);
+    return 0;
+}
+
+int aof_load(server *s, bool (*go_on)(void *arg), void *arg)
+{
+    aof *a = s->aof;
     aof_load_options load = {
         .databases = &s->databases,
         .now_ms = clock_ms(),
@@ -215,49 +258,34 @@ static int load_and_continue(aof *a, aof_end *end)
         .load_rdb = load_base,
         .rdb_arg = a,
         .loaded_bytes = &a->loaded_bytes,
+        .go_on = go_on,
+        .go_on_arg = arg,
     };
-    uint64_t start_ns = clock_ns();
-    aof_log_found found;
-    int err = aof_log_open(&a->log);
+    aof_end end = { .last.fd = -1, .next = 1 };
+    int err;
 
-    if (err && err != -ENOENT)
-        return -1;
-    atomic_store(&a->total_bytes, aof_log_bytes(&a->log));
-    found = err ? AOF_LOG_NONE : aof_log_load(&a->log, &load, end);
-    if (found == AOF_LOG_REFUSED)
-        return -1;
-    if (found == AOF_LOG_NONE)
-        *end = (aof_end){ .last.fd = -1, .next = 1 };
-    else
-        log_write(&s->log, CONFIG_LOG_NOTICE,
-                  "DB loaded from append only file: %.3f seconds, %llu commands, %llu bytes",
-                  (double)(clock_ns() - start_ns) / 1e9, (unsigned long long)end->commands,
-                  (unsigned long long)end->bytes);
-    return aof_log_continue(&a->log, end, &a->file) == 0 ? 0 : -1;
-}
-
-int aof_load(server *s)
-{
-    aof *a = s->aof;
-    aof_end end;
-
-    if (take_name(a, CONFIG_ID_appenddirname, a->directory) != 0 ||
-        take_name(a, CONFIG_ID_appendfilename, a->prefix) != 0)
-        return -1;
-    if (!config_number(s->config, CONFIG_ID_appendonly))
-        return 0;
-    if (load_and_continue(a, &end) != 0)
-        return -1;
-    note_end(a, &end);
-    atomic_store(&a->state, AOF_ON);
-    atomic_store(&s->aof_guards, true);
-    return 0;
+    prepare_base(a, &load);
+    pthread_mutex_lock(&a->file_lock);
+    err = aof_log_open(&a->log);
+    if (err == -ENOENT)
+        err = aof_log_continue(&a->log, &end, &a->file);
+    else if (!err)
+        err = load_and_continue(a, &load, &end);
+    if (!err)
+        note_end(a, &end);
+    pthread_mutex_unlock(&a->file_lock);
+    return err ? -1 : 0;
 }
 
 int aof_start(server *s)
 {
     aof *a = s->aof;
 
+    if (atomic_load(&a->loading)) {
+        atomic_store(&a->state, AOF_ON);
+        atomic_store(&s->aof_guards, true);
+        atomic_store(&a->loading, false);
+    }
     a->started = pthread_create(&a->task, NULL, aof_task, a) == 0;
     if (!a->started)
         log_write(&s->log, CONFIG_LOG_WARNING, "Can't start the thread of the log");
@@ -311,7 +339,7 @@ void aof_read_figures(server *s, aof_figures *f)
     uint64_t appended = atomic_load(&a->buffer.appended), written = atomic_load(&a->written);
 
     *f = (aof_figures){
-        .enabled = atomic_load(&a->state) != AOF_OFF,
+        .enabled = atomic_load(&a->loading) || atomic_load(&a->state) != AOF_OFF,
         .rewriting = atomic_load(&a->rewriting),
         .last_rewrite_ok = atomic_load(&a->rewrite_ok),
         .last_write_ok = atomic_load(&a->write_ok),
@@ -330,6 +358,8 @@ void aof_read_figures(server *s, aof_figures *f)
         .loaded_bytes = atomic_load(&a->loaded_bytes),
         .total_bytes = atomic_load(&a->total_bytes),
     };
+    if (!f->loaded_bytes) /* the base is read, yet */
+        f->loaded_bytes = atomic_load(&a->base.bytes_done);
     if (f->rewriting)
         f->current_rewrite_s = (int64_t)((clock_ns() - atomic_load(&a->rewrite_started_ns)) / 1000000000);
     pthread_mutex_lock(&a->reason_lock);

@@ -1,7 +1,8 @@
 /* aof.h - the server's log of changes: who writes it, when replies may be sent, what becomes of failures.
  *
- *     if (aof_load(s) != 0) ...                       // before anybody is served: what the log tells
- *     aof_start(s);                                   // the task runs
+ *     if (aof_prepare(s) != 0) ...                    // before the workers: which files they are
+ *     if (aof_load(s, go_on, arg) != 0) ...           // while they refuse to serve: what the log tells
+ *     aof_start(s);                                   // the task runs, and changes are told
  *     ... stores tell aof_note of each change; replies wait in held connections until aof_covers says so ...
  *     aof_stop(s);                                    // everything is on disk
  *
@@ -27,12 +28,17 @@ enum aof_error_action { AOF_ERROR_AUTO, AOF_ERROR_EXIT, AOF_ERROR_REFUSE };
 /* With the databases, before the workers. 0, or -1: memory is out. */
 int aof_new(struct server *s);
 void aof_free(struct server *s);
-/* Loads the log, if appendonly says so, and opens it to go on. 0, or -1 after logging why. */
-int aof_load(struct server *s) KV_EXCLUDES(kv_shard_held);
-/* Starts the task; 0 or -1. */
-int aof_start(struct server *s);
+/* Takes the names of its files from the configuration. 0, or -1 after logging why. */
+int aof_prepare(struct server *s);
 /* The workers have ended: writes and syncs what is left, and ends the task. */
 void aof_stop(struct server *s) KV_EXCLUDES(kv_shard_held);
+
+/* ---- loading, when appendonly is yes at the start: on the thread that loads ---- */
+
+/* Loads the log, and opens it to go on. go_on is asked again and again; when it says no, or the log cannot be used, which was logged: -1. */
+int aof_load(struct server *s, bool (*go_on)(void *arg), void *arg) KV_EXCLUDES(kv_shard_held);
+/* Then: starts the task, and changes are told from now on; 0, or -1 after logging why. */
+int aof_start(struct server *s);
 
 /* ---- the threads that change something ---- */
 
@@ -76,8 +82,8 @@ typedef struct aof_figures {
     uint64_t current_bytes, base_bytes, buffered_bytes;
     uint64_t syncing; /* 1: a sync is under way */
     uint64_t delayed_syncs, syncs, batches, batch_sequence;
-    uint64_t loaded_bytes, total_bytes;
-    char reason[256]; /* of the last failure; "": none */
+    uint64_t loaded_bytes, total_bytes; /* while it is loaded */
+    char reason[256];                   /* of the last failure; "": none */
 } aof_figures;
 /* Where the log would be when all that was told so far is in it; and whether that is on disk. */
 uint64_t aof_position(struct server *s);

@@ -5,9 +5,10 @@
 #include <pthread.h>
 
 #include "aof.h"
+#include "rdb_load.h"
 
 enum aof_state {
-    AOF_OFF,     /* nothing is told */
+    AOF_OFF,     /* nothing is told; so it is, too, while it is loaded */
     AOF_WAITING, /* it is being switched on: what changes is written, and nothing is promised */
     AOF_ON,      /* what changes is written */
     AOF_BROKEN,  /* nothing more is acknowledged: writes are refused */
@@ -62,7 +63,9 @@ struct aof {
     _Atomic bool syncing;
     _Atomic uint64_t syncs, delayed_syncs;
     _Atomic bool write_ok;
+    _Atomic bool loading; /* it is, or will be, at the start */
     _Atomic uint64_t loaded_bytes, total_bytes;
+    rdb_load base;               /* of the log, where that is an RDB file */
     pthread_mutex_t reason_lock; /* guards the next */
     char reason[256];
 };

@@ -7,7 +7,7 @@
  * durable, or not at all). Nothing else of the server waits for it: SAVE only keeps its own client waiting, where
  * redis-server serves nobody meanwhile.
  *
- * At the start the task loads the file on all cores, while the workers already listen and answer -LOADING.
+ * At the start the task loads the file, or the log, on all cores, while the workers already listen and answer -LOADING.
  *
  * Where a disk cannot keep up with the writers, they are slowed: when more than snapshot-keep-bytes of overwritten
  * entries wait to be written, a worker waits PRESSED_WAIT_MS before a batch. With twice as much the snapshot fails, and says so.
@@ -117,15 +117,16 @@ persistence *persistence_new(server *s)
 bool persistence_prepare(persistence *p)
 {
     char *path = persistence_path(p->server);
-    bool loads = !config_number(p->server->config, CONFIG_ID_appendonly) &&
-                 (!path || access(path, F_OK) == 0 || errno != ENOENT);
+    bool logged = config_number(p->server->config, CONFIG_ID_appendonly) != 0;
+    bool loads = logged || !path || access(path, F_OK) == 0 || errno != ENOENT;
 
     free(path);
     pthread_mutex_lock(&p->lock);
     p->loading = loads;
+    p->loads_log = logged;
     p->load_started_s = persistence_now_s();
     pthread_mutex_unlock(&p->lock);
-    if (!loads) /* what the log has brought is no change */
+    if (!loads)
         persistence_reset_changes(p);
     persistence_apply(p->server);
     return loads;
@@ -155,10 +156,11 @@ void persistence_cancel(persistence *p)
     pthread_mutex_unlock(&p->lock);
 }
 
-static void stop_task(persistence *p)
+void persistence_stop(persistence *p)
 {
     if (!p->started)
         return;
+    atomic_store_explicit(&p->ending, true, memory_order_relaxed);
     pthread_mutex_lock(&p->lock);
     p->stop = true;
     pthread_cond_signal(&p->wake);
@@ -172,7 +174,7 @@ void persistence_free(persistence *p)
 {
     if (!p)
         return;
-    stop_task(p);
+    persistence_stop(p);
     pthread_mutex_destroy(&p->lock);
     pthread_mutex_destroy(&p->kept_lock);
     pthread_cond_destroy(&p->wake);
@@ -181,7 +183,7 @@ void persistence_free(persistence *p)
 
 int persistence_save_now(persistence *p)
 {
-    stop_task(p);
+    persistence_stop(p);
     return persistence_save(p);
 }
 

@@ -25,14 +25,15 @@ typedef struct persistence_figures {
 
 /* NULL: memory is out. */
 persistence *persistence_new(struct server *s);
-/* Looks whether there is a snapshot to load (not so with appendonly: the log has it all); if so, the server is SERVER_LOADING from now on. */
+/* Looks whether there are data to load: the log with appendonly (it has it all), else a snapshot; if so, the server is SERVER_LOADING from now on. */
 bool persistence_prepare(persistence *p);
-/* Starts the task, which loads that snapshot first, and calls server_loaded when that is done; a file that cannot be
+/* Starts the task, which loads them first, starts the log, and calls server_loaded when that is done; a file that cannot be
  * loaded ends the process. 0, or -1: no thread. */
 int persistence_start(persistence *p);
 bool persistence_is_loading(persistence *p);
 bool persistence_is_saving(persistence *p);
-/* Ends a snapshot under way, and the task. */
+/* Ends what is under way, loading or a snapshot, and the task. No client is served any more. */
+void persistence_stop(persistence *p);
 void persistence_free(persistence *p);
 
 enum persistence_answer { PERSISTENCE_STARTED, PERSISTENCE_BUSY, PERSISTENCE_SCHEDULED };

@@ -36,6 +36,9 @@ struct persistence {
     uint64_t saves, saved_changes; /* of store_changes, at the moment of the last snapshot */
     rdb_save *save;                /* under way */
     uint64_t keys_total;
+    _Atomic bool ending;       /* whatever is loaded is not wanted any more */
+    uint64_t undelayed;        /* records, since the last delay: see persistence_load.c */
+    bool loads_log;            /* what is loaded at the start */
     pthread_mutex_t kept_lock; /* held while *snapshot is looked at, or goes */
 
     rdb_load load;
@@ -57,8 +60,15 @@ int persistence_save(persistence *p) KV_EXCLUDES(kv_shard_held);
 int persistence_load(persistence *p) KV_EXCLUDES(kv_shard_held);
 /* Saves, empties the databases, and loads that file; with the claim. 0, or -1 after logging why. */
 int persistence_reload(persistence *p, unsigned how) KV_EXCLUDES(kv_shard_held);
-/* Loads the file; ends the process when that cannot be done, else says that the data are loaded. */
+/* Loads what there is at the start; ends the process when that cannot be done, else says that the data are loaded, unless the
+ * server ends before they are. */
 void persistence_load_first(persistence *p) KV_EXCLUDES(kv_shard_held);
+
+/* How far the loading is. */
+typedef struct persistence_progress {
+    uint64_t bytes, bytes_total, keys, expired;
+} persistence_progress;
+persistence_progress persistence_loaded_so_far(persistence *p);
 
 /* Ends a snapshot under way; the task goes on. The second: lock is held. */
 void persistence_cancel(persistence *p);

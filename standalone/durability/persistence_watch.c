@@ -185,7 +185,7 @@ bool persistence_is_saving(persistence *p)
 
 void persistence_read_figures(persistence *p, persistence_figures *figures)
 {
-    rdb_load *load = &p->load;
+    persistence_progress progress = persistence_loaded_so_far(p);
 
     memset(figures, 0, sizeof *figures);
     figures->changes = persistence_changes(p);
@@ -204,8 +204,8 @@ void persistence_read_figures(persistence *p, persistence_figures *figures)
     }
     pthread_mutex_unlock(&p->lock);
     figures->kept_bytes = kept_bytes(p);
-    figures->load_bytes = atomic_load_explicit(&load->bytes_done, memory_order_relaxed);
-    figures->load_bytes_total = atomic_load_explicit(&load->bytes_total, memory_order_relaxed);
-    figures->load_keys = atomic_load_explicit(&load->keys_loaded, memory_order_relaxed);
-    figures->load_expired = atomic_load_explicit(&load->keys_expired, memory_order_relaxed);
+    figures->load_bytes = progress.bytes;
+    figures->load_bytes_total = progress.bytes_total;
+    figures->load_keys = progress.keys;
+    figures->load_expired = progress.expired;
 }

@@ -239,6 +239,8 @@ static bool look(worker *w, int64_t budget_us)
     margin = limit / 128 < MARGIN_MAX ? limit / 128 : MARGIN_MAX;
     if (!p->evicts)
         return true;
+    if (!atomic_load(&s->complete)) /* a log that is loaded may still need what it has brought */
+        return false;
     start = ticks_now(&s->ticks);
     found = make_room(w, p, used - limit, used - limit + margin, budget_us);
     latency_add(s->latency, "eviction-cycle",

@@ -19,6 +19,7 @@
 #include "acl_file.h"
 #include "acl_session.h"
 #include "aof.h"
+#include "blocking.h"
 #include "crash.h"
 #include "data_set.h"
 #include "dispatch.h"
@@ -129,7 +130,6 @@ static int open_databases(server *s)
         s->databases.stores[s->databases.count] = kv_store_new(&options);
         if (!s->databases.stores[s->databases.count])
             return -1;
-        store_set_reaping(s->databases.stores[s->databases.count], true);
     }
     if (sharing != KV_SHARING_ACTOR)
         return 0;
@@ -235,8 +235,8 @@ int server_init(server *s, config *c)
         return fail(s, "Out of memory for the snapshot task");
     if (aof_new(s) != 0)
         return fail(s, "Out of memory for the log of changes");
-    if (aof_load(s) != 0)
-        return fail(s, "The log of changes cannot be used, exiting. See kvserver --check-log.");
+    if (aof_prepare(s) != 0)
+        return fail(s, "The log of changes cannot be used, exiting.");
     if (feed_new(s) != 0)
         return fail(s, "Out of memory for the stream to replicas");
     notify_open(s);
@@ -286,6 +286,13 @@ static int start_threads(server *s)
     return 0;
 }
 
+void server_complete(server *s)
+{
+    atomic_store(&s->complete, true);
+    blocking_apply_reaping(s);
+    notify_apply(s);
+}
+
 void server_loaded(server *s)
 {
     if (replication_start(s) != 0) {
@@ -328,8 +335,11 @@ int server_run(server *s)
     s->metrics = metrics_start(s, &error);
     if (!s->metrics && error.text[0])
         return fail(s, error.text);
-    if (aof_start(s) != 0)
-        return -1;
+    if (!loads) {
+        if (aof_start(s) != 0)
+            return -1;
+        server_complete(s);
+    }
     if (server_watch_signals(s) != 0 || start_threads(s) != 0)
         return fail(s, "Can't watch signals, exiting.");
     if (persistence_start(s->persistence) != 0)
@@ -339,6 +349,7 @@ int server_run(server *s)
     run_worker(&s->workers[0]);
     for (int i = 1; i < s->worker_count; i++)
         pthread_join(s->workers[i].thread, NULL);
+    persistence_stop(s->persistence);
     replication_stop(s->replication);
     data_sets_stop(s->data_sets);
     aof_stop(s);

@@ -134,7 +134,8 @@ typedef struct server {
 
     _Atomic bool no_active_expire; /* DEBUG SET-ACTIVE-EXPIRE 0 */
     struct metrics *metrics;       /* NULL: metrics-port is 0 */
-    _Atomic bool loaded;           /* what the files hold is there: clients are served */
+    _Atomic bool complete; /* what the files hold is there, and changes are told: see server_complete */
+    _Atomic bool loaded;   /* clients are served */
     ticks_clock ticks;
     slowlog *slowlog;
     latency_monitor *latency;
@@ -169,7 +170,10 @@ int server_init(server *s, config *c);
 /* Listens, starts the workers, serves on this thread until the server stops, and joins. 0 or -1. */
 int server_run(server *s) KV_EXCLUDES(kv_shard_held);
 void server_done(server *s);
-/* Any thread, once: the data are loaded. */
+/* Any thread, once, before clients may write: the data of the start are there, and what changes from now on is told, and may
+ * expire. */
+void server_complete(server *s);
+/* Any thread, once: the data are loaded, and clients served. */
 void server_loaded(server *s);
 /* Any thread. Sets those of the restrictions in mask to what set says. */
 void server_restrict(server *s, unsigned mask, unsigned set);

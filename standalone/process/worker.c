@@ -188,7 +188,7 @@ static void expire_keys(worker *w)
     w->expiring = false;
     if (blocking_pause(s, w->now_ms)) /* a pause of writes is one of these, too */
         return;
-    if (atomic_load_explicit(&s->no_active_expire, memory_order_relaxed))
+    if (atomic_load_explicit(&s->no_active_expire, memory_order_relaxed) || !atomic_load(&s->complete))
         return;
     if (atomic_load_explicit(&s->restrictions, memory_order_relaxed) & SERVER_REPLICA)
         return; /* the primary says DEL */

@@ -477,12 +477,13 @@ void notify_write_classes(unsigned classes, char text[16])
 void notify_apply(server *s)
 {
     unsigned classes = (unsigned)config_number(s->config, CONFIG_ID_notify_keyspace_events);
-    bool tells;
+    bool tells = atomic_load(&s->complete); /* what is loaded at the start is no change */
 
     if (!(classes & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT)))
         classes = 0; /* to nobody */
     pthread_mutex_lock(&s->notices.applying);
-    tells = (classes & ~(unsigned)(NOTIFY_KEYSPACE | NOTIFY_KEYEVENT | NOTIFY_MISS)) || tracking_listens(s);
+    tells = tells &&
+            ((classes & ~(unsigned)(NOTIFY_KEYSPACE | NOTIFY_KEYEVENT | NOTIFY_MISS)) || tracking_listens(s));
     atomic_store_explicit(&s->notify_classes, classes, memory_order_relaxed);
     atomic_store_explicit(&s->notices.wanted, tells, memory_order_relaxed);
     for (int i = 0; i < s->databases.count; i++) {

@@ -197,7 +197,8 @@ int blocking_keys(blocking *b, size_t n, const kv_slice keys[], bool (*retry)(bl
 
 void blocking_apply_reaping(server *s)
 {
-    bool on = atomic_load(&s->pause) == PAUSE_NONE && !(atomic_load(&s->restrictions) & SERVER_REPLICA);
+    bool on = atomic_load(&s->complete) && atomic_load(&s->pause) == PAUSE_NONE &&
+              !(atomic_load(&s->restrictions) & SERVER_REPLICA);
 
     for (int i = 0; i < s->databases.count; i++)
         store_set_reaping(s->databases.stores[i], on);

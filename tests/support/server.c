@@ -236,22 +236,24 @@ int run_program(const char *const argv[], const char *directory, char **ret_outp
 
 /* ---- servers ---------------------------------------------------------------------------- */
 
-static bool answers(const server *s)
+/* loading: that it is still loading is an answer, too. */
+static bool answers(const server *s, bool loading)
 {
     conn *c = conn_open_unix(s->socket);
     kv_slice ping = KV_STR("PING");
     reply *r = c ? conn_ask(c, 1, &ping) : NULL;
-    bool yes = r && !(r->type == '-' && strncmp(r->text, "LOADING", 7) == 0); /* -NOAUTH is an answer, too */
+    /* -NOAUTH is an answer, too. */
+    bool yes = r && (loading || !(r->type == '-' && strncmp(r->text, "LOADING", 7) == 0));
 
     reply_free(r);
     conn_close(c);
     return yes;
 }
 
-static bool wait_until_ready(server *s)
+static bool wait_until_ready(server *s, bool loading)
 {
     for (int waited = 0; waited < patience_ms; waited += tick_ms) {
-        if (answers(s))
+        if (answers(s, loading))
             return true;
         if (waitpid(s->pid, &s->status, WNOHANG) == s->pid) {
             s->ended = true;
@@ -262,7 +264,7 @@ static bool wait_until_ready(server *s)
     return false;
 }
 
-static server *start(const char *program, const char *const args[], int port)
+static server *start(const char *program, const char *const args[], int port, bool loading)
 {
     const char *argv[args_max] = { program };
     char port_text[16];
@@ -288,7 +290,7 @@ static server *start(const char *program, const char *const args[], int port)
     for (size_t i = 0; args && args[i] && n < args_max - 1; i++)
         argv[n++] = args[i];
     s->pid = start_child(argv, s->directory);
-    if (s->pid > 0 && wait_until_ready(s))
+    if (s->pid > 0 && wait_until_ready(s, loading))
         return s;
     fprintf(stderr, "%s did not start\n", program);
     s->failed = true;
@@ -298,12 +300,17 @@ static server *start(const char *program, const char *const args[], int port)
 
 server *server_start(const char *program, const char *const args[])
 {
-    return start(program, args, 0);
+    return start(program, args, 0, false);
+}
+
+server *server_start_loading(const char *program, const char *const args[])
+{
+    return start(program, args, 0, true);
 }
 
 server *server_start_tcp(const char *program, const char *const args[])
 {
-    return start(program, args, free_port());
+    return start(program, args, free_port(), false);
 }
 
 const char *server_socket(const server *s)

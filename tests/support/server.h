@@ -32,6 +32,8 @@ typedef struct server server;
 /* Runs program with a unix socket and args (option, value, ..., NULL; a configuration file may stand first), and
  * waits until it answers. */
 server *server_start(const char *program, const char *const args[]);
+/* The same, but it may still be loading. */
+server *server_start_loading(const char *program, const char *const args[]);
 /* The same, listening on 127.0.0.1 as well; server_port tells where. */
 server *server_start_tcp(const char *program, const char *const args[]);
 const char *server_socket(const server *s);

@@ -228,7 +228,7 @@ void write_script(bed *b, bool with_big)
 
 /* ---- reading it again ---- */
 
-static int load_base(void *arg, const char *path, uint64_t *ret_bytes)
+static aof_log_found load_base(void *arg, const char *path, uint64_t *ret_bytes)
 {
     bed *fresh = arg;
 
@@ -237,7 +237,7 @@ static int load_base(void *arg, const char *path, uint64_t *ret_bytes)
 
     if (err)
         snprintf(fresh->said, sizeof fresh->said, "%s", err > 0 ? "it is not there" : job.reason);
-    return err;
+    return err ? AOF_LOG_REFUSED : AOF_LOG_LOADED;
 }
 
 aof_log_found load(bed *b, bool cut_tail, char **ret_state, aof_end *ret_end)
