@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "crc64.h"
+#include "payload.h"
 #include "resp.h"
 #include "server.h"
 #include "side.h"
@@ -33,6 +35,8 @@ typedef struct side {
 
 typedef struct match {
     side left, right;
+    reply *payloads[stream_payloads]; /* the last ones, in turn; NULL: none yet */
+    size_t payload_count;
     bool may_hold_expired; /* since the last FLUSHALL */
     size_t compared;
 } match;
@@ -71,8 +75,18 @@ static void side_end(side *s)
     free(s->text);
 }
 
+static void forget_payloads(match *m)
+{
+    for (size_t i = 0; i < stream_payloads; i++) {
+        reply_free(m->payloads[i]);
+        m->payloads[i] = NULL;
+    }
+    m->payload_count = 0;
+}
+
 static bool match_begin(match *m)
 {
+    forget_payloads(m);
     m->may_hold_expired = false;
     return side_begin(&m->left) && side_begin(&m->right);
 }
@@ -100,6 +114,28 @@ static bool both(const reply *left, const reply *right, char type)
     return left->type == type && right->type == type;
 }
 
+enum { payload_foot = 10, packed_at_least = 20, packed = 0xc3 };
+
+static bool is_packed(const reply *r)
+{
+    return r->len > packed_at_least && (unsigned char)r->text[1] == packed;
+}
+
+/* Two strings of which at least one is packed. */
+static bool hold_the_same(const reply *left, const reply *right)
+{
+    char *one = NULL, *other = NULL;
+    kv_slice value, its_value;
+    bool same = (is_packed(left) || is_packed(right)) &&
+                payload_decode(kv_slice_of(left->text, left->len), &value, &one, NULL) == 0 &&
+                payload_decode(kv_slice_of(right->text, right->len), &its_value, &other, NULL) == 0 &&
+                kv_slice_equal(value, its_value);
+
+    free(one);
+    free(other);
+    return same;
+}
+
 /* How replies that came over the stream compare; left and right are not NULL. */
 static bool alike(match *m, const step *s, reply *left, kv_slice left_raw, reply *right, kv_slice right_raw)
 {
@@ -124,10 +160,84 @@ static bool alike(match *m, const step *s, reply *left, kv_slice left_raw, reply
         break;
     case COMPARE_TYPE:
         return left->type == right->type;
+    case COMPARE_DUMP:
+        if (both(left, right, '$') && hold_the_same(left, right))
+            return true;
+        break;
     default:
         break;
     }
     return same && kv_slice_equal(left_raw, right_raw);
+}
+
+/* ---- payloads --------------------------------------------------------------------------- */
+
+/* Takes over what one of the two has replied, in turns, when it is a payload. */
+static void remember_payload(match *m, const step *s, reply **left, reply **right)
+{
+    reply **place = &m->payloads[m->payload_count % stream_payloads],
+          **from = m->payload_count % 2 ? right : left;
+
+    if (s->how != COMPARE_DUMP || (*from)->type != '$' || (*from)->len <= payload_foot)
+        return;
+    reply_free(*place);
+    *place = *from;
+    *from = NULL;
+    m->payload_count++;
+}
+
+static void sign(char *bytes, size_t len)
+{
+    uint64_t crc = crc64(0, bytes, len - 8);
+
+    for (size_t i = 0; i < 8; i++)
+        bytes[len - 8 + i] = (char)(crc >> 8 * i);
+}
+
+/* bytes have room for one more; returns how many they are. */
+static size_t change_payload(const step *s, char *bytes, size_t len)
+{
+    size_t lacking = len;
+
+    switch (s->change) {
+    case PAYLOAD_FLIP:
+        bytes[s->where / 8 % len] ^= (char)(1 << s->where % 8);
+        return len;
+    case PAYLOAD_CUT:
+        return s->where % len;
+    case PAYLOAD_GROW:
+        bytes[len] = (char)s->where;
+        return len + 1;
+    case PAYLOAD_SHORTER:
+        if (len <= 2 * payload_foot + 2) /* Redis would read on, into the version */
+            return 0;
+        lacking = payload_foot + 1 + s->where % (len - 2 * payload_foot - 2);
+        memmove(bytes + len - payload_foot - lacking, bytes + len - payload_foot, payload_foot);
+        sign(bytes, len - lacking);
+        return len - lacking;
+    case PAYLOAD_NEWER:
+        bytes[len - payload_foot] = (char)(20 + s->where % 200);
+        sign(bytes, len);
+        return len;
+    default:
+        return len;
+    }
+}
+
+/* Gives s the payload that it asks for, if there is one. */
+static void put_payload(const match *m, step *s)
+{
+    const reply *from = m->payloads[s->which];
+    char *bytes;
+
+    if (!s->payload || !from)
+        return;
+    bytes = malloc(from->len + 1);
+    if (!bytes)
+        abort();
+    memcpy(bytes, from->text, from->len);
+    free((char *)s->argv[s->payload].data);
+    s->argv[s->payload] = kv_slice_of(bytes, change_payload(s, bytes, from->len));
 }
 
 /* ---- steps that are more than one request ----------------------------------------------- */
@@ -197,7 +307,7 @@ static bool is_special(const step *s)
     return s->how == COMPARE_SCAN || s->how == COMPARE_RANDOM;
 }
 
-static bool send_steps(conn *c, const step *const steps[], size_t n)
+static bool send_steps(conn *c, step *const steps[], size_t n)
 {
     char *all = NULL;
     size_t size = 0;
@@ -238,6 +348,8 @@ static outcome compare_next(match *m, const step *s)
         free(m->right.text);
         m->right.text = strdup(conn_trouble(m->right.clients[s->client]));
     }
+    if (is == SAME)
+        remember_payload(m, s, &left, &right);
     reply_free(left);
     reply_free(right);
     m->compared++;
@@ -245,7 +357,7 @@ static outcome compare_next(match *m, const step *s)
 }
 
 /* Runs the steps from the beginning; *ret_at is where it stopped. */
-static outcome run(match *m, const step *const steps[], size_t count, size_t *ret_at)
+static outcome run(match *m, step *const steps[], size_t count, size_t *ret_at)
 {
     size_t i = 0;
 
@@ -261,6 +373,8 @@ static outcome run(match *m, const step *const steps[], size_t count, size_t *re
             while (i + n < count && n < pipeline_max && steps[i + n]->pipelined &&
                    !is_special(steps[i + n]) && steps[i + n]->client == steps[i]->client)
                 n++;
+            for (size_t k = 0; k < n; k++)
+                put_payload(m, steps[i + k]);
             if (!send_steps(m->left.clients[steps[i]->client], steps + i, n))
                 return BROKEN;
             if (!send_steps(m->right.clients[steps[i]->client], steps + i, n))
@@ -282,10 +396,10 @@ static outcome run(match *m, const step *const steps[], size_t count, size_t *re
 /* ---- shrinking -------------------------------------------------------------------------- */
 
 /* Leaves out steps of failing[0 .. *count), whose last one differs, while it differs in the same way. */
-static void shrink(match *m, const step **failing, size_t *count)
+static void shrink(match *m, step **failing, size_t *count)
 {
     char *left = strdup(m->left.text), *right = strdup(m->right.text);
-    const step **trial = malloc(*count * sizeof *trial);
+    step **trial = malloc(*count * sizeof *trial);
     time_t until = time(NULL) + shrink_seconds;
 
     if (!left || !right || !trial)
@@ -330,9 +444,9 @@ static void print_step(const step *s)
     putchar('\n');
 }
 
-static void report(match *m, const step *const steps[], size_t at)
+static void report(match *m, step *const steps[], size_t at)
 {
-    const step **failing = malloc((at + 1) * sizeof *failing);
+    step **failing = malloc((at + 1) * sizeof *failing);
     size_t count = at + 1;
 
     if (!failing)
@@ -395,7 +509,7 @@ static outcome run_parts(match *m, const options *o)
     for (size_t done = 0; done < o->commands; done += part_size) {
         size_t count = o->commands - done < part_size ? o->commands - done : part_size, at = 0;
         stream *s = stream_new(o->seed + done / part_size, count);
-        const step **steps = malloc(count * sizeof *steps);
+        step **steps = malloc(count * sizeof *steps);
         outcome is;
 
         if (!steps)
@@ -441,6 +555,7 @@ int main(int argc, char **argv)
     is = run_parts(&m, &o);
     if (is == SAME)
         printf("%zu replies, all the same\n", m.compared);
+    forget_payloads(&m);
     side_end(&m.left);
     side_end(&m.right);
     stopped = server_stop(m.left.server);

@@ -8,6 +8,7 @@
  *     p pattern      S options of SET        G of GETEX                   E of EXPIRE
  *     L of LCS       C of COPY               F of FLUSHALL                N of SCAN
  *     c a command's name (COMMAND INFO)      q a whole command (COMMAND GETKEYS)
+ *     D what an earlier DUMP replied         T R ttl and options of RESTORE
  *
  * Every tenth command is then damaged: an argument is lost, doubled, added, or replaced by junk. No junk is
  * a small positive number, lest a deadline come near.
@@ -290,6 +291,43 @@ static void add_type(draw *d)
     add_word(d, once_in(d, 3) ? "HASH" : "STRING");
 }
 
+static void add_idle(draw *d)
+{
+    static const long long idle[] = { 0, 1, 1000, 4000000000, -1, INT64_MAX };
+
+    add_number(d, idle[below(d, sizeof idle / sizeof *idle)]);
+}
+
+static void add_frequency(draw *d)
+{
+    static const long long frequencies[] = { 0, 1, 255, 256, -1, INT64_MAX };
+
+    add_number(d, frequencies[below(d, sizeof frequencies / sizeof *frequencies)]);
+}
+
+/* For ever, or as long as it may be: as a moment since 1970, which ABSTTL makes of it, it is in the past, or far away. */
+static void add_ttl(draw *d)
+{
+    if (once_in(d, 10))
+        add_number(d, -1);
+    else if (once_in(d, 2))
+        add_text(d, "0");
+    else if (once_in(d, 2))
+        add_number(d, 1000000000 + (long long)below(d, 1000000000));
+    else
+        add_number(d, 33177117420000 + far_seconds(d));
+}
+
+/* What stands there is put in place of it as soon as there is a payload. */
+static void add_payload(draw *d)
+{
+    d->step->payload = (int)d->step->argc;
+    d->step->which = below(d, stream_payloads);
+    d->step->change = once_in(d, 3) ? (payload_change)below(d, PAYLOAD_CHANGES) : PAYLOAD_AS_IT_IS;
+    d->step->where = below(d, 1 << 20);
+    add_text(d, "no payload");
+}
+
 typedef struct option {
     const char *word;
     add_fn *value; /* or NULL */
@@ -329,6 +367,10 @@ static const option lcs_options[] = {
     { "LEN", NULL }, { "IDX", NULL }, { "WITHMATCHLEN", NULL }, { "MINMATCHLEN", add_offset }, { "IDX", NULL }
 };
 static const option copy_options[] = { { "REPLACE", NULL }, { "DB", add_database } };
+static const option restore_options[] = { { "REPLACE", NULL },      { "REPLACE", NULL },
+                                          { "REPLACE", NULL },      { "REPLACE", NULL },
+                                          { "ABSTTL", NULL },       { "ABSTTL", NULL },
+                                          { "IDLETIME", add_idle }, { "FREQ", add_frequency } };
 static const option flush_options[] = { { "SYNC", NULL }, { "ASYNC", NULL } };
 static const option scan_options[] = { { "MATCH", add_pattern },
                                        { "COUNT", add_count },
@@ -356,6 +398,7 @@ static const shape shapes[] = {
     { "INCR", "k", 12, COMPARE_BYTES, 0 },         { "DECR", "k", 8, COMPARE_BYTES, 0 },
     { "INCRBY", "ki", 14, COMPARE_BYTES, 0 },      { "DECRBY", "ki", 10, COMPARE_BYTES, 0 },
     { "INCRBYFLOAT", "kf", 14, COMPARE_BYTES, 0 }, { "LCS", "kkL", 4, COMPARE_BYTES, 0 },
+    { "DUMP", "k", 12, COMPARE_DUMP, 0 },          { "RESTORE", "kTDR", 16, COMPARE_BYTES, 0 },
     { "DEL", "K", 10, COMPARE_BYTES, 0 },          { "UNLINK", "K", 6, COMPARE_BYTES, 0 },
     { "EXISTS", "K", 8, COMPARE_BYTES, 0 },        { "TOUCH", "K", 4, COMPARE_BYTES, 0 },
     { "TYPE", "k", 6, COMPARE_BYTES, 0 },          { "EXPIRE", "ksE", 14, COMPARE_BYTES, 0 },
@@ -499,6 +542,15 @@ static void add_argument(draw *d, char letter)
     case 'F':
         add_some_of(d, flush_options);
         break;
+    case 'T':
+        add_ttl(d);
+        break;
+    case 'D':
+        add_payload(d);
+        break;
+    case 'R':
+        add_some_of(d, restore_options);
+        break;
     case 'N':
         add_text(d, "0");
         add_some_of(d, scan_options);
@@ -592,6 +644,8 @@ static void settle(step *s)
     if (s->how == COMPARE_DEEP && s->argc < 3)
         s->how = COMPARE_TYPE; /* all commands: the servers have not the same */
     s->clears = is_word(s->argv[0], "FLUSHALL") && s->argc == 1;
+    if (s->payload && (s->argc <= (size_t)s->payload || !is_word(s->argv[s->payload], "no payload")))
+        s->payload = 0;
 }
 
 static const shape *shape_named(const char *name)

@@ -31,7 +31,21 @@ typedef enum comparison {
     COMPARE_RANDOM, /* RANDOMKEY: both null, or both keys that exist */
     COMPARE_SCAN,   /* SCAN: the whole iteration is compared, as a set */
     COMPARE_TYPE,   /* only the type of reply */
+    COMPARE_DUMP,   /* payloads: how well a long value is packed is each server's own business */
 } comparison;
+
+/* What becomes of a payload of DUMP before RESTORE is given it. Redis must take it for damaged in all cases but the first. */
+typedef enum payload_change {
+    PAYLOAD_AS_IT_IS,
+    PAYLOAD_FLIP,    /* one bit */
+    PAYLOAD_CUT,     /* of its end */
+    PAYLOAD_GROW,    /* a byte more */
+    PAYLOAD_SHORTER, /* a part of the value lacks, and the checksum is right */
+    PAYLOAD_NEWER,   /* of a version that does not exist, and the checksum is right */
+    PAYLOAD_CHANGES,
+} payload_change;
+
+enum { stream_payloads = 8 }; /* of DUMP's replies so many are remembered */
 
 typedef struct step {
     int client;          /* 0 .. stream_clients - 1 */
@@ -40,6 +54,10 @@ typedef struct step {
     bool clears;         /* FLUSHALL */
     comparison how;
     long long tolerance;
+    int payload;  /* the argument that becomes one of those; 0: none */
+    size_t which; /* and which of them */
+    payload_change change;
+    size_t where;
     size_t argc;
     kv_slice *argv; /* owned, like what they point to */
 } step;
