@@ -20,6 +20,7 @@
 #include "memory.h"
 #include "migrate.h"
 #include "persistence.h"
+#include "replication.h"
 #include "replication_commands.h"
 #include "session.h"
 #include "tracking.h"
@@ -88,13 +89,15 @@ static void server_section(info *i)
 static void clients_section(info *i)
 {
     tracking_figures figures;
+    replication_link link;
     server *s = i->server;
+    int64_t clients = atomic_load(&s->client_count) - atomic_load(&s->replica_count);
     int blocked = 0;
 
     for (int w = 0; w < s->worker_count; w++)
         blocked += atomic_load_explicit(&s->workers[w].blocked_count, memory_order_relaxed);
     fprintf(i->out, "connected_clients:%lld\r\ncluster_connections:0\r\nmaxclients:%lld\r\n",
-            (long long)atomic_load(&s->client_count),
+            (long long)clients + replication_read_link(s, &link),
             (long long)config_number(s->config, CONFIG_ID_maxclients));
     fprintf(i->out,
             "client_recent_max_input_buffer:0\r\nclient_recent_max_output_buffer:0\r\nblocked_clients:%d\r\n",

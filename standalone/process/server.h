@@ -116,6 +116,7 @@ typedef struct server {
 
     _Atomic uint64_t next_client_id;
     _Atomic int64_t client_count;
+    _Atomic int64_t replica_count; /* of those: that are sent a data set, or follow */
     struct monitors *monitors;
     _Atomic int64_t pubsub_clients; /* those that listen to something */
     _Atomic int max_clients;        /* what the descriptors allow, at most maxclients */

@@ -130,6 +130,8 @@ void replica_closed(connection *c)
     if (r->transfer)
         transfer_forget(r->transfer);
     r->transfer = NULL;
+    if (r->served)
+        atomic_fetch_sub_explicit(&server_of(c)->replica_count, 1, memory_order_relaxed);
     feed_leave(server_of(c), &r->reader);
 }
 
@@ -283,6 +285,7 @@ static void name_address(connection *c)
 static void serve(connection *c)
 {
     c->replica->served = true;
+    atomic_fetch_add_explicit(&server_of(c)->replica_count, 1, memory_order_relaxed);
     c->flags |= CONNECTION_REPLY_OFF;
 }
 

@@ -180,6 +180,7 @@ static int apply_received(replication *r)
             return -1;
         peer_take(&r->link, used);
         publish_offsets(r);
+        replication_note_link(r);
         aof_task_wrote(r->server);
         feed_turn_ends(r->server);
         if (stream_take_question(r->stream) && send_ack(r) != 0)
@@ -239,10 +240,12 @@ static void serve_link(replication *r)
                      replication_deadline(r)) != PEER_OK) {
         replication_fail_link(r, "no connection");
     } else if (replication_synchronize(r) == 0) {
+        replication_show_link(r);
         replication_set_state(r, REPLICATION_CONNECTED);
         r->retry_ms = RETRY_FIRST_MS;
         r->said[0] = '\0';
         follow_stream(r);
+        replication_hide_link(r);
         stream_rewind(r->stream);
     }
     peer_done(&r->link);

@@ -13,6 +13,7 @@
 #ifndef KV_STANDALONE_REPLICATION_H
 #define KV_STANDALONE_REPLICATION_H
 
+#include "connection.h"
 #include "replication_stream.h"
 
 #define REPLICATION_HOST_MAX 256
@@ -46,6 +47,17 @@ typedef struct replication_figures {
     stream_gaps gaps;
 } replication_figures;
 
+/* The link to the primary, as a client. */
+typedef struct replication_link {
+    uint64_t id;
+    int fd;
+    char address[CONNECTION_ADDRESS_MAX], local_address[CONNECTION_ADDRESS_MAX];
+    int64_t created_ms, active_ms; /* of peer_clock_ms */
+    int db;
+    const kv_command *last_command; /* NULL: none yet */
+    size_t query_bytes, query_free_bytes, total_bytes;
+} replication_link;
+
 /* NULL: memory or descriptors are out. */
 replication *replication_new(struct server *s);
 /* Ends the task: nothing is applied any more. NULL is nothing. */
@@ -62,6 +74,12 @@ void replication_begin(struct server *s) KV_EXCLUDES(kv_shard_held);
 bool replication_leave(struct server *s) KV_EXCLUDES(kv_shard_held);
 
 void replication_read_figures(struct server *s, replication_figures *ret_figures);
+/* False: there is none, or it is not up. */
+bool replication_read_link(struct server *s, replication_link *ret_link);
+/* A line of CLIENT LIST, yours; NULL: memory is out. */
+char *replication_describe_link(const replication_link *link);
+/* Ends it, if it is still that one; another is made then. */
+void replication_end_link(struct server *s, uint64_t id);
 /* Adds what it has counted as a thread that runs commands. */
 void replication_sum_stats(struct server *s, stats_sums *sums);
 /* Brings server.restrictions up to date: after a change of the configuration. */

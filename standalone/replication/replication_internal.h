@@ -38,8 +38,10 @@ struct replication {
     int64_t retry_ms;                /* how long to wait before the next attempt */
     char said[256];                  /* the failure that was logged last */
 
-    pthread_mutex_t figures_lock; /* guards the next; a leaf */
+    pthread_mutex_t figures_lock; /* guards what follows; a leaf */
     replication_figures figures;
+    replication_link shown; /* the link, while it */
+    bool is_shown;          /* is a client */
 };
 
 /* The result of a step: 0, or -1 after replication_fail. */
@@ -56,6 +58,11 @@ int64_t replication_deadline(const replication *r);
 bool replication_is_stale(replication *r);
 /* Something has come from the primary. */
 void replication_note_heard(replication *r);
+
+/* replication_link.c: the link is a client from here on; has received something; is none any more, before it is closed. */
+void replication_show_link(replication *r);
+void replication_note_link(replication *r);
+void replication_hide_link(replication *r);
 
 /* replication_sync.c: from a connected link to databases that are the primary's at the stream's offset. */
 int replication_synchronize(replication *r) KV_EXCLUDES(kv_shard_held);

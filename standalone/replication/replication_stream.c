@@ -60,6 +60,7 @@ struct replication_stream {
     stats stats;
     store_hold *hold;
     int db; /* -1: one that we do not have */
+    const kv_command *last;
     int64_t offset, received;
     bool question, out_of_memory;
     char error[160];
@@ -528,6 +529,7 @@ static void apply_one(replication_stream *st, int argc, const kv_slice argv[])
     queued_command q = { .row = kv_command_find(argv[0]), .argv = argv, .argc = argc };
     kv_slice instead[2];
 
+    st->last = q.row;
     if (is_about_the_stream(st, argc, argv))
         return;
     if (!q.row || !is_applicable(q.row) || !kv_command_arity_ok(q.row, argc)) {
@@ -678,6 +680,16 @@ int64_t stream_offset(const replication_stream *st)
 int64_t stream_received(const replication_stream *st)
 {
     return st->received;
+}
+
+int stream_db(const replication_stream *st)
+{
+    return st->db;
+}
+
+const kv_command *stream_last_command(const replication_stream *st)
+{
+    return st->last;
 }
 
 bool stream_take_question(replication_stream *st)

@@ -54,6 +54,9 @@ stream_status stream_apply(replication_stream *stream, char *data, size_t len, s
 int64_t stream_offset(const replication_stream *stream);
 /* Up to where it was read. */
 int64_t stream_received(const replication_stream *stream);
+/* The database that is selected, -1: one that we do not have; what came last, NULL: nothing, or nothing that the table has. */
+int stream_db(const replication_stream *stream);
+const kv_command *stream_last_command(const replication_stream *stream);
 /* Whether the primary has asked how far we are; forgets it. */
 bool stream_take_question(replication_stream *stream);
 /* Why the last call failed: a sentence. */

@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "peer.h"
 #include "replica.h"
+#include "replication.h"
 #include "round.h"
 #include "session.h"
 
-/* TYPE's words; nobody is a master. 0 is no type. */
-enum { TYPE_NORMAL = 1, TYPE_PUBSUB, TYPE_REPLICA, TYPE_NOBODY };
+/* TYPE's words. 0 is no type. */
+enum { TYPE_NORMAL = 1, TYPE_PUBSUB, TYPE_REPLICA, TYPE_PRIMARY };
 
 /* Which connections are meant. */
 typedef struct client_filter {
@@ -92,10 +94,9 @@ static bool matches(const client_filter *f, const connection *c)
     return true;
 }
 
-static void note_line(const survey *s, findings *f, connection *c)
+/* Takes text over; NULL: memory is out. */
+static void note_line(findings *f, uint64_t id, char *text)
 {
-    char *text = session_describe_client(c, c == s->round.asker ? &c->owner->call : NULL);
-
     if (f->count == f->capacity) {
         size_t capacity = f->capacity ? f->capacity * 2 : 64;
         client_line *lines = realloc(f->lines, capacity * sizeof *lines);
@@ -110,7 +111,7 @@ static void note_line(const survey *s, findings *f, connection *c)
     }
     f->out_of_memory |= !text;
     if (text)
-        f->lines[f->count++] = (client_line){ c->id, text };
+        f->lines[f->count++] = (client_line){ id, text };
 }
 
 /* The asker itself goes once its reply is sent. */
@@ -121,6 +122,32 @@ static void kill_client(survey *s, findings *f, connection *c)
         s->kills_asker = true;
     else
         connection_close(c);
+}
+
+static bool link_matches(const client_filter *f, const replication_link *link)
+{
+    if (!matches_id(f, link->id) || f->user || (f->type && f->type != TYPE_PRIMARY))
+        return false;
+    if (f->max_age_s && peer_clock_ms() - link->created_ms < f->max_age_s * 1000)
+        return false;
+    return (!f->address || strcmp(link->address, f->address) == 0) &&
+           (!f->local_address || strcmp(link->local_address, f->local_address) == 0);
+}
+
+/* The primary is a client, too, though no worker's. */
+static void look_at_link(const survey *s, findings *f)
+{
+    server *of = s->round.asker->owner->server;
+    replication_link link;
+
+    if (!replication_read_link(of, &link) || !link_matches(&s->filter, &link))
+        return;
+    if (s->kill) {
+        f->killed++;
+        replication_end_link(of, link.id);
+    } else {
+        note_line(f, link.id, replication_describe_link(&link));
+    }
 }
 
 static void look(round *r, worker *w)
@@ -135,8 +162,10 @@ static void look(round *r, worker *w)
         if (s->kill)
             kill_client(s, f, c);
         else
-            note_line(s, f, c);
+            note_line(f, c->id, session_describe_client(c, c == s->round.asker ? &c->owner->call : NULL));
     }
+    if (w == s->round.asker->owner)
+        look_at_link(s, f);
 }
 
 /* ---- answering ---- */
@@ -263,7 +292,7 @@ static int parse_type(kv_slice word)
     if (kv_word_is(word, "slave") || kv_word_is(word, "replica"))
         return TYPE_REPLICA;
     if (kv_word_is(word, "master"))
-        return TYPE_NOBODY;
+        return TYPE_PRIMARY;
     return 0;
 }
 

@@ -154,6 +154,9 @@ void connection_check_limits(connection *c);
 connection_names *connection_names_of(connection *c);
 /* The client's and our own address, as "ip:port" or "path:0". */
 #define CONNECTION_ADDRESS_MAX 128
+struct sockaddr_storage;
+/* "127.0.0.1:6379", "[::1]:6379"; "?:0" and false for other families. */
+bool address_write(const struct sockaddr_storage *from, char address[CONNECTION_ADDRESS_MAX]);
 void connection_address(const connection *c, char address[CONNECTION_ADDRESS_MAX]);
 void connection_local_address(const connection *c, char address[CONNECTION_ADDRESS_MAX]);
 /* What it has of its own; values that it sends by reference are the store's. */

@@ -23,8 +23,7 @@ connection_names *connection_names_of(connection *c)
     return c->names;
 }
 
-static void write_address(const connection *c, const struct sockaddr_storage *from,
-                          char address[CONNECTION_ADDRESS_MAX])
+bool address_write(const struct sockaddr_storage *from, char address[CONNECTION_ADDRESS_MAX])
 {
     char ip[INET6_ADDRSTRLEN] = "?";
 
@@ -39,8 +38,17 @@ static void write_address(const connection *c, const struct sockaddr_storage *fr
         inet_ntop(AF_INET6, &in->sin6_addr, ip, sizeof ip);
         snprintf(address, CONNECTION_ADDRESS_MAX, "[%s]:%d", ip, ntohs(in->sin6_port));
     } else {
-        snprintf(address, CONNECTION_ADDRESS_MAX, "%.108s:0", c->owner->server->listener.unix_path);
+        snprintf(address, CONNECTION_ADDRESS_MAX, "?:0");
+        return false;
     }
+    return true;
+}
+
+static void write_address(const connection *c, const struct sockaddr_storage *from,
+                          char address[CONNECTION_ADDRESS_MAX])
+{
+    if (!address_write(from, address))
+        snprintf(address, CONNECTION_ADDRESS_MAX, "%.108s:0", c->owner->server->listener.unix_path);
 }
 
 void connection_address(const connection *c, char address[CONNECTION_ADDRESS_MAX])

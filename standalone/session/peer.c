@@ -59,6 +59,7 @@ static void close_socket(peer *p)
         tls_end(p->tls);
     tls_session_free(p->tls);
     p->tls = NULL;
+    p->tls_bytes = 0;
     if (p->fd >= 0)
         close(p->fd);
     p->fd = -1;
@@ -126,6 +127,7 @@ static peer_status shake_hands(peer *p, int64_t deadline_ms)
             return fail(p, PEER_LOST, "TLS: %s", reason);
         status = wait_for(p, p->fd, progress == TLS_WANTS_READ ? POLLIN : POLLOUT, deadline_ms);
     }
+    p->tls_bytes = tls_session_memory(p->tls);
     return status;
 }
 

@@ -37,7 +37,8 @@ typedef struct peer {
     int fd;                      /* -1: not connected */
     bool encrypted;              /* to be: */
     struct tls_context *context; /* NULL: it fails */
-    struct tls_session *tls;     /* of a connection */
+    struct tls_session *tls;     /* of a connection, */
+    size_t tls_bytes;            /* and about what that takes */
     int cancel_fd;               /* readable: give up; -1: never */
     char *
         data; /* bytes start .. start + len were received and not yet taken; RESP_SLACK readable ones behind */
