@@ -82,10 +82,15 @@ void kv_reply_errorf(kv_reply *r, const char *format, ...) __attribute__((format
 
 /* ---- the call ---- */
 
+typedef struct kv_call kv_call;
+
 /* The databases of a server, or the one store of an embedding program. */
 typedef struct kv_databases {
     kv_store **stores;
     int count;
+    /* Told by FLUSHALL that all are empty; true: it will reply. Locks may be held (EXEC). NULL: nobody asks. */
+    bool (*emptied)(void *arg, kv_call *call);
+    void *arg;
 } kv_databases;
 
 /* Figures that commands keep; one per thread, read by others with relaxed loads. */
@@ -97,8 +102,6 @@ typedef struct kv_counters {
 #define KV_ACCESS_MAX 0xffffffu
 #define KV_COUNT_USES (UINT32_MAX - 1) /* LFU: a use is counted */
 #define KV_NO_TOUCH   UINT32_MAX       /* CLIENT NO-TOUCH: nothing */
-
-typedef struct kv_call kv_call;
 
 /* What is left to do of a call that would keep its thread for too long: the host goes on with it between what others ask
  * for. Begins a struct of the command's. */

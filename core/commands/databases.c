@@ -70,6 +70,9 @@ void kv_cmd_flushall(kv_call *call)
         err = store_clear_all(call->databases->stores, (size_t)call->databases->count, async);
     else if (!err)
         err = store_clear(call->store, async);
+    if (!err && call->databases && call->databases->emptied &&
+        call->databases->emptied(call->databases->arg, call))
+        return;
     reply_done(call, err);
 }
 

@@ -86,7 +86,7 @@ static const kv_command *exec_resolve(exec *x)
 KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void exec_row(exec *x, const kv_command *row)
 {
     kv_counters counters = { 0 };
-    kv_databases databases = { &x->store, 1 };
+    kv_databases databases = { .stores = &x->store, .count = 1 };
     uint64_t rng;
 
     if (!exec_reserve(x, row)) {

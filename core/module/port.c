@@ -88,7 +88,7 @@ static const kv_command *row_of(kv_slice name)
 
 static void run_read(client *c, const kv_command *row, kv_store *store, int argc, kv_slice argv[])
 {
-    kv_databases databases = { &store, 1 };
+    kv_databases databases = { .stores = &store, .count = 1 };
 
     argv[0] = kv_str(row->name);
     if (epoch_enter(module.domain) == 0)

@@ -120,7 +120,7 @@ KV_REQUIRES(kv_epoch_held)
 KV_EXCLUDES(kv_shard_held)
 static void call_row(run *r, const kv_command *row, int argc, const kv_slice argv[])
 {
-    kv_databases databases = { &r->store, 1 };
+    kv_databases databases = { .stores = &r->store, .count = 1 };
     module_reply reply;
 
     module_reply_init(&reply, r->ctx, row->flags & KV_CMD_FAST);

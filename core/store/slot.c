@@ -322,6 +322,17 @@ KV_UNDER_LOCK static int slot_commit(kv_slot *slot, entry **ret_garbage, uint64_
     return 0;
 }
 
+/* Nothing was committed: an entry past its deadline goes all the same where reads would remove it. */
+KV_UNDER_LOCK static void slot_reap(kv_slot *slot, entry **ret_garbage)
+{
+    if (!slot->place.entry || slot->live ||
+        !atomic_load_explicit(&slot->store->reaping, memory_order_relaxed))
+        return;
+    *ret_garbage = slot->place.entry;
+    store_tell_expired(slot->store, slot->place.entry);
+    shard_remove(slot->shard, &slot->place);
+}
+
 int store_update_version(kv_store *store, store_key key, kv_step *step, void *arg, int64_t now_ms,
                          uint64_t *ret_version)
 {
@@ -338,6 +349,8 @@ int store_update_version(kv_store *store, store_key key, kv_step *step, void *ar
     err = step(&slot, arg);
     if (!err)
         err = slot_commit(&slot, &garbage, ret_version);
+    else
+        slot_reap(&slot, &garbage);
     map_unlock(slot.shard);
     store_span_end(store, span);
     entry_free(store->domain, slot.fresh);

@@ -608,6 +608,8 @@ static int set_flags(config *c, enum config_id id, int argc, const kv_slice argv
         result = parse_choice(id, words[i], &bit, error);
         bits |= bit ? (int64_t)1 << bit : 0;
     }
+    if ((bits & CONFIG_STOP_SAVE) && (bits & CONFIG_STOP_NOSAVE)) /* the rows of this type are of stopping */
+        result = config_fail(error, "shutdown options SAVE and NOSAVE can't be used simultaneously");
     if (result == 0)
         atomic_store_explicit(&c->numbers[id], bits, memory_order_relaxed);
     free(copy);
@@ -696,7 +698,7 @@ int config_set(config *c, enum config_id id, int argc, const kv_slice argv[], bo
 {
     const config_directive *row = &config_directives[id];
 
-    if (argc == 0 && row->type != CONFIG_SAVE)
+    if (argc == 0 && row->type != CONFIG_SAVE && row->type != CONFIG_FLAGS)
         return config_fail(ret_error, "wrong number of arguments");
     if (row->type == CONFIG_FLAGS)
         return set_flags(c, id, argc, argv, ret_error);

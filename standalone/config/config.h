@@ -44,6 +44,7 @@ enum config_flag {
     CONFIG_PASSIVE = 4,   /* accepted without meaning */
     CONFIG_OURS = 8,      /* Redis has no such directive */
     CONFIG_HIDDEN = 16,   /* CONFIG GET shows it only to who names it */
+    CONFIG_AT_REST = 64,  /* not while the server loads */
     CONFIG_SECRET = 32,   /* its value is a password: never in the log, in SLOWLOG or MONITOR */
 };
 
@@ -69,6 +70,7 @@ enum { CONFIG_PROTECTED_NO, CONFIG_PROTECTED_YES, CONFIG_PROTECTED_LOCAL };
 enum { CONFIG_OOM_NO, CONFIG_OOM_YES, CONFIG_OOM_RELATIVE, CONFIG_OOM_ABSOLUTE };
 enum { CONFIG_FORMAT_LEGACY, CONFIG_FORMAT_LOGFMT };
 enum { CONFIG_TIME_LEGACY, CONFIG_TIME_ISO8601, CONFIG_TIME_MILLISECONDS };
+enum { CONFIG_STOP_SAVE = 2, CONFIG_STOP_NOSAVE = 4, CONFIG_STOP_NOW = 8, CONFIG_STOP_FORCE = 16 };
 enum { CONFIG_TLS_CLIENTS_NO, CONFIG_TLS_CLIENTS_YES, CONFIG_TLS_CLIENTS_OPTIONAL };
 
 typedef enum config_client_class {

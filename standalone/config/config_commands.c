@@ -10,6 +10,7 @@
 #include "acl_file.h"
 #include "dispatch.h"
 #include "pattern.h"
+#include "persistence.h"
 #include "protect.h"
 #include "session.h"
 #include "tls_reload.h"
@@ -197,6 +198,11 @@ static bool check_changes(kv_call *call, change changes[], int count)
         if (changes[i].id < 0) {
             kv_reply_errorf(call->reply, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
                             (int)(name.len > 128 ? 128 : name.len), name.data);
+            return false;
+        }
+        if ((config_directives[changes[i].id].flags & CONFIG_AT_REST) &&
+            persistence_is_loading(session_server(call)->persistence)) {
+            kv_reply_errorf(call->reply, "LOADING Failed to set the specified config while loading");
             return false;
         }
         reason = refusal(call, &changes[i]);

@@ -42,6 +42,9 @@ enum persistence_answer { PERSISTENCE_STARTED, PERSISTENCE_BUSY, PERSISTENCE_SCH
 enum persistence_answer persistence_begin(persistence *p, bool schedule) KV_EXCLUDES(kv_shard_held);
 /* SAVE: as that, and c, which is parked by this call, is answered at the end. PERSISTENCE_BUSY: it is not parked. */
 enum persistence_answer persistence_save_for(persistence *p, connection *c) KV_EXCLUDES(kv_shard_held);
+/* FLUSHALL: what is on disk must not come back. Where there are save points, saves what is left: nothing. True: the client of call is
+ * parked, and answered then; otherwise (in EXEC, on the state thread, from a primary, beside another snapshot) the next tick does it. */
+bool persistence_emptied(void *server, kv_call *call);
 /* DEBUG RELOAD, in the same way; while it loads the server is SERVER_LOADING. */
 enum persistence_reloading {
     PERSISTENCE_NO_SAVE = 1,  /* the file as it is */

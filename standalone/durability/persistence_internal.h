@@ -17,6 +17,7 @@ typedef struct persistence_waiting {
     connection *connection; /* NULL: it is a signal that is to stop the server */
     bool saved;
     bool stop, force; /* stop the server then; also if it failed */
+    bool flush;       /* FLUSHALL has emptied the databases: its answer is no other if it failed */
     bool reload;      /* how: of PERSISTENCE_... */
     unsigned how;
 } persistence_waiting;
@@ -26,6 +27,7 @@ struct persistence {
     pthread_t thread;
     bool started;
     _Atomic bool claimed;
+    _Atomic bool emptied;         /* a snapshot is to be taken at the next tick: see persistence_emptied */
     _Atomic(snapshot *) snapshot; /* while one is taken; see kept_lock */
 
     pthread_mutex_t lock; /* guards the following */

@@ -3,7 +3,7 @@
  *     SAVE, SHUTDOWN: connection_park, into p->waiting --> the task --> a message to the connection's worker --> reply
  *
  * A request that finds a snapshot under way is refused; while the log is being rewritten, SCHEDULE leaves it to a later
- * tick. Only SHUTDOWN ends the one under way, since its own comes later and has more in it.
+ * tick. FLUSHALL is a SAVE of what it has left. Only SHUTDOWN ends the one under way, since its own comes later and has more in it.
  *
  * Threads: any; answers are given on the connection's own. SPDX-License-Identifier: MIT */
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static void reply_to(worker *w, const persistence_waiting *one)
         connection_close(c);
     else if (one->stop)
         reply->ops->error(reply, KV_STR("ERR Errors trying to SHUTDOWN. Check logs."));
-    else if (one->saved)
+    else if (one->saved || one->flush)
         reply->ops->simple(reply, KV_STR("OK"));
     else if (one->reload)
         reply->ops->error(reply, KV_STR("ERR Error trying to load the RDB dump, check server logs."));
@@ -102,14 +102,16 @@ enum persistence_answer persistence_begin(persistence *p, bool schedule)
 }
 
 /* c waits for the job, unless another one is under way. */
-static enum persistence_answer start_for(persistence *p, connection *c, bool reload, unsigned how)
+static enum persistence_answer start_for(persistence *p, connection *c, persistence_waiting what)
 {
     persistence_waiting *one = calloc(1, sizeof *one);
     enum persistence_answer result = PERSISTENCE_BUSY;
 
     if (!one)
         return PERSISTENCE_BUSY;
-    *one = (persistence_waiting){ .message.run = answer, .connection = c, .reload = reload, .how = how };
+    *one = what;
+    one->message.run = answer;
+    one->connection = c;
     pthread_mutex_lock(&p->lock);
     if (!p->saving && persistence_claim(p)) {
         connection_park(c);
@@ -126,12 +128,27 @@ static enum persistence_answer start_for(persistence *p, connection *c, bool rel
 
 enum persistence_answer persistence_save_for(persistence *p, connection *c)
 {
-    return start_for(p, c, false, 0);
+    return start_for(p, c, (persistence_waiting){ 0 });
 }
 
 enum persistence_answer persistence_reload_for(persistence *p, connection *c, unsigned how)
 {
-    return start_for(p, c, true, how);
+    return start_for(p, c, (persistence_waiting){ .reload = true, .how = how });
+}
+
+bool persistence_emptied(void *of, kv_call *call)
+{
+    server *s = of;
+    persistence *p = s->persistence;
+    connection *c = call->host;
+
+    if (!atomic_load(&s->loaded)) /* the log has told it */
+        return false;
+    if (!s->actor && c && !(c->flags & CONNECTION_MULTI) && persistence_has_points(p) &&
+        start_for(p, c, (persistence_waiting){ .flush = true }) == PERSISTENCE_STARTED)
+        return true;
+    atomic_store(&p->emptied, true);
+    return false;
 }
 
 int persistence_save_and_stop(persistence *p, connection *c, bool force)

@@ -76,9 +76,12 @@ void persistence_tick(persistence *p)
     int n = read_points(p->server, points);
 
     watch_pressure(p);
-    if (!is_due(p, points, n) || persistence_begin(p, false) != PERSISTENCE_STARTED)
+    if (atomic_load(&p->emptied) && (n == 0 || persistence_begin(p, false) == PERSISTENCE_STARTED))
+        atomic_store(&p->emptied, false);
+    else if (!is_due(p, points, n) || persistence_begin(p, false) != PERSISTENCE_STARTED)
         return;
-    log_write(&p->server->log, CONFIG_LOG_NOTICE, "A save point is reached. Saving...");
+    else
+        log_write(&p->server->log, CONFIG_LOG_NOTICE, "A save point is reached. Saving...");
 }
 
 /* ---- changes ---- */

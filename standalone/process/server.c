@@ -119,6 +119,8 @@ static int open_databases(server *s)
     s->databases.stores = calloc((size_t)count, sizeof *s->databases.stores);
     if (!s->domain || !s->databases.stores)
         return -1;
+    s->databases.emptied = persistence_emptied;
+    s->databases.arg = s;
     for (; s->databases.count < count; s->databases.count++) {
         kv_store_options options = {
             .domain = s->domain,

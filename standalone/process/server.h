@@ -89,6 +89,7 @@ typedef struct server {
 
     struct persistence *persistence;
     struct fault_plan *faults; /* of test builds, or NULL */
+    _Atomic bool stop_now;     /* nobody's replies are waited for */
     _Atomic bool
         save_at_end; /* what was changed since the last snapshot is to be saved when everything has stopped */
 

@@ -23,13 +23,13 @@ void session_time(kv_call *call)
 void session_shutdown(kv_call *call)
 {
     server *s = session_server(call);
-    bool save = false, abort_ = false, other = false, nosave = false, force = false;
+    bool save = false, abort_ = false, now = false, nosave = false, force = false;
 
     for (int i = 1; i < call->argc; i++) {
         bool *word = kv_word_is(call->argv[i], "save")     ? &save
                      : kv_word_is(call->argv[i], "nosave") ? &nosave
                      : kv_word_is(call->argv[i], "abort")  ? &abort_
-                     : kv_word_is(call->argv[i], "now")    ? &other
+                     : kv_word_is(call->argv[i], "now")    ? &now
                      : kv_word_is(call->argv[i], "force")  ? &force
                                                            : NULL;
 
@@ -39,12 +39,17 @@ void session_shutdown(kv_call *call)
         }
         *word = true;
     }
-    if ((save && nosave) || (abort_ && (save || nosave || other || force))) {
+    if ((save && nosave) || (abort_ && (save || nosave || now || force))) {
         kv_reply_error(call->reply, KV_ESYNTAX);
-    } else if (abort_) {
+        return;
+    }
+    if (abort_) {
         kv_reply_errorf(call->reply, "ERR No shutdown in progress.");
-    } else if (!persistence_is_loading(s->persistence) &&
-               (save || (!nosave && persistence_has_points(s->persistence)))) {
+        return;
+    }
+    atomic_store(&s->stop_now, now);
+    if (!persistence_is_loading(s->persistence) &&
+        (save || (!nosave && persistence_has_points(s->persistence)))) {
         log_write(&s->log, CONFIG_LOG_WARNING, "User requested shutdown...");
         atomic_store(&s->save_at_end, true);
         if (persistence_save_and_stop(s->persistence, session_connection(call), force) != 0)

@@ -4,7 +4,7 @@
  * requests, sends what is pending, and ends when its last connection has gone or shutdown-timeout has passed.
  * A second signal does not wait.
  *
- *     SIGTERM, SIGINT    save, where there are save points, and stop
+ *     SIGTERM, SIGINT    save, where there are save points, and stop: or as shutdown-on-sigterm and -sigint say
  *     SIGHUP             read again: the log's file, aclfile, certificates
  *     SIGUSR1            INFO into the log
  *
@@ -32,7 +32,9 @@ static void drain(worker *w, worker_message *message)
     server *s = w->server;
 
     (void)message;
-    worker_drain(w, w->now_ms + config_number(s->config, CONFIG_ID_shutdown_timeout) * 1000);
+    worker_drain(w, atomic_load(&s->stop_now)
+                        ? w->now_ms
+                        : w->now_ms + config_number(s->config, CONFIG_ID_shutdown_timeout) * 1000);
 }
 
 /* On worker 0, before any worker drains: a connection accepted for one that does would be closed at once, while its
@@ -65,6 +67,10 @@ void server_stop(server *s)
 static void on_stop_signal(evutil_socket_t number, short what, void *arg)
 {
     server *s = arg;
+    int64_t how = config_number(s->config, number == SIGTERM ? CONFIG_ID_shutdown_on_sigterm
+                                                             : CONFIG_ID_shutdown_on_sigint);
+    bool save =
+        (how & CONFIG_STOP_SAVE) || (!(how & CONFIG_STOP_NOSAVE) && persistence_has_points(s->persistence));
 
     (void)what;
     worker_begin(&s->workers[0]);
@@ -74,12 +80,13 @@ static void on_stop_signal(evutil_socket_t number, short what, void *arg)
     }
     log_write(&s->log, CONFIG_LOG_WARNING, "Received %s scheduling shutdown...",
               number == SIGTERM ? "SIGTERM" : "SIGINT");
-    if (!persistence_has_points(s->persistence) || persistence_is_loading(s->persistence)) {
+    atomic_store(&s->stop_now, (how & CONFIG_STOP_NOW) != 0);
+    if (!save || persistence_is_loading(s->persistence)) {
         server_stop(s);
         return;
     }
     atomic_store(&s->save_at_end, true);
-    if (persistence_save_and_stop(s->persistence, NULL, false) != 0)
+    if (persistence_save_and_stop(s->persistence, NULL, (how & CONFIG_STOP_FORCE) != 0) != 0)
         log_write(&s->log, CONFIG_LOG_WARNING, "Out of memory, can't exit.");
 }
 

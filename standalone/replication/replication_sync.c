@@ -95,7 +95,7 @@ static int authenticate(replication *r)
     else if (len && (tell(r, "AUTH", argc, argv) != 0 || hear(r, "AUTH", &line) != 0))
         result = -1;
     else if (len && line.data[0] != '+')
-        result = fail_said(r, "it does not take masterauth", line);
+        result = fail_said(r, "Unable to AUTH to MASTER", line);
     if (password)
         secret_wipe(password, len);
     free(user);

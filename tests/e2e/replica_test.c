@@ -307,7 +307,7 @@ static void a_password_is_sent(void **state)
     follow_port(both->r, server_port(both->primary));
     wait_for_field(both->r, "master_link_error", "PSYNC: it says '-NOAUTH");
     says(both->r, "+OK", "CONFIG", "SET", "masterauth", "wrong");
-    wait_for_field(both->r, "master_link_error", "it does not take masterauth");
+    wait_for_field(both->r, "master_link_error", "Unable to AUTH to MASTER");
     says(both->r, "+OK", "CONFIG", "SET", "masterauth", "secret");
     wait_for_offset(both->p, both->r);
     says(both->r, "+OK", "CONFIG", "SET", "masteruser", "default");

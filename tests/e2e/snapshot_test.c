@@ -4,6 +4,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -397,6 +398,79 @@ static void a_server_that_cannot_save_does_not_stop(void **state)
     end(s);
 }
 
+/* What the file has of k after a server, which was told what to do when a signal comes, was stopped by it. */
+static void stopped_by(int signal, const char *directive, const char *how, const char *save, const char *kept)
+{
+    server *s = start(kvserver_path(), save);
+    conn *c = connect_to(s);
+
+    says(c, "+OK", "CONFIG", "SET", directive, how);
+    says(c, "+OK", "SET", "k", how);
+    kill(server_pid(s), signal);
+    assert_int_equal(server_wait(s), 0);
+    conn_close(c);
+    server_forget(s);
+    s = start_ours();
+    c = connect_to(s);
+    says(c, kept, "GET", "k");
+    conn_close(c);
+    end(s);
+}
+
+static void what_a_signal_saves_is_configured(void **state)
+{
+    (void)state;
+    stopped_by(SIGTERM, "shutdown-on-sigterm", "save", "", "$save");
+    stopped_by(SIGTERM, "shutdown-on-sigterm", "default", "", "$save");
+    stopped_by(SIGINT, "shutdown-on-sigint", "nosave now", "3600 1", "$save");
+    stopped_by(SIGINT, "shutdown-on-sigterm", "nosave", "3600 1", "$nosave"); /* that is the other one */
+}
+
+static void a_failing_snapshot_stops_no_signal_that_is_forced(void **state)
+{
+    server *s = start_with_faults("write:1=ENOSPC", "3600 1");
+    conn *c = connect_to(s);
+
+    (void)state;
+    says(
+        c,
+        "-ERR CONFIG SET failed (possibly related to argument 'shutdown-on-sigterm') - shutdown options SAVE "
+        "and NOSAVE can't be used simultaneously",
+        "CONFIG", "SET", "shutdown-on-sigterm", "save nosave");
+    says(c, "+OK", "CONFIG", "SET", "shutdown-on-sigterm", "force");
+    says(c, "+OK", "SET", "k", "v");
+    conn_close(c);
+    assert_true(server_stop(s));
+}
+
+/* Whoever is killed after a FLUSHALL does not find the old keys again. */
+static void what_was_flushed_does_not_come_back(void **state)
+{
+    server *s = start(kvserver_path(), "3600 1000000");
+    conn *c = connect_to(s);
+
+    (void)state;
+    says(c, "+OK", "SET", "k", "v");
+    says(c, "+OK", "SAVE");
+    says(c, "+OK", "FLUSHALL");
+    says(c, ":0", "DBSIZE"); /* it waits for the snapshot */
+    assert_true(server_kill(s));
+    conn_close(c);
+    s = start(kvserver_path(), "");
+    c = connect_to(s);
+    says(c, ":0", "DBSIZE");
+    says(c, "+OK", "SET", "k", "v");
+    says(c, "+OK", "SAVE");
+    says(c, "+OK", "FLUSHALL"); /* without save points nothing is written */
+    assert_true(server_kill(s));
+    conn_close(c);
+    s = start_ours();
+    c = connect_to(s);
+    says(c, "$v", "GET", "k");
+    conn_close(c);
+    end(s);
+}
+
 #define with_directory(test) cmocka_unit_test_setup_teardown(test, make_directory, drop_directory)
 
 int main(void)
@@ -413,6 +487,9 @@ int main(void)
         with_directory(a_crash_at_any_step_leaves_a_whole_file),
         with_directory(writes_are_refused_after_a_failure_until_one_succeeds),
         with_directory(a_server_that_cannot_save_does_not_stop),
+        with_directory(what_a_signal_saves_is_configured),
+        with_directory(a_failing_snapshot_stops_no_signal_that_is_forced),
+        with_directory(what_was_flushed_does_not_come_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

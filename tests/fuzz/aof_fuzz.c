@@ -54,7 +54,7 @@ static void read_file(const char *path, const uint8_t *data, size_t size, const 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     kv_store *stores[2];
-    kv_databases databases = { stores, 2 };
+    kv_databases databases = { .stores = stores, .count = 2 };
     kv_domain *domain;
     char path[64];
     int fd;

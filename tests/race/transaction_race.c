@@ -370,7 +370,7 @@ static void open_race(struct race *race, kv_sharing sharing)
         race->stores[i] = kv_store_new(&options);
         assert_non_null(race->stores[i]);
     }
-    race->databases = (kv_databases){ race->stores, DATABASES };
+    race->databases = (kv_databases){ .stores = race->stores, .count = DATABASES };
 }
 
 static void close_race(struct race *race)

@@ -45,7 +45,7 @@ void open_stores(bed *b)
         b->stores[i] = kv_store_new(&options);
         assert_non_null(b->stores[i]);
     }
-    b->databases = (kv_databases){ b->stores, DBS };
+    b->databases = (kv_databases){ .stores = b->stores, .count = DBS };
 }
 
 void close_stores(bed *b)

@@ -202,10 +202,14 @@ static void expired_keys_go_when_they_are_read(kv_store *store)
         assert_int_equal(kv_store_count(store), reaping ? 1 : 2);
         assert_int_equal(kv_store_get_many(store, 2, keys, values, NOW + 10), 0);
         assert_int_equal(kv_store_count(store), reaping ? 0 : 2);
+        set(store, "c", "3");
+        assert_int_equal(kv_store_expire(store, KV_STR("c"), NOW + 10, NOW), 0);
+        assert_int_equal(kv_store_delete(store, KV_STR("c"), NULL, NOW + 10), KV_ENOKEY);
+        assert_int_equal(kv_store_count(store), reaping ? 0 : 3);
         assert_int_equal(kv_store_clear(store), 0);
     }
     kv_store_stats(store, &stats, NOW);
-    assert_int_equal(stats.expired, 2);
+    assert_int_equal(stats.expired, 3);
 }
 
 static void reads_remove_what_has_expired_where_asked_to(void **state)
