@@ -319,7 +319,8 @@ uint64_t aof_position(server *s)
 
 bool aof_is_synced(server *s, uint64_t position)
 {
-    return atomic_load(&s->aof->synced) >= position;
+    /* While it is being switched on the files are worth nothing yet. */
+    return atomic_load(&s->aof->state) == AOF_ON && atomic_load(&s->aof->synced) >= position;
 }
 
 kv_slice aof_refusal(server *s, char text[AOF_REFUSAL_MAX])

@@ -76,6 +76,8 @@ struct aof {
 bool aof_is_safe(aof *a);
 /* The same, after writing what is to be written on this thread, where the policy allows that and it can be done at once. */
 bool aof_make_safe(aof *a) KV_EXCLUDES(kv_shard_held);
+/* Those who wait for the sync itself (WAITAOF) look again. */
+void aof_tell_waiting(const aof *a) KV_EXCLUDES(kv_shard_held);
 /* Wakes the task. */
 void aof_ask(aof *a);
 /* Takes and writes what has been told. file_lock is held. 0 or -errno. */

@@ -207,6 +207,7 @@ static void is_whole(aof *a, bool enabling)
     atomic_store(&a->apart, false);
     if (!a->spoilt && enabling) {
         atomic_store(&a->state, AOF_ON);
+        aof_tell_waiting(a);
         log_write(&a->server->log, CONFIG_LOG_NOTICE, "The log of changes is on");
     } else if (!a->spoilt) {
         aof_mend(a);

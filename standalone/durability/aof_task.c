@@ -158,6 +158,16 @@ static void release_all(const aof *a)
     release(a, asked);
 }
 
+void aof_tell_waiting(const aof *a)
+{
+    for (int i = 0; i < a->server->worker_count; i++) {
+        worker *w = &a->server->workers[i];
+
+        if (atomic_load_explicit(&w->blocked_count, memory_order_relaxed))
+            aof_post_release(w, atomic_load(&w->hold_released));
+    }
+}
+
 /* ---- failures ---- */
 
 static bool exits(const aof *a)
@@ -199,6 +209,7 @@ void aof_mend(aof *a)
     server_restrict(a->server, SERVER_LOG_BROKEN, 0);
     log_write(&a->server->log, CONFIG_LOG_WARNING,
               "The log of changes can be written again: writes are no longer refused.");
+    aof_tell_waiting(a);
 }
 
 void aof_spoil(aof *a)
@@ -265,17 +276,6 @@ int aof_write_sealed(aof *a)
     return err;
 }
 
-/* Somebody may be waiting for the sync itself (WAITAOF). */
-static void tell_waiting(const aof *a)
-{
-    for (int i = 0; i < a->server->worker_count; i++) {
-        worker *w = &a->server->workers[i];
-
-        if (atomic_load_explicit(&w->blocked_count, memory_order_relaxed))
-            aof_post_release(w, atomic_load(&w->hold_released));
-    }
-}
-
 static int sync_file(aof *a)
 {
     uint64_t end = atomic_load_explicit(&a->written, memory_order_acquire);
@@ -288,7 +288,7 @@ static int sync_file(aof *a)
         return err;
     atomic_fetch_add_explicit(&a->syncs, 1, memory_order_relaxed);
     atomic_store_explicit(&a->synced, end, memory_order_release);
-    tell_waiting(a);
+    aof_tell_waiting(a);
     return 0;
 }
 

@@ -407,6 +407,7 @@ void feed_enter(server *s, feed_reader *r)
     f->readers = r;
     f->reader_count++;
     r->heard_ms = peer_clock_ms();
+    r->durable = -1;
     pthread_mutex_unlock(&f->lock);
     if (apply)
         notify_apply(s);
@@ -520,13 +521,14 @@ void feed_loaded(server *s, feed_reader *r)
     pthread_mutex_unlock(&s->feed->lock);
 }
 
-void feed_acknowledge(server *s, feed_reader *r, int64_t offset)
+void feed_acknowledge(server *s, feed_reader *r, int64_t offset, int64_t durable)
 {
     pthread_mutex_lock(&s->feed->lock);
     r->heard_ms = peer_clock_ms();
     r->answers = true;
     if (offset > r->acknowledged)
         r->acknowledged = offset;
+    r->durable = durable < r->acknowledged ? durable : r->acknowledged;
     if (r->state == FEED_LOADED) {
         r->state = FEED_ONLINE;
         post(r);
@@ -575,15 +577,25 @@ void feed_ask(server *s)
     feed_tell(s, 3, question);
 }
 
-int64_t feed_count(server *s, int64_t position)
+static int64_t count_readers(server *s, int64_t position, bool durable)
 {
     int64_t count = 0;
 
     pthread_mutex_lock(&s->feed->lock);
     for (const feed_reader *r = s->feed->readers; r; r = r->next)
-        count += r->state == FEED_ONLINE && !r->lost && r->acknowledged >= position;
+        count += r->state == FEED_ONLINE && !r->lost && (durable ? r->durable : r->acknowledged) >= position;
     pthread_mutex_unlock(&s->feed->lock);
     return count;
+}
+
+int64_t feed_count(server *s, int64_t position)
+{
+    return count_readers(s, position, false);
+}
+
+int64_t feed_count_durable(server *s, int64_t position)
+{
+    return count_readers(s, position, true);
 }
 
 void feed_read_figures(server *s, feed_figures *figures)

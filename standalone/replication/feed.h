@@ -45,11 +45,12 @@ typedef struct feed_reader {
         answers; /* it has acknowledged something: its data set may have arrived before that was noticed here */
     bool joined; /* the last five have a meaning */
     bool posted;
-    const char *lost; /* why it is to be closed; NULL: it is not */
-    feed_chunk *at;   /* what it is sent next; NULL: it has everything */
-    size_t skip;      /* of that */
-    int64_t offset;   /* of that */
-    int64_t acknowledged, heard_ms;
+    const char *lost;              /* why it is to be closed; NULL: it is not */
+    feed_chunk *at;                /* what it is sent next; NULL: it has everything */
+    size_t skip;                   /* of that */
+    int64_t offset;                /* of that */
+    int64_t acknowledged, durable; /* it has applied that, and has it on disk (-1: it has no log) */
+    int64_t heard_ms;
     int64_t behind_since_ms; /* by more than the soft limit; 0: it is not */
 } feed_reader;
 
@@ -91,8 +92,8 @@ int64_t feed_join(server *s, feed_reader *r) KV_EXCLUDES(kv_shard_held);
 
 /* It was sent its data set. */
 void feed_loaded(server *s, feed_reader *r);
-/* It has applied everything up to offset. */
-void feed_acknowledge(server *s, feed_reader *r, int64_t offset);
+/* It has applied everything up to offset, and has it on disk up to durable; -1: it does not say. */
+void feed_acknowledge(server *s, feed_reader *r, int64_t offset, int64_t durable);
 
 typedef struct feed_piece {
     kv_bytes *owner; /* a reference, yours */
@@ -109,8 +110,9 @@ void feed_look_again(server *s, feed_reader *r);
 int64_t feed_position(server *s);
 /* Asks all to acknowledge. */
 void feed_ask(server *s);
-/* How many have acknowledged that. */
+/* How many have applied that; how many have it on disk. */
 int64_t feed_count(server *s, int64_t position);
+int64_t feed_count_durable(server *s, int64_t position);
 
 typedef struct feed_figures {
     char id[FEED_ID_LEN + 1];

@@ -17,6 +17,7 @@
 
 #include <stdlib.h>
 
+#include "aof.h"
 #include "blocking.h"
 #include "peer.h"
 #include "replication.h"
@@ -181,16 +182,19 @@ void replica_look_at_waits(worker *w, worker_message *message)
     (void)message;
     atomic_store(&w->acknowledged_posted, false);
     wait_look(w);
+    waitaof_look(w);
 }
 
-/* REPLCONF ACK offset, of one that follows. */
-static void acknowledge(connection *c, kv_slice text)
+/* REPLCONF ACK offset [FACK offset], of one that follows. */
+static void acknowledge(connection *c, int argc, const kv_slice argv[])
 {
-    int64_t offset;
+    int64_t offset, durable = -1;
 
-    if (!replica_is_served(c) || !c->replica->reader.entered || !kv_parse_int(text, &offset))
+    if (!replica_is_served(c) || !c->replica->reader.entered || !kv_parse_int(argv[0], &offset))
         return;
-    feed_acknowledge(server_of(c), &c->replica->reader, offset);
+    if (argc < 3 || !kv_word_is(argv[1], "fack") || !kv_parse_int(argv[2], &durable))
+        durable = -1;
+    feed_acknowledge(server_of(c), &c->replica->reader, offset, durable);
     tell_waiting(server_of(c));
 }
 
@@ -239,7 +243,7 @@ void session_replconf(kv_call *call)
     }
     for (int i = 1; i < call->argc; i += 2) {
         if (kv_word_is(call->argv[i], "ack"))
-            acknowledge(session_connection(call), call->argv[i + 1]);
+            acknowledge(session_connection(call), call->argc - i - 1, call->argv + i + 1);
         if (kv_word_is(call->argv[i], "ack") || kv_word_is(call->argv[i], "getack"))
             return; /* they are never replied to */
         if (!take_option(call, r, call->argv[i], call->argv[i + 1]))

@@ -44,9 +44,8 @@
 #include "replication_internal.h"
 #include "tls_reload.h"
 
-#define RETRY_FIRST_MS  100
-#define RETRY_MOST_MS   1000
-#define ACK_INTERVAL_MS 1000
+#define RETRY_FIRST_MS 100
+#define RETRY_MOST_MS  1000
 
 /* ---- small things ---- */
 
@@ -140,20 +139,6 @@ int replication_fail_link(replication *r, const char *doing)
 
 /* ---- the stream ---- */
 
-static int send_ack(replication *r)
-{
-    char offset[32];
-    kv_slice argv[3] = { KV_STR("REPLCONF"), KV_STR("ACK") };
-
-    argv[2] = kv_slice_of(
-        offset, (size_t)snprintf(offset, sizeof offset, "%lld", (long long)stream_offset(r->stream)));
-    if (r->silent)
-        return 0;
-    return peer_send_command(&r->link, 3, argv, replication_deadline(r)) == PEER_OK
-               ? 0
-               : replication_fail_link(r, "telling the offset");
-}
-
 static void publish_offsets(replication *r)
 {
     pthread_mutex_lock(&r->figures_lock);
@@ -183,7 +168,7 @@ static int apply_received(replication *r)
         replication_note_link(r);
         aof_task_wrote(r->server);
         feed_turn_ends(r->server);
-        if (stream_take_question(r->stream) && send_ack(r) != 0)
+        if (stream_take_question(r->stream) && replication_answer(r) != 0)
             return -1;
     }
     if (status == STREAM_NOMEM)
@@ -204,17 +189,15 @@ static int receive_some(replication *r, int64_t until_ms, int64_t lost_ms)
 
 static void follow_stream(replication *r)
 {
-    int64_t ack_ms = 0, lost_ms = replication_deadline(r);
+    int64_t ack_ms, lost_ms = replication_deadline(r);
     int received = 0;
 
+    replication_begin_acks(r);
     while (received >= 0) {
         if (r->link.len && apply_received(r) != 0)
             return;
-        if (peer_clock_ms() >= ack_ms) {
-            if (send_ack(r) != 0)
-                return;
-            ack_ms = peer_clock_ms() + ACK_INTERVAL_MS;
-        }
+        if (replication_acknowledge(r, &ack_ms) != 0)
+            return;
         received = receive_some(r, ack_ms, lost_ms);
         if (received == 0) {
             lost_ms = replication_deadline(r);

@@ -9,6 +9,17 @@
 #include "replication.h"
 #include "server.h"
 
+/* What the primary was told: see replication_ack.c. */
+typedef struct ack_state {
+    int64_t durable;       /* -1: there is no log */
+    bool is_paired;        /* the next two belong together */
+    uint64_t log_position; /* as aof_position counts */
+    int64_t offset;
+    bool owes;      /* it has asked, and is told again when */
+    int64_t wanted; /* is durable */
+    int64_t sent_ms;
+} ack_state;
+
 struct replication {
     struct server *server;
     pthread_t thread;
@@ -31,7 +42,8 @@ struct replication {
     uint64_t serving; /* the goal it works for */
     char to_host[REPLICATION_HOST_MAX];
     int to_port;
-    bool has_history;                /* the databases are id's at the stream's offset */
+    bool has_history; /* the databases are id's at the stream's offset */
+    ack_state ack;
     bool silent;                     /* a primary without PSYNC: it takes no REPLCONF ACK */
     char id[REPLICATION_ID_LEN + 1]; /* of the primary's history */
     kv_store **spare;                /* databases for the next data set, empty between two; NULL: none yet */
@@ -63,6 +75,13 @@ void replication_note_heard(replication *r);
 void replication_show_link(replication *r);
 void replication_note_link(replication *r);
 void replication_hide_link(replication *r);
+
+/* replication_ack.c: a link begins. */
+void replication_begin_acks(replication *r);
+/* The primary has asked. */
+int replication_answer(replication *r) KV_EXCLUDES(kv_shard_held);
+/* Tells the primary, if it is time; *ret_next_ms: when it may be again. */
+int replication_acknowledge(replication *r, int64_t *ret_next_ms) KV_EXCLUDES(kv_shard_held);
 
 /* replication_sync.c: from a connected link to databases that are the primary's at the stream's offset. */
 int replication_synchronize(replication *r) KV_EXCLUDES(kv_shard_held);

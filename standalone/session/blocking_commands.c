@@ -72,16 +72,25 @@ static void wait_for_replicas(kv_call *call, int64_t replicas, int64_t timeout_m
     feed_ask(s);
 }
 
+static bool is_replica(kv_call *call)
+{
+    return atomic_load_explicit(&session_server(call)->restrictions, memory_order_relaxed) & SERVER_REPLICA;
+}
+
 /* WAIT numreplicas timeout */
 void session_wait(kv_call *call)
 {
     int64_t replicas, timeout_ms;
 
-    if (!parse_timeout(call, 2, &timeout_ms))
-        return;
-    if (!kv_parse_int(call->argv[1], &replicas))
+    if (is_replica(call))
+        kv_reply_errorf(call->reply, "ERR WAIT cannot be used with replica instances. Please also note that "
+                                     "since Redis 4.0 if a replica "
+                                     "is configured to be writable (which is not the default) writes to "
+                                     "replicas are just local and are "
+                                     "not propagated.");
+    else if (!kv_parse_int(call->argv[1], &replicas))
         kv_reply_error(call->reply, KV_ENOTINT);
-    else
+    else if (parse_timeout(call, 2, &timeout_ms))
         wait_for_replicas(call, replicas, timeout_ms);
 }
 
@@ -90,15 +99,16 @@ typedef struct aof_waiting {
     blocking blocking;
     server *server;
     uint64_t position;
-    bool local;       /* until that is on disk here */
-    int64_t replicas; /* and on so many of them, of which there is none */
+    bool local;            /* until that is on disk here */
+    int64_t feed_position; /* and this */
+    int64_t replicas;      /* on so many of them */
 } aof_waiting;
 
-static void reply_copies(server *s, kv_reply *reply, uint64_t position)
+static void reply_copies(server *s, kv_reply *reply, const aof_waiting *wait)
 {
     kv_reply_array(reply, 2);
-    kv_reply_int(reply, aof_listens(s) && aof_is_synced(s, position));
-    kv_reply_int(reply, 0);
+    kv_reply_int(reply, aof_listens(s) && aof_is_synced(s, wait->position));
+    kv_reply_int(reply, feed_count_durable(s, wait->feed_position));
 }
 
 static void finish_waitaof(blocking *b, kv_reply *reply, blocking_end why)
@@ -106,12 +116,13 @@ static void finish_waitaof(blocking *b, kv_reply *reply, blocking_end why)
     const aof_waiting *wait = (aof_waiting *)b;
 
     if (why != BLOCKING_ERROR)
-        reply_copies(wait->server, reply, wait->position);
+        reply_copies(wait->server, reply, wait);
 }
 
 static bool has_all(server *s, const aof_waiting *wait)
 {
-    return wait->replicas == 0 && (!wait->local || aof_is_synced(s, wait->position));
+    return (!wait->local || aof_is_synced(s, wait->position)) &&
+           (wait->replicas == 0 || feed_count_durable(s, wait->feed_position) >= wait->replicas);
 }
 
 void waitaof_look(worker *w)
@@ -130,7 +141,7 @@ static void wait_for_aof(kv_call *call, const aof_waiting *wanted, int64_t timeo
     aof_waiting *wait;
 
     if (has_all(s, wanted) || !blocking_allowed(c)) {
-        reply_copies(s, call->reply, wanted->position);
+        reply_copies(s, call->reply, wanted);
         return;
     }
     wait = (aof_waiting *)blocking_begin(c, sizeof *wait, timeout_ms, finish_waitaof);
@@ -141,14 +152,17 @@ static void wait_for_aof(kv_call *call, const aof_waiting *wanted, int64_t timeo
     wait->server = s;
     wait->position = wanted->position;
     wait->local = wanted->local;
+    wait->feed_position = wanted->feed_position;
     wait->replicas = wanted->replicas;
+    if (wait->replicas)
+        feed_ask(s);
 }
 
 /* WAITAOF numlocal numreplicas timeout */
 void session_waitaof(kv_call *call)
 {
     server *s = session_server(call);
-    aof_waiting wanted = { .position = aof_position(s) };
+    aof_waiting wanted = { .position = aof_position(s), .feed_position = feed_position(s) };
     int64_t local, timeout_ms;
 
     if (!kv_parse_int(call->argv[1], &local) || local < 0 || local > 1)
@@ -157,6 +171,10 @@ void session_waitaof(kv_call *call)
         kv_reply_errorf(call->reply, "ERR value is out of range, must be positive");
     else if (!parse_timeout(call, 3, &timeout_ms))
         return;
+    else if (is_replica(call))
+        kv_reply_errorf(call->reply,
+                        "ERR WAITAOF cannot be used with replica instances. Please also note that "
+                        "writes to replicas are just local and are not propagated.");
     else if (local && !aof_listens(s))
         kv_reply_errorf(call->reply,
                         "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
