@@ -12,6 +12,8 @@
 
 #define KEYS_ON_STACK 32
 
+_Static_assert(sizeof(queued_command) % sizeof(uint64_t) == 0, "the hashes of a queue have a stride");
+
 /* ---- conditions ---- */
 
 static condition_kind check_word(kv_slice word)
@@ -117,19 +119,34 @@ static void hold_command(const transaction *t, store_hold *hold, const queued_co
         hold_everything(t, hold, c->row, db);
 }
 
-static void name_all(const transaction *t, store_hold *hold)
+/* Whether nothing but the first key has to be asked of commands of the row: most are so. */
+static bool is_plain(const kv_command *row)
 {
+    return row->run && has_one_key(row) && !(row->flags & KV_CMD_ALL_STORES);
+}
+
+static void name_commands(const transaction *t, store_hold *hold)
+{
+    const queued_command *c = t->commands, *end = c + t->count;
     int db = t->db;
 
-    store_hold_begin(hold);
-    for (size_t i = 0; i < t->count; i++) {
-        const queued_command *c = &t->commands[i];
-
-        if (c->row->id == KV_COMMAND_select)
+    for (size_t n; c < end; c += n) {
+        n = 1;
+        if (c->row->id == KV_COMMAND_select) {
             kv_parse_db(c->argv[1], t->databases, &db);
-        else
+        } else if (c->hashed && is_plain(c->row)) {
+            n = queued_alike(c, end);
+            store_hold_run(hold, t->databases->stores[db], n, &c->hash, sizeof *c / sizeof c->hash);
+        } else {
             hold_command(t, hold, c, db);
+        }
     }
+}
+
+static void name_all(const transaction *t, store_hold *hold)
+{
+    store_hold_begin(hold);
+    name_commands(t, hold);
     for (size_t i = 0; i < t->check_count; i++) {
         kv_store *store = t->databases->stores[t->db];
 

@@ -19,8 +19,20 @@ typedef struct queued_command {
     const kv_slice *argv;
     int argc;
     bool hashed;
+    bool
+        alike; /* the one before in the queue has the same row, as many arguments, also a hash, and these stand behind its */
     uint64_t hash;
 } queued_command;
+
+/* How many commands from c on, which is not at end, are alike. */
+static inline size_t queued_alike(const queued_command *c, const queued_command *end)
+{
+    const queued_command *next = c + 1;
+
+    while (next < end && next->alike)
+        next++;
+    return (size_t)(next - c);
+}
 
 /* A condition on a key, as EXEC takes them: IFEQ key value, IFNE key value, IFVER key n, NX key, XX key. */
 typedef struct key_check {

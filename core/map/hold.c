@@ -39,6 +39,12 @@ void map_hold_begin(map_hold *hold)
     hold->count = 0;
 }
 
+/* Words of a part that hold bits of its shards. */
+static inline size_t part_words(const map_hold_part *part)
+{
+    return (((size_t)1 << root_word_bits(part->root_word)) + 63) / 64;
+}
+
 static map_hold_part *part_of(map_hold *hold, map *m)
 {
     map_hold_part *part;
@@ -50,7 +56,8 @@ static map_hold_part *part_of(map_hold *hold, map *m)
     part = &hold->parts[hold->count++];
     part->map = m;
     part->root_word = map_root_word(m);
-    memset(part->shards, 0, sizeof part->shards);
+    for (size_t word = 0, words = part_words(part); word < words; word++)
+        part->shards[word] = 0;
     return part;
 }
 
@@ -70,6 +77,18 @@ void map_hold_key(map_hold *hold, map *m, uint64_t hash)
     part->shards[shard / 64] |= (uint64_t)1 << (shard & 63);
 }
 
+void map_hold_run(map_hold *hold, map *m, size_t n, const uint64_t hashes[], size_t stride)
+{
+    map_hold_part *part = part_of(hold, m);
+    unsigned shift = 63 - root_word_bits(part->root_word);
+
+    for (size_t i = 0; i < n; i++, hashes += stride) {
+        unsigned shard = (unsigned)(*hashes >> 1 >> shift);
+
+        part->shards[shard / 64] |= (uint64_t)1 << (shard & 63);
+    }
+}
+
 void map_hold_map(map_hold *hold, map *m)
 {
     add_all(part_of(hold, m));
@@ -77,18 +96,10 @@ void map_hold_map(map_hold *hold, map *m)
 
 /* ---- locking ---- */
 
-/* The next shard of a part from *index on, which moves behind it; NULL: there is none. */
-static map_shard *next_shard(const map_hold_part *part, size_t *index)
+/* The shard of the lowest bit of what is left of a word. */
+static inline map_shard *lowest_shard(map_shard *first_of_word, uint64_t left)
 {
-    size_t words = (((size_t)1 << root_word_bits(part->root_word)) + 63) / 64, word = *index / 64;
-    uint64_t left = word < words ? part->shards[word] >> (*index & 63) << (*index & 63) : 0;
-
-    while (!left && ++word < words)
-        left = part->shards[word];
-    if (!left)
-        return NULL;
-    *index = word * 64 + (size_t)__builtin_ctzll(left) + 1;
-    return root_word_shards(part->root_word) + (*index - 1);
+    return first_of_word + (size_t)__builtin_ctzll(left);
 }
 
 /* By the address of the root, where the locks are. False: two maps seem to have the same one, because they were
@@ -120,18 +131,21 @@ static inline void take_shard(map_hold *hold, map_shard *s, domain_thread *t)
 
 KV_UNCHECKED static void lock_part(map_hold *hold, map_hold_part *part, domain_thread *t)
 {
+    map_shard *first = root_word_shards(part->root_word);
     bool one = root_of_word(part->root_word)->one;
-    map_shard *s;
 
     if (one) { /* who has one shard has them all */
         add_all(part);
-        shard_acquire(root_word_shards(part->root_word), NULL);
+        shard_acquire(first, NULL);
     }
-    for (size_t index = 0; (s = next_shard(part, &index)) != NULL;) {
-        if (!one)
-            shard_acquire(s, NULL);
-        take_shard(hold, s, t);
-    }
+    for (size_t word = 0, words = part_words(part); word < words; word++, first += 64)
+        for (uint64_t left = part->shards[word]; left; left &= left - 1) {
+            map_shard *s = lowest_shard(first, left);
+
+            if (!one)
+                shard_acquire(s, NULL);
+            take_shard(hold, s, t);
+        }
 }
 
 /* Moves what a shard has unlinked, without the sign, in front of all. */
@@ -151,16 +165,19 @@ static garbage *take_garbage(map_shard *s, garbage *all)
 /* All is published: who meets a shard that is free already finds the others either free or locked. */
 KV_UNCHECKED static garbage *unlock_part(const map_hold_part *part, garbage *all)
 {
+    map_shard *first = root_word_shards(part->root_word);
     bool one = root_of_word(part->root_word)->one;
-    map_shard *s;
 
-    for (size_t index = 0; (s = next_shard(part, &index)) != NULL;) {
-        all = take_garbage(s, all);
-        atomic_store_explicit(&s->holder, NULL, memory_order_relaxed);
-        shard_flip_mark(s);
-        if (!one)
-            lock_release(s->lock);
-    }
+    for (size_t word = 0, words = part_words(part); word < words; word++, first += 64)
+        for (uint64_t left = part->shards[word]; left; left &= left - 1) {
+            map_shard *s = lowest_shard(first, left);
+
+            all = take_garbage(s, all);
+            atomic_store_explicit(&s->holder, NULL, memory_order_relaxed);
+            shard_flip_mark(s);
+            if (!one)
+                lock_release(s->lock);
+        }
     if (one)
         lock_release(root_word_shards(part->root_word)->lock);
     return all;

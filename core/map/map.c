@@ -766,10 +766,9 @@ void shard_remove(map_shard *s, map_place *place)
         shard_shrink(s, domain_hash(s->root->domain, entry_key(place->entry)), from);
 }
 
-int map_put(map *m, kv_slice key, uint64_t hash, const map_hint *hint, entry *fresh, entry **ret_before,
-            map_tell_fn *tell, void *arg)
+static inline int put_locked(map_shard *s, kv_slice key, uint64_t hash, const map_hint *hint, entry *fresh,
+                             entry **ret_before, map_tell_fn *tell, void *arg) KV_REQUIRES(kv_shard_held)
 {
-    map_shard *s = lock_at_once(m, hash);
     map_place place = hint ? place_hinted(s, key, hash, hint) : shard_find(s, key, hash);
     int err = 0;
 
@@ -781,7 +780,25 @@ int map_put(map *m, kv_slice key, uint64_t hash, const map_hint *hint, entry *fr
     }
     if (tell && !err)
         tell(arg, place.entry, fresh);
-    map_unlock(s);
     *ret_before = place.entry;
     return err;
+}
+
+int map_put(map *m, kv_slice key, uint64_t hash, const map_hint *hint, entry *fresh, entry **ret_before,
+            map_tell_fn *tell, void *arg)
+{
+    map_shard *s = lock_at_once(m, hash);
+    int err = put_locked(s, key, hash, hint, fresh, ret_before, tell, arg);
+
+    map_unlock(s);
+    return err;
+}
+
+KV_UNCHECKED int map_put_held(map *m, kv_slice key, uint64_t hash, const map_hint *hint, entry *fresh,
+                              entry **ret_before, map_tell_fn *tell, void *arg)
+{
+    map_shard *s = root_word_shard(map_root_word(m), hash);
+
+    assert(shard_is_held(s, holding_thread(m->domain)));
+    return put_locked(s, key, hash, hint, fresh, ret_before, tell, arg);
 }

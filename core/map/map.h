@@ -130,6 +130,9 @@ void shard_remove(map_shard *shard, map_place *place) KV_REQUIRES(kv_shard_held)
 /* All of that in one: stores fresh under key, which is its own, whatever stood there; hint may be NULL. *ret_before: what fresh
  * replaced, to be retired by the caller, or NULL. tell (may be NULL) runs under the lock when it is done. KV_ENOMEM. */
 typedef void map_tell_fn(void *arg, const entry *before, const entry *fresh);
+/* The same within this thread's hold, which has the shard. */
+int map_put_held(map *m, kv_slice key, uint64_t hash, const map_hint *hint, entry *fresh, entry **ret_before,
+                 map_tell_fn *tell, void *arg) KV_EXCLUDES(kv_shard_held);
 int map_put(map *m, kv_slice key, uint64_t hash, const map_hint *hint, entry *fresh, entry **ret_before,
             map_tell_fn *tell, void *arg) KV_EXCLUDES(kv_shard_held);
 
@@ -208,6 +211,8 @@ typedef struct map_hold {
 
 void map_hold_begin(map_hold *hold);
 void map_hold_key(map_hold *hold, map *m, uint64_t hash);
+/* n keys: hashes[0], hashes[stride], ... */
+void map_hold_run(map_hold *hold, map *m, size_t n, const uint64_t hashes[], size_t stride);
 void map_hold_map(map_hold *hold, map *m);
 /* Locks, in the order of map_lock_many, and raises the marks. False: a map has got another shape since it was named, or
  * nothing could be done for lack of memory at the very first call of a thread: name everything again. */

@@ -49,6 +49,11 @@ void store_hold_key(store_hold *hold, kv_store *store, uint64_t hash)
     map_hold_key(&hold->map, store->map, hash);
 }
 
+void store_hold_run(store_hold *hold, kv_store *store, size_t n, const uint64_t hashes[], size_t stride)
+{
+    map_hold_run(&hold->map, store->map, n, hashes, stride);
+}
+
 void store_hold_store(store_hold *hold, kv_store *store)
 {
     map_hold_map(&hold->map, store->map);

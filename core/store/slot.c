@@ -386,9 +386,11 @@ KV_UNDER_LOCK static void tell_put(void *arg, const entry *before, const entry *
     store_tell_set(put->store, fresh, !before || expired);
 }
 
-/* Publishes fresh (NULL: memory was out) and retires what it replaced. KV_ENOMEM: fresh is still the caller's. */
-__attribute__((always_inline)) static inline int put_fresh(struct put_told *put, store_key key, entry *fresh)
-    KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held)
+/* Publishes fresh (NULL: memory was out) and retires what it replaced. held: within a hold that has named the key. KV_ENOMEM: fresh
+ * is still the caller's. */
+__attribute__((always_inline)) static inline int put_fresh(struct put_told *put, store_key key, entry *fresh,
+                                                           bool held) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held)
 {
     kv_store *store = put->store;
     entry *before;
@@ -399,8 +401,9 @@ __attribute__((always_inline)) static inline int put_fresh(struct put_told *put,
 
     if (__builtin_expect(hooked & STORE_SPANS, 0))
         store->on_span(store->on_span_arg, true);
-    int err =
-        map_put(store->map, key.name, key.hash, key.hint, fresh, &before, hooked ? tell_put : NULL, put);
+    map_tell_fn *tell = hooked ? tell_put : NULL;
+    int err = held ? map_put_held(store->map, key.name, key.hash, key.hint, fresh, &before, tell, put)
+                   : map_put(store->map, key.name, key.hash, key.hint, fresh, &before, tell, put);
 
     if (__builtin_expect(hooked & STORE_SPANS, 0))
         store->on_span(store->on_span_arg, false);
@@ -413,7 +416,7 @@ int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t 
 {
     struct put_told put = { store, now_ms };
     entry *fresh = epoch_reserve(store->domain, 1) == 0 ? entry_new(store->domain, parts) : NULL;
-    int err = put_fresh(&put, key, fresh);
+    int err = put_fresh(&put, key, fresh, false);
 
     if (err && fresh) {
         if (parts->bytes)
@@ -428,6 +431,7 @@ size_t store_put_run(kv_store *store, size_t n, const kv_slice pairs[], size_t s
 {
     struct put_told put = { store, now_ms };
     kv_domain *domain = store->domain;
+    bool held = map_hold_current(domain) != NULL;
 
     for (size_t i = 0; i < n; i++, pairs += stride) {
         store_key key = { pairs[0], hashes[i], &hints[i] };
@@ -435,7 +439,7 @@ size_t store_put_run(kv_store *store, size_t n, const kv_slice pairs[], size_t s
                            ? entry_new_plain(domain, pairs[0], pairs[1], KV_FOREVER, 0, access)
                            : NULL;
 
-        if (__builtin_expect(put_fresh(&put, key, fresh), 0)) {
+        if (__builtin_expect(put_fresh(&put, key, fresh, held), 0)) {
             entry_free(domain, fresh);
             return i;
         }

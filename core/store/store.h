@@ -156,6 +156,8 @@ void store_hold_free(store_hold *hold);
  * on false name everything again. */
 void store_hold_begin(store_hold *hold);
 void store_hold_key(store_hold *hold, kv_store *store, uint64_t hash);
+/* n keys: hashes[0], hashes[stride], ... */
+void store_hold_run(store_hold *hold, kv_store *store, size_t n, const uint64_t hashes[], size_t stride);
 void store_hold_store(store_hold *hold, kv_store *store);
 bool store_hold_lock(store_hold *hold) KV_TRIES(true, kv_hold_held) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held);

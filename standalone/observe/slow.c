@@ -131,12 +131,12 @@ void slow_command(stats *s, const kv_command *row, int argc, const kv_slice argv
     tell(s, row, argc, argv, 0, ticks, c);
 }
 
-static size_t bytes_of(const request *r)
+static size_t bytes_of(int argc, const kv_slice argv[])
 {
     size_t bytes = 0;
 
-    for (int i = 0; i < r->argc; i++)
-        bytes += r->argv[i].len;
+    for (int i = 0; i < argc; i++)
+        bytes += argv[i].len;
     return bytes;
 }
 
@@ -161,7 +161,7 @@ void slow_batch(stats *s, const request requests[], int count, uint64_t ticks, c
 
         if (!r->direct || !((r->row->flags & KV_CMD_FAST) || r->row->run_many))
             continue;
-        if (!longest || bytes_of(r) > bytes_of(longest))
+        if (!longest || bytes_of(r->argc, r->argv) > bytes_of(longest->argc, longest->argv))
             longest = r;
         candidates++;
     }
@@ -169,6 +169,19 @@ void slow_batch(stats *s, const request requests[], int count, uint64_t ticks, c
         return; /* each was timed: the time went elsewhere */
     tell(s, longest->row, longest->argc, longest->argv, candidates - 1, ticks, c);
     if (candidates > 1)
+        look_closer(s->slow, clock_ms());
+}
+
+void slow_alike(stats *s, const kv_command *row, int argc, const kv_slice argv[], size_t n, uint64_t ticks,
+                connection *c)
+{
+    const kv_slice *longest = argv;
+
+    for (size_t i = 1; i < n; i++)
+        if (bytes_of(argc, argv + i * (size_t)argc) > bytes_of(argc, longest))
+            longest = argv + i * (size_t)argc;
+    tell(s, row, argc, longest, (int)n - 1, ticks, c);
+    if (n > 1 && s->slow)
         look_closer(s->slow, clock_ms());
 }
 

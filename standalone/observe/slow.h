@@ -37,6 +37,9 @@ static inline void slow_ask(stats *s, unsigned version, int64_t now_ms)
 /* A call took so long, which is s->slow_ticks or more. c: its client, NULL on the state thread. */
 void slow_command(stats *s, const kv_command *row, int argc, const kv_slice argv[], uint64_t ticks,
                   struct connection *c);
+/* n calls of the row, whose arguments stand one after the other, ran in ticks as one; n may be 1, and then that is known. */
+void slow_alike(stats *s, const kv_command *row, int argc, const kv_slice argv[], size_t n, uint64_t ticks,
+                struct connection *c);
 /* Requests ran in ticks, without what was timed of them one by one; that is s->slow_ticks or more. */
 void slow_batch(stats *s, const request requests[], int count, uint64_t ticks, struct connection *c);
 /* Back on its worker's thread: the client of what the state thread held. c may be closed. */

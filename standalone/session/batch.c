@@ -1,8 +1,9 @@
 /* batch.c - see batch.h.
  *
  * Three ways to parse a request, each for what the one before it leaves: a request that begins with the same
- * bytes as its predecessor (most do: a client's pipeline is GET, GET, GET) needs no header parsed and no name
- * looked up; a short one that is all there is parsed at once; the state machine takes the rest.
+ * bytes as its predecessor (most do: a client's pipeline is GET, GET, GET), or as one of a few kinds before that (MULTI,
+ * SET, EXEC), needs no header parsed and no name looked up; a short one that is all there is parsed at once; the state
+ * machine takes the rest.
  *
  * Cost of a GET like the one before: about 60 instructions, its hash included.
  *
@@ -13,7 +14,9 @@ void batch_init(batch *b, const bool direct[KV_COMMAND_COUNT], const kv_renames 
 {
     b->renames = renames;
     b->direct = direct;
-    b->opening.len = SIZE_MAX;
+    for (int i = 0; i < BATCH_OPENINGS; i++)
+        b->openings[i].len = SIZE_MAX;
+    b->opening = 0;
 }
 
 static inline void hash_key(request *r, const kv_domain *domain, int key)
@@ -43,22 +46,45 @@ static void prepare(batch *b, const kv_domain *domain, const kv_slice *argv, int
 
 /* ---- requests that begin like the one before ---- */
 
-/* Remembers how the last request, which resp_parse_small took, began. */
+/* Remembers how the last request, which resp_parse_small took, began, in place of the oldest that is remembered. */
 static void remember(batch *b, const char *data)
 {
     const request *r = &b->requests[b->count - 1];
     size_t len = (size_t)(r->argv[0].data - data) + r->argv[0].len + 2;
+    batch_opening *o;
 
-    b->opening.len = SIZE_MAX;
     if (len < 8 || len > 16)
         return;
-    memcpy(&b->opening.first, data, 8);
-    memcpy(&b->opening.last, data + len - 8, 8);
-    b->opening.len = len;
-    b->opening.row = r->row;
-    b->opening.argc = r->argc;
-    b->opening.key = first_key(r->row, r->argc);
-    b->opening.direct = r->direct;
+    b->opening = (b->opening + 1) % BATCH_OPENINGS;
+    o = &b->openings[b->opening];
+    memcpy(&o->first, data, 8);
+    memcpy(&o->last, data + len - 8, 8);
+    o->len = len;
+    o->row = r->row;
+    o->argc = r->argc;
+    o->key = first_key(r->row, r->argc);
+    o->direct = r->direct;
+}
+
+/* Whether the len bytes from data on begin like another kind that is remembered: from here on it is that. */
+static inline bool recall(batch *b, const char *data, size_t len)
+{
+    uint64_t first, last;
+
+    for (unsigned i = 1; i < BATCH_OPENINGS; i++) {
+        unsigned other = (b->opening + i) % BATCH_OPENINGS;
+        const batch_opening *o = &b->openings[other];
+
+        if (o->len > len)
+            continue;
+        memcpy(&first, data, 8);
+        memcpy(&last, data + o->len - 8, 8);
+        if (first != o->first || last != o->last)
+            continue;
+        b->opening = other;
+        return true;
+    }
+    return false;
 }
 
 /* Takes the request at `at` when it begins like that and is all there: returns the byte behind it, or NULL. */
@@ -91,7 +117,7 @@ static inline char *take_alike(const batch_opening *o, request *r, const kv_doma
 __attribute__((noinline)) static kv_slice *take_run(batch *b, const kv_domain *domain, char *data, size_t len,
                                                     kv_slice *slices, const kv_slice *slices_end)
 {
-    const batch_opening o = b->opening;
+    const batch_opening o = b->openings[b->opening];
     request *r = b->requests + b->count, *requests_end = b->requests + BATCH_REQUESTS;
     char *at = data + b->used, *next;
 
@@ -103,6 +129,22 @@ __attribute__((noinline)) static kv_slice *take_run(batch *b, const kv_domain *d
     }
     b->count = (int)(r - b->requests);
     b->used = (size_t)(at - data);
+    return slices;
+}
+
+/* Takes the requests whose kind is remembered. Returns the first slice not used. */
+static inline kv_slice *take_known(batch *b, const kv_domain *domain, char *data, size_t len,
+                                   kv_slice *slices, const kv_slice *slices_end)
+{
+    int before;
+
+    slices = take_run(b, domain, data, len, slices, slices_end);
+    while (b->used < len && recall(b, data + b->used, len - b->used)) {
+        before = b->count;
+        slices = take_run(b, domain, data, len, slices, slices_end);
+        if (b->count == before) /* it only begins like that, or is not all there */
+            break;
+    }
     return slices;
 }
 
@@ -136,10 +178,11 @@ batch_end batch_parse(batch *b, resp_parser *parser, const resp_limits *limits, 
     b->count = 0;
     b->used = 0;
     if (fresh) { /* the first by itself: without a pipeline it is the only one */
-        char *next = take_alike(&b->opening, b->requests, domain, data, data + len, slices);
+        const batch_opening *o = &b->openings[b->opening];
+        char *next = take_alike(o, b->requests, domain, data, data + len, slices);
 
         if (next) {
-            slices += b->opening.argc;
+            slices += o->argc;
             b->count = 1;
             b->used = b->requests[0].end = (size_t)(next - data);
         }
@@ -151,7 +194,7 @@ batch_end batch_parse(batch *b, resp_parser *parser, const resp_limits *limits, 
         if (b->used == len)
             return BATCH_MORE;
         if (fresh)
-            slices = take_run(b, domain, data, len, slices, slices_end);
+            slices = take_known(b, domain, data, len, slices, slices_end);
         if (b->used == len)
             return BATCH_MORE;
         if (b->count == BATCH_REQUESTS || slices > slices_end)

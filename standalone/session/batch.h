@@ -12,6 +12,7 @@
 #include "resp.h"
 
 #define BATCH_REQUESTS 64
+#define BATCH_OPENINGS 4
 #define BATCH_SLICES   (BATCH_REQUESTS * 4 + RESP_SMALL_ARGS)
 
 typedef struct request {
@@ -44,9 +45,10 @@ typedef struct batch_opening {
 typedef struct batch {
     request requests[BATCH_REQUESTS];
     int count;
-    size_t used; /* bytes of the input that are done with when the requests are */
-    batch_opening opening;
-    const bool *direct; /* by row id: see dispatch_is_direct */
+    size_t used;                            /* bytes of the input that are done with when the requests are */
+    batch_opening openings[BATCH_OPENINGS]; /* of the last few kinds of requests */
+    unsigned opening;                       /* which of them the last request had */
+    const bool *direct;                     /* by row id: see dispatch_is_direct */
     const kv_renames *renames;
     kv_slice slices[BATCH_SLICES];
 } batch;

@@ -280,25 +280,55 @@ bool dispatch_replies_by_push(const kv_command *row)
     return row && (row->flags & KV_CMD_PUBSUB) && runs_for_subscribers(row);
 }
 
-/* A request after MULTI. */
-static void queue_request(connection *c, const request *r, const map_hint *hint) KV_REQUIRES(kv_epoch_held)
+/* How many requests from r on are alike, and may run as one: same row, same number of arguments, one after the
+ * other in memory. */
+static int alike(const request *r, const request *end)
+{
+    const request *next = r + 1;
+
+    while (next < end && next->row == r->row && next->argc == r->argc &&
+           next->argv == next[-1].argv + r->argc)
+        next++;
+    return (int)(next - r);
+}
+
+/* Whether EXEC comes in the same batch, so that what is queued till then need not be copied. */
+static bool exec_follows(const request *r, const request *end)
+{
+    while (r < end && !(r->row && r->row->id == KV_COMMAND_exec))
+        r++;
+    return r < end;
+}
+
+/* A request after MULTI, and when it is one to be queued those up to end that are like it. Returns how many. */
+static int queue_requests(connection *c, const request *r, const request *end, const map_hint *hint)
+    KV_REQUIRES(kv_epoch_held)
 {
     bool known = r->direct && !dispatch_refuses(c->owner, r->row) &&
                  (c->flags & (CONNECTION_AUTHENTICATED | CONNECTION_RESTRICTED | CONNECTION_LIMITED)) ==
                      CONNECTION_AUTHENTICATED;
     const kv_command *row = known ? r->row : dispatch_resolve(c, r);
 
+    if (known && !(row->flags & KV_CMD_NO_MULTI) && row->run && !c->owner->refuse_memory) {
+        int n = alike(r, end);
+
+        if (c->multi->count == 0)
+            c->multi->borrows = exec_follows(r + n, end);
+        transaction_queue(c, row, r, n);
+        return n;
+    }
     /* Without memory nothing is queued, whatever it would do. */
     if (row && c->owner->refuse_memory && transaction_queues(row))
         row = reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
-    if (!row && (c->flags & CONNECTION_MULTI)) /* an EXEC that is refused ends it */
+    if (!row && (c->flags & CONNECTION_MULTI)) { /* an EXEC that is refused ends it */
         c->multi->failed = true;
-    else if (!row)
-        return;
-    else if (transaction_queues(row))
-        transaction_queue(c, row, r);
-    else
-        run_request(c, r, hint, false);
+    } else if (row && transaction_queues(row)) {
+        multi_keep(c); /* it may wait for others */
+        transaction_queue(c, row, r, 1);
+    } else if (row) {
+        run_request(c, r, hint, known && !(c->flags & CONNECTION_TRACKING));
+    }
+    return 1;
 }
 
 /* Shows a request that has run to the monitors. EXEC on its way to the state thread is shown when it is back. */
@@ -405,7 +435,7 @@ static void run_special(connection *c, const request *r, const map_hint *hint) K
     }
     c->owner->call.command = NULL;
     if (c->flags & CONNECTION_MULTI)
-        queue_request(c, r, hint);
+        queue_requests(c, r, r + 1, hint);
     else
         run_request(c, r, hint, false);
     if ((c->flags & CONNECTION_WATCHED) && c->owner->call.command)
@@ -423,40 +453,34 @@ static void run_special(connection *c, const request *r, const map_hint *hint) K
         c->flags &= ~(unsigned)CONNECTION_REPLY_SKIP;
 }
 
-/* How many requests from r on are alike, and may run as one: same row, same number of arguments, one after the
- * other in memory. */
-static int alike(const request *r, const request *end)
+size_t dispatch_run_many(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[], stats *s)
 {
-    const request *next = r + 1;
+    const kv_command *row = call->command;
+    bool timed = stats_times_many(s, row->id, n);
+    uint64_t start = timed ? ticks_now(&s->clock) : 0;
+    size_t ran;
 
-    while (next < end && next->row == r->row && next->argc == r->argc &&
-           next->argv == next[-1].argv + r->argc)
-        next++;
-    return (int)(next - r);
+    call->key_hashed = true;
+    ran = row->run_many(call, n, hashes, hints);
+    stats_add(&s->calls[row->id], ran);
+    if (timed)
+        stats_time(s, row, ran, ticks_now(&s->clock) - start);
+    else
+        stats_skip(s, row->id, ran);
+    return ran;
 }
 
 /* Runs up to n requests that are alike, by the form of their command for many calls; returns how many. */
 static int run_many(connection *c, const request *r, int n, const uint64_t hashes[], const map_hint hints[])
     KV_REQUIRES(kv_epoch_held)
 {
-    worker *w = c->owner;
-    kv_call *call = &w->call;
-    bool timed = stats_times_many(&w->stats, r->row->id, (uint64_t)n);
-    uint64_t start = timed ? ticks_now(&w->stats.clock) : 0;
-    size_t ran;
+    kv_call *call = &c->owner->call;
 
     call->command = r->row;
     call->argv = r->argv;
     call->argc = r->argc;
-    call->key_hashed = true;
     c->last_command = r->row;
-    ran = r->row->run_many(call, (size_t)n, hashes, hints);
-    stats_add(&w->stats.calls[r->row->id], ran);
-    if (timed)
-        stats_time(&w->stats, r->row, ran, ticks_now(&w->stats.clock) - start);
-    else
-        stats_skip(&w->stats, r->row->id, ran);
-    return (int)ran;
+    return (int)dispatch_run_many(call, (size_t)n, hashes, hints, &c->owner->stats);
 }
 
 /* Whether a limited user's request may run at once, since nothing else is special about it. */
@@ -606,7 +630,7 @@ int dispatch_batch(connection *c, const batch *b)
             else if (__builtin_expect(plain, 1))
                 run_request(c, &b->requests[ran++], hint, true);
             else if ((c->flags & SPECIAL) == (CONNECTION_AUTHENTICATED | CONNECTION_MULTI))
-                queue_request(c, &b->requests[ran++], hint);
+                ran += queue_requests(c, r, b->requests + b->count, hint);
             else if (is_permitted(c, r))
                 run_request(c, &b->requests[ran++], hint, true);
             else if (dispatch_is_postponed(c, r))
@@ -614,6 +638,8 @@ int dispatch_batch(connection *c, const batch *b)
             else
                 run_special(c, &b->requests[ran++], hint);
         } while (ran < b->count && !must_stop(c, out));
+        if (__builtin_expect(c->multi && c->multi->borrows, 0))
+            multi_keep(c);
     } else
         connection_close(c);
     epoch_leave(w->server->domain);

@@ -69,6 +69,10 @@ bool dispatch_replies_by_push(const kv_command *row);
 
 /* Counts a call of the row, runs it, and times it when stats.h says so. */
 void dispatch_run_row(kv_call *call, const kv_command *row, stats *s) KV_REQUIRES(kv_epoch_held);
+/* Runs up to n calls of call->command, whose row has a form for many: call->argv holds the arguments of all, one after the other.
+ * Counts and times them as above; returns how many ran, at least one. */
+size_t dispatch_run_many(kv_call *call, size_t n, const uint64_t hashes[], const map_hint hints[], stats *s)
+    KV_REQUIRES(kv_epoch_held);
 /* Whether the request must wait for the end of a pause; then c is blocked. */
 bool dispatch_is_postponed(connection *c, const request *r);
 /* Whether no further request of c may run now. */

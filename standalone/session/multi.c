@@ -1,11 +1,17 @@
 /* multi.c - see multi.h.
  *
- * Requests point into the input, which is gone when EXEC comes, so each is copied: its slices and bytes into a
- * chunk, a row of the queue before them. The first chunk lies in the multi itself, which the worker keeps for the next
- * transaction: one of a few small commands allocates nothing.
+ * Requests point into the input, which is gone when EXEC comes, so they are copied: slices and bytes into a
+ * chunk, a row of the queue for each. Neighbours that are alike (SET, SET, SET) are copied as one: all their slices, then
+ * the bytes of the input from the first argument of the first one to the last of the last one. EXEC finds their slices one
+ * after the other, as in a batch, and runs them as one. The first chunk lies in the multi itself, which the worker keeps for
+ * the next transaction: one of a few small commands allocates nothing.
  *
- *     multi | first chunk: slices bytes | slices bytes | ...      more chunks, each twice the one before
+ *     multi | first chunk: slices bytes | slices slices slices bytes | ...      more chunks, each twice the one before
  *     queue: row argv argc hash | row argv argc hash | ...
+ *
+ * A transaction that is whole in a batch (MULTI, SET, SET, EXEC, as pipelines send it) is not copied at all: the commands of the
+ * queue that come with their EXEC point into the batch. Should the batch end before EXEC has run (a pause, a full output), they
+ * are copied then (multi_keep); so are they before a command is queued that may wait for others.
  *
  * What all transactions take is the sum of the workers' counters, looked at when another chunk is needed.
  *
@@ -90,19 +96,23 @@ void *multi_take(connection *c, size_t bytes, const char **ret_reason)
     return chunk->data + chunk->used_bytes - bytes;
 }
 
-static bool grow_queue(connection *c, multi *m, const char **ret_reason)
+/* Makes room for n commands more. */
+static bool grow_queue(connection *c, multi *m, size_t n, const char **ret_reason)
 {
-    size_t capacity = 2 * m->capacity, more = m->capacity * sizeof *m->queue;
+    size_t capacity = 2 * m->capacity, more;
     bool first = m->capacity == QUEUE_FIRST;
     queued_command *queue;
 
+    while (capacity - m->count < n)
+        capacity *= 2;
+    more = (capacity - m->capacity) * sizeof *queue;
     if (!within_limits(c, m, more, ret_reason))
         return false;
     queue = first ? malloc(capacity * sizeof *queue) : realloc(m->queue, capacity * sizeof *queue);
     if (!queue)
         return false;
     if (first)
-        memcpy(queue, m->queue, more);
+        memcpy(queue, m->queue, m->count * sizeof *queue);
     m->queue = queue;
     m->capacity = capacity;
     count(c, m, more);
@@ -179,18 +189,21 @@ void multi_free_spare(worker *w)
 
 /* ---- the queue ---- */
 
-/* The bytes from the first argument to the end of the last one, when they stand close behind each other, as in a request that
- * was just parsed; 0: they do not. */
-static size_t span_of(int argc, const kv_slice argv[], size_t bytes)
+/* The bytes of all arguments, and those from the first one to the end of the last one, when they stand close behind each
+ * other, as in requests that were just parsed; 0: they do not. */
+static size_t span_of(int argc, const kv_slice argv[], size_t *ret_bytes)
 {
     uintptr_t first = (uintptr_t)argv[0].data, end = first;
+    size_t bytes = 0;
+    bool in_order = true;
 
     for (int i = 0; i < argc; i++) {
-        if ((uintptr_t)argv[i].data < end)
-            return 0;
+        in_order &= (uintptr_t)argv[i].data >= end;
         end = (uintptr_t)argv[i].data + argv[i].len;
+        bytes += argv[i].len;
     }
-    return end - first <= bytes + (size_t)argc * FRAMING_MAX ? end - first : 0;
+    *ret_bytes = bytes;
+    return in_order && end - first <= bytes + (size_t)argc * FRAMING_MAX ? end - first : 0;
 }
 
 /* Copies them together, with what stands between them. */
@@ -213,12 +226,9 @@ static void copy_each(kv_slice copy[], char *to, int argc, const kv_slice argv[]
 
 const kv_slice *multi_copy(connection *c, int argc, const kv_slice argv[], const char **ret_reason)
 {
-    size_t slices = (size_t)argc * sizeof *argv, bytes = 0, span;
+    size_t slices = (size_t)argc * sizeof *argv, bytes, span = span_of(argc, argv, &bytes);
     kv_slice *copy;
 
-    for (int i = 0; i < argc; i++)
-        bytes += argv[i].len;
-    span = span_of(argc, argv, bytes);
     copy = multi_take(c, slices + (span ? span : bytes), ret_reason);
     if (!copy)
         return NULL;
@@ -234,23 +244,48 @@ bool multi_writes(const kv_command *row)
     return (row->flags & KV_CMD_WRITE) || row->id == KV_COMMAND_publish || row->id == KV_COMMAND_spublish;
 }
 
-int multi_queue(connection *c, const kv_command *row, const request *r, const char **ret_reason)
+int multi_queue(connection *c, const kv_command *row, const request r[], int n, const char **ret_reason)
 {
     multi *m = c->multi;
-    const kv_slice *argv;
+    const kv_slice *argv = r->argv;
+    queued_command *queue;
+    bool hashed = r->hashed && row == r->row;
 
     *ret_reason = kv_error_text(KV_ENOMEM);
-    if (m->count == m->capacity && !grow_queue(c, m, ret_reason))
+    if (m->capacity - m->count < (size_t)n && !grow_queue(c, m, (size_t)n, ret_reason))
         return KV_ENOMEM;
-    argv = multi_copy(c, r->argc, r->argv, ret_reason);
+    if (!m->borrows)
+        argv = multi_copy(c, n * r->argc, argv, ret_reason);
     if (!argv)
         return KV_ENOMEM;
-    m->queue[m->count++] = (queued_command){
-        .row = row, .argv = argv, .argc = r->argc, .hashed = r->hashed && row == r->row, .hash = r->hash
-    };
+    queue = m->queue + m->count;
+    for (int i = 0; i < n; i++, argv += r->argc)
+        queue[i] = (queued_command){
+            .row = row, .argv = argv, .argc = r->argc, .hashed = hashed, .alike = hashed, .hash = r[i].hash
+        };
+    queue->alike = false;
+    m->count += (size_t)n;
     m->flags |= row->flags;
     m->writes |= multi_writes(row);
     return 0;
+}
+
+void multi_keep(connection *c)
+{
+    multi *m = c->multi;
+    size_t count = m->count;
+    const char *reason;
+
+    if (!m->borrows)
+        return;
+    m->borrows = false;
+    for (m->count = 0; m->count < count && !m->failed; m->count++) {
+        queued_command *q = &m->queue[m->count];
+
+        q->argv = multi_copy(c, q->argc, q->argv, &reason);
+        q->alike = false;
+        m->failed = !q->argv;
+    }
 }
 
 multi_part *multi_part_new(multi *m, size_t command)

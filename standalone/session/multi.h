@@ -29,6 +29,7 @@ typedef struct multi {
     size_t memory_bytes;
     unsigned flags; /* of all queued rows: KV_CMD_WRITE, KV_CMD_DENYOOM */
     bool failed;    /* a command was refused: EXEC will be */
+    bool borrows;   /* EXEC is in the same batch: the arguments are those of the requests */
     bool writes;    /* the queue may change data, or tell others: CLIENT PAUSE WRITE is about it */
     watched_key *watched;
     size_t watched_count;
@@ -49,8 +50,12 @@ multi *multi_of(connection *c);
 void *multi_take(connection *c, size_t bytes, const char **ret_reason);
 /* A copy of arguments there. */
 const kv_slice *multi_copy(connection *c, int argc, const kv_slice argv[], const char **ret_reason);
-/* Appends a request to the queue. KV_ENOMEM as above. */
-int multi_queue(connection *c, const kv_command *row, const request *r, const char **ret_reason);
+/* Appends n requests to the queue, all or none; several are alike: the same number of arguments, one after the other in memory.
+ * KV_ENOMEM as above. */
+int multi_queue(connection *c, const kv_command *row, const request r[], int n, const char **ret_reason);
+/* Before the batch is gone, or a command is queued that may wait: copies what was borrowed. Where that is not possible, EXEC will
+ * be refused. */
+void multi_keep(connection *c);
 /* Makes a key of the connection's database ready to be watched: *ret_key, which the caller begins to watch, or NULL: it is
  * watched already, or in the list of those that are ready. KV_ENOMEM as above. */
 int multi_watch(connection *c, kv_slice name, const watched_key *ready, watched_key **ret_key,

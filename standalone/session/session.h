@@ -42,7 +42,7 @@ bool session_parks(int id);
 session_fn session_discard, session_exec, session_multi, session_unwatch, session_watch;
 /* Whether the command is queued after MULTI, and the queueing. */
 bool transaction_queues(const kv_command *row);
-void transaction_queue(connection *c, const kv_command *row, const request *r);
+void transaction_queue(connection *c, const kv_command *row, const request r[], int n);
 /* EXEC itself is refused: that ends the transaction. */
 void transaction_abort(connection *c, kv_slice reason);
 /* Goes on with an EXEC that has more to reply; what dispatch_batch begins has begun. */

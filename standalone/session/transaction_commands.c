@@ -4,7 +4,8 @@
  *     EXEC        lock all -> check watches and conditions -> run the queue -> release -> the rest
  *
  * All that the queue touches is locked first (core/commands/transaction.h), so nobody sees half of it, readers that take
- * no lock included. Commands about data and nearly all others run there in their order, each as ever. What asks other
+ * no lock included. Commands about data and nearly all others run there in their order, each as ever; neighbours that are
+ * alike (SET, SET, SET) run as one, as they do in a batch. What asks other
  * workers and waits for their answers (CLIENT LIST) must not do so with shards locked: it runs after the
  * release, and the replies that come after its own wait in *parts*:
  *
@@ -55,32 +56,46 @@ static void close_for_limit(connection *c)
 }
 
 /* The one reply that is as frequent as requests. */
-static void reply_queued(output *out)
+static void reply_queued(output *out, int n)
 {
     static const char text[] = "+QUEUED\r\n";
-    char *to = output_room(out, sizeof text - 1);
+    const size_t len = sizeof text - 1;
+    char *to = output_room(out, (size_t)n * len);
 
     if (!to)
         return;
-    memcpy(to, text, sizeof text - 1);
-    output_commit(out, sizeof text - 1);
+    for (int i = 0; i < n; i++)
+        memcpy(to + (size_t)i * len, text, len);
+    output_commit(out, (size_t)n * len);
 }
 
-void transaction_queue(connection *c, const kv_command *row, const request *r)
+/* Why nothing was queued: the limit that ends a connection, or an error. */
+static void refuse_to_queue(connection *c, const char *reason)
 {
     kv_reply *reply = &c->owner->reply.base;
-    const char *reason;
 
-    if (row->flags & KV_CMD_NO_MULTI) {
-        c->multi->failed = true;
-        kv_reply_errorf(reply, "ERR Command not allowed inside a transaction");
-    } else if (multi_queue(c, row, r, &reason) == 0) {
-        reply_queued(c->owner->reply.out);
-    } else if (reason) {
+    if (reason) {
         c->multi->failed = true;
         reply->ops->error(reply, kv_str(reason));
     } else {
         close_for_limit(c);
+    }
+}
+
+void transaction_queue(connection *c, const kv_command *row, const request r[], int n)
+{
+    const char *reason;
+
+    if (row->flags & KV_CMD_NO_MULTI) {
+        c->multi->failed = true;
+        kv_reply_errorf(&c->owner->reply.base, "ERR Command not allowed inside a transaction");
+    } else if (multi_queue(c, row, r, n, &reason) == 0) {
+        reply_queued(c->owner->reply.out, n);
+    } else if (n == 1) {
+        refuse_to_queue(c, reason);
+    } else {
+        for (int i = 0; i < n && !(c->flags & CONNECTION_CLOSING); i++) /* some may find room */
+            transaction_queue(c, row, &r[i], 1);
     }
 }
 
@@ -287,27 +302,66 @@ static void run_queued(const exec_place *p, const queued_command *q, const map_h
         select_there(call);
 }
 
-/* Looks ahead for some commands of the queue. */
-KV_REQUIRES(kv_epoch_held)
-static void prefetch(const kv_call *call, const queued_command *queue, size_t n, map_hint hints[])
+/* Whether commands of the queue may run as one where they are alike: nothing has to be looked at one by one. */
+static bool runs_many(const exec_place *p)
 {
-    uint64_t hashes[AHEAD];
-
-    for (size_t i = 0; i < n; i++)
-        hashes[i] = queue[i].hash;
-    store_prefetch(call->store, n, hashes, hints);
+    return !p->stats->each && !p->user && !(p->session_commands && (p->c->flags & CONNECTION_LIMITED));
 }
 
-/* Tells of a command that has run since *at when it was slow and was not timed by itself. */
-static void tell_slow(const exec_place *p, const queued_command *q, uint64_t *at)
+/* What is known ahead of some commands of the queue. */
+typedef struct look_ahead {
+    uint64_t hashes[AHEAD];
+    map_hint hints[AHEAD];
+} look_ahead;
+
+KV_REQUIRES(kv_epoch_held)
+static void prefetch(const kv_call *call, const queued_command *queue, size_t n, look_ahead *ahead)
+{
+    for (size_t i = 0; i < n; i++)
+        ahead->hashes[i] = queue[i].hash;
+    store_prefetch(call->store, n, ahead->hashes, ahead->hints);
+}
+
+/* Runs the n commands from q on, which are alike. A full output makes reads end early: their replies are dropped, but
+ * they run. */
+KV_REQUIRES(kv_epoch_held)
+static void run_alike(const exec_place *p, const queued_command *q, size_t n, const uint64_t hashes[],
+                      const map_hint hints[])
+{
+    kv_call *call = p->call;
+
+    call->command = q->row;
+    call->argc = q->argc;
+    for (size_t ran = 0; ran < n;) {
+        call->argv = q[ran].argv;
+        ran += dispatch_run_many(call, n - ran, hashes + ran, hints + ran, p->stats);
+    }
+}
+
+/* Tells of the n commands that have run since *at when they were slow and were not timed by themselves. */
+static void tell_slow(const exec_place *p, const queued_command *q, size_t n, uint64_t *at)
 {
     stats *s = p->stats;
     uint64_t now = ticks_now(&s->clock), took = now - *at - s->timed_ticks;
 
     if (__builtin_expect((int64_t)took >= (int64_t)s->slow_ticks && !s->each, 0))
-        slow_command(s, q->row, q->argc, q->argv, took, p->call->host);
+        slow_alike(s, q->row, q->argc, q->argv, n, took, p->call->host);
     s->timed_ticks = 0;
     *at = now;
+}
+
+/* Runs what is next at q, up to end: several when they are alike. Returns how many. */
+KV_REQUIRES(kv_epoch_held)
+static size_t run_next(const exec_place *p, const queued_command *q, const queued_command *end,
+                       const uint64_t hashes[], const map_hint hints[])
+{
+    size_t n = q->row->run_many && q->hashed && runs_many(p) ? queued_alike(q, end) : 1;
+
+    if (n > 1)
+        run_alike(p, q, n, hashes, hints);
+    else
+        run_queued(p, q, hints);
+    return n;
 }
 
 /* Runs all that can run here, in order; the replies of a full output are dropped, but not the commands. False:
@@ -315,17 +369,21 @@ static void tell_slow(const exec_place *p, const queued_command *q, uint64_t *at
 KV_REQUIRES(kv_epoch_held) static bool run_queue(const exec_place *p)
 {
     multi *m = p->c->multi;
-    map_hint hints[AHEAD];
-    size_t limit = p->reply->out->limit;
+    look_ahead ahead;
+    size_t limit = p->reply->out->limit, some = 0, n;
     bool complete = true;
     uint64_t at = ticks_now(&p->stats->clock);
 
     p->stats->timed_ticks = 0;
-    for (size_t i = 0; i < m->count; i++) {
+    for (size_t i = 0, from = 0; i < m->count; i += n) {
         const queued_command *q = &m->queue[i];
 
-        if (i % AHEAD == 0)
-            prefetch(p->call, q, m->count - i < AHEAD ? m->count - i : AHEAD, hints);
+        if (i == from + some) {
+            from = i;
+            some = m->count - i < AHEAD ? m->count - i : AHEAD;
+            prefetch(p->call, q, some, &ahead);
+        }
+        n = 1;
         if (runs_later(p, q->row)) {
             complete = multi_part_new(m, i) != NULL && complete;
         } else {
@@ -333,8 +391,8 @@ KV_REQUIRES(kv_epoch_held) static bool run_queue(const exec_place *p)
                 p->reply->out = &m->parts[m->part_count - 1].replies; /* parts move when there is another */
                 p->reply->out->limit = limit;
             }
-            run_queued(p, q, &hints[i % AHEAD]);
-            tell_slow(p, q, &at);
+            n = run_next(p, q, &m->queue[from + some], &ahead.hashes[i - from], &ahead.hints[i - from]);
+            tell_slow(p, q, n, &at);
         }
     }
     return complete;

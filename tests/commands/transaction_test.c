@@ -6,6 +6,7 @@
 
 #include "session.h"
 
+#define ENOUGH  (1024 * 1024) /* bytes of replies after which a batch of kvserver ends: OUTPUT_ENOUGH */
 #define ABORTED "-EXECABORT Transaction discarded because of previous errors."
 
 static void exec_runs_what_was_queued(void **state)
@@ -240,6 +241,83 @@ static void a_pipeline_goes_on_after_exec(void **state)
     expect_next(s, "+QUEUED");
     expect_next(s, "*1 :4");
     expect_next(s, "+PONG");
+}
+
+static void neighbours_that_are_alike_run_in_their_order(void **state)
+{
+    session *s = *state;
+
+    needs_server(s);
+    send_raw(s,
+             "*1\r\n$5\r\nMULTI\r\n"
+             "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n2\r\n"
+             "*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n3\r\n"
+             "*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n*2\r\n$3\r\nGET\r\n$1\r\nc\r\n"
+             "*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n"
+             "*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"
+             "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n4\r\n*3\r\n$3\r\nSET\r\n$1\r\nc\r\n$1\r\n5\r\n"
+             "*1\r\n$4\r\nEXEC\r\n"
+             "*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n");
+    expect_next(s, "+OK");
+    for (int i = 0; i < 11; i++)
+        expect_next(s, "+QUEUED");
+    expect_next(s, "*11 +OK +OK +OK $2 $3 _ +OK _ _ +OK +OK");
+    expect_next(s, "$4");
+    expect_next(s, "+OK");
+    expect_next(s, "$2");
+}
+
+static void one_of_many_that_fails_leaves_the_others(void **state)
+{
+    session *s = *state;
+
+    needs_server(s);
+    send_raw(s, "MULTI\r\nSET a 1 EX\r\nSET b 2 EX 100\r\nSET c 3 NX\r\nSET b 4 NX\r\nGET b\r\nEXEC\r\n");
+    expect_next(s, "+OK");
+    for (int i = 0; i < 5; i++)
+        expect_next(s, "+QUEUED");
+    expect_next(s, "*5 -\"ERR syntax error\" +OK +OK _ $2");
+    /* The same number of arguments each: they run as one. */
+    send_raw(s, "*1\r\n$5\r\nMULTI\r\n"
+                "*4\r\n$3\r\nSET\r\n$1\r\nd\r\n$1\r\n1\r\n$2\r\nNX\r\n*4\r\n$3\r\nSET\r\n$1\r\nd\r\n$"
+                "1\r\n2\r\n$2\r\nNX\r\n"
+                "*4\r\n$3\r\nSET\r\n$1\r\nd\r\n$1\r\n3\r\n$2\r\nNO\r\n*4\r\n$3\r\nSET\r\n$1\r\nd\r\n$"
+                "1\r\n4\r\n$2\r\nXX\r\n"
+                "*1\r\n$4\r\nEXEC\r\n");
+    expect_next(s, "+OK");
+    for (int i = 0; i < 4; i++)
+        expect_next(s, "+QUEUED");
+    expect_next(s, "*4 +OK _ -\"ERR syntax error\" +OK");
+    expect(s, "$4", "GET", "d");
+}
+
+/* A batch that ends between MULTI and its EXEC, which it holds, since so much has been written: what is queued by then outlives it. */
+static void a_batch_may_end_between_multi_and_exec(void **state)
+{
+    session *s = *state;
+    char *value = malloc(ENOUGH + 1);
+
+    needs_server(s);
+    memset(value, 'v', ENOUGH);
+    for (size_t less = 0; less < 96; less += 7) {
+        value[ENOUGH - less] = '\0';
+        expect(s, "+OK", "SET", "big", value);
+        send_raw(
+            s,
+            "*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n*1\r\n$5\r\nMULTI\r\n"
+            "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$3\r\none\r\n*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$3\r\ntwo\r\n"
+            "*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n*2\r\n$6\r\nSTRLEN\r\n$3\r\nbig\r\n"
+            "*1\r\n$4\r\nEXEC\r\n*1\r\n$4\r\nPING\r\n");
+        reply_free(conn_read(session_conn(s)));
+        expect_next(s, "+OK");
+        for (int i = 0; i < 5; i++)
+            expect_next(s, "+QUEUED");
+        sprintf(value, "*5 +OK +OK $one $two :%zu", (size_t)ENOUGH - less);
+        expect_next(s, value);
+        expect_next(s, "+PONG");
+        memset(value, 'v', 64);
+    }
+    free(value);
 }
 
 static void reset_ends_a_transaction(void **state)
@@ -679,6 +757,9 @@ int main(int argc, char **argv)
         conversation(several_databases_at_once),
         conversation(commands_about_the_connection_run_in_their_place),
         conversation(a_pipeline_goes_on_after_exec),
+        conversation(neighbours_that_are_alike_run_in_their_order),
+        conversation(one_of_many_that_fails_leaves_the_others),
+        conversation(a_batch_may_end_between_multi_and_exec),
         conversation(reset_ends_a_transaction),
         conversation(a_client_in_a_transaction_may_leave),
         conversation(client_list_tells_of_transactions),
