@@ -1,206 +1,248 @@
-/* aof_apply.c - see aof_apply.h. SPDX-License-Identifier: MIT */
+/* aof_apply.c - see aof_apply.h.
+ *
+ * The problem: the commands of a log are in one order, and most time of loading goes into bringing keys into the cache, which
+ * several threads can do at once.
+ *
+ * The idea: only the order of what touches the same keys matters. One thread reads, checks (aof_reader.c) and understands; a
+ * command whose keys all belong to one loader (aof_loaders.c) is given to that; before any other one, as RENAME, MSET or FLUSHALL,
+ * it waits until the loaders have done what they were given, and runs it itself.
+ *
+ *     SELECT, MULTI, EXEC                    understood here: each command goes with its database
+ *     SET k, INCR k, DEL k, MOVE k 1 ...     the loader of k: of all databases, since the hash is the same
+ *     RENAME k l, MSET k 1 l 2               the same where k and l have one loader, else: wait, run here
+ *     FLUSHDB, SWAPDB ...                    wait, run here
+ *
+ * An act (MULTI ... EXEC) needs no more than that. It is whole or not there at all, since a unit of the reader does not cut
+ * it; and nobody looks at the databases before they are complete, so nobody can see it in part.
+ *
+ * To wait costs as much as a hundred commands. So after a command that all had to wait for, the next `alone` ones are run here, too, and so
+ * are those of a small log: a log that has many RENAMEs loads as fast as with one thread, not slower. The memory of what waits is bounded; a
+ * command that is too long to be copied is one to wait for.
+ *
+ * Invariants: what is given to loaders is of units that were believed; a command fails here exactly if it would have with one
+ * thread, and the one that is told is the first (aof_loaders.c says why).
+ *
+ * Cost: some 250 instructions for a SET on the reading thread, beside the checksum.
+ *
+ * Rejected: threads that each read the whole log and take their keys from it: parsing costs about as much as a store that is
+ * read ahead. SPDX-License-Identifier: MIT */
 #include "aof_apply.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "args.h"
 
-/* ---- a sink that only listens for errors ---- */
+#define KEYS_MAX 16 /* of a command that goes to a loader */
 
-static void ignore(kv_reply *reply)
+/* ---- whose command it is ---- */
+
+static bool has_one_key(const kv_command *row)
 {
-    (void)reply;
-}
-static void ignore_integer(kv_reply *reply, int64_t value)
-{
-    (void)reply, (void)value;
-}
-static void ignore_real(kv_reply *reply, double value)
-{
-    (void)reply, (void)value;
-}
-static void ignore_boolean(kv_reply *reply, bool value)
-{
-    (void)reply, (void)value;
-}
-static void ignore_text(kv_reply *reply, kv_slice text)
-{
-    (void)reply, (void)text;
-}
-static void ignore_bulk(kv_reply *reply, kv_slice data, kv_bytes *owner)
-{
-    (void)reply, (void)data, (void)owner;
-}
-static void ignore_verbatim(kv_reply *reply, kv_slice text, const char format[4])
-{
-    (void)reply, (void)text, (void)format;
-}
-static void ignore_count(kv_reply *reply, size_t count)
-{
-    (void)reply, (void)count;
+    const kv_key_spec *keys = &row->keys;
+
+    return keys->first > 0 && keys->last == keys->first && !keys->numkeys && !keys->keyword &&
+           !row->keys2.first;
 }
 
-static void note_error(kv_reply *reply, kv_slice text)
+/* The loader that has all keys of a command, or -1: there is none. Hashes the first one. */
+static int loader_of(const aof_apply *a, aof_todo *todo)
 {
-    aof_apply *a = (aof_apply *)reply;
+    int positions[KEYS_MAX], which = -1,
+                             n = kv_command_keys(todo->row, todo->argc, todo->argv, positions, KEYS_MAX);
 
-    if (!a->failed)
-        snprintf(a->reason, sizeof a->reason, "%.*s", (int)(text.len < 200 ? text.len : 200), text.data);
-    a->failed = true;
-}
+    if (n > KEYS_MAX)
+        return -1;
+    for (int i = 0; i < n; i++) {
+        uint64_t hash = domain_hash(a->domain, todo->argv[positions[i]]);
+        int its = aof_loaders_of(a->loaders, hash);
 
-static const kv_reply_ops deaf = {
-    .null = ignore,
-    .null_array = ignore,
-    .integer = ignore_integer,
-    .real = ignore_real,
-    .boolean = ignore_boolean,
-    .simple = ignore_text,
-    .error = note_error,
-    .bulk = ignore_bulk,
-    .verbatim = ignore_verbatim,
-    .array = ignore_count,
-    .map = ignore_count,
-    .set = ignore_count,
-    .push = ignore_count,
-};
-
-/* ---- one command ---- */
-
-/* Whether a deadline is given as a span of time. */
-static bool is_relative(const kv_command *row, const aof_command *command)
-{
-    switch (row->id) {
-    case KV_COMMAND_expire:
-    case KV_COMMAND_pexpire:
-    case KV_COMMAND_setex:
-    case KV_COMMAND_psetex:
-        return true;
-    case KV_COMMAND_set:
-    case KV_COMMAND_getex:
-    case KV_COMMAND_msetex:
-        for (int i = 2; i < command->argc; i++)
-            if (kv_word_is(command->argv[i], "ex") || kv_word_is(command->argv[i], "px"))
-                return true;
-        return false;
-    default:
-        return false;
+        if (i == 0) {
+            todo->hash = hash;
+            todo->hashed = positions[0] == todo->row->keys.first;
+            which = its;
+        } else if (its != which) {
+            return -1;
+        }
     }
+    return which;
 }
 
-static void refuse(aof_apply *a, const char *why)
+static int loader_of_key(const aof_apply *a, aof_todo *todo)
 {
-    kv_slice name = a->command.argv[0];
-    char shown[33];
-    size_t n = 0;
-
-    for (; n < name.len && n < sizeof shown - 1; n++)
-        shown[n] = name.data[n] >= ' ' && name.data[n] < 127 ? name.data[n] : '?';
-    shown[n] = '\0';
-    snprintf(a->reason, sizeof a->reason, "'%s' %s", shown, why);
-    a->failed = true;
+    todo->hash = domain_hash(a->domain, todo->argv[todo->row->keys.first]);
+    todo->hashed = true;
+    return aof_loaders_of(a->loaders, todo->hash);
 }
 
-static void select_database(aof_apply *a)
+/* ---- carrying out ---- */
+
+static int failed(aof_apply *a, uint64_t offset, const char *reason)
 {
-    kv_call call = {
-        .argv = a->command.argv, .argc = a->command.argc, .databases = a->databases, .reply = &a->reply
-    };
-
-    if (a->command.argc != 2)
-        refuse(a, "has a wrong number of arguments");
-    else
-        kv_arg_db(&call, 1, &a->db);
+    a->failed_at = offset;
+    snprintf(a->reason, sizeof a->reason, "%s", reason);
+    return KV_EINVAL;
 }
 
-KV_REQUIRES(kv_epoch_held) static void run_row(aof_apply *a, const kv_command *row)
+/* 0: the loaders have done all that they were given. */
+static int settle(aof_apply *a)
 {
-    kv_call call = {
-        .command = row,
-        .argv = a->command.argv,
-        .argc = a->command.argc,
-        .db = a->db,
-        .store = a->databases->stores[a->db],
-        .databases = a->databases,
-        .now_ms = is_relative(row, &a->command) ? a->now_ms : 0,
-        .access = KV_NO_TOUCH,
-        .reply = &a->reply,
-        .counters = &a->counters,
-        .rng = &a->rng,
-        .value_max = KV_VALUE_MAX,
-    };
+    aof_failure failure;
 
-    row->run(&call);
+    if (!a->loaders || aof_loaders_settle(a->loaders, &failure))
+        return 0;
+    return failure.no_memory ? KV_ENOMEM : failed(a, failure.offset, failure.reason);
 }
 
-KV_REQUIRES(kv_epoch_held) static void run_command(aof_apply *a)
-{
-    const kv_command *row = kv_command_find(a->command.argv[0]);
-
-    if (!row)
-        refuse(a, "is a command that this server does not have");
-    else if (!kv_command_arity_ok(row, a->command.argc))
-        refuse(a, "has a wrong number of arguments");
-    else if (row->id == KV_COMMAND_select)
-        select_database(a);
-    else if (row->id != KV_COMMAND_multi && row->id != KV_COMMAND_exec) {
-        if (row->run && (row->flags & KV_CMD_WRITE))
-            run_row(a, row);
-        else
-            refuse(a, "is no command that changes data");
-    }
-}
-
-int aof_apply_run(aof_apply *a, kv_slice bytes, size_t *ret_at)
+static int run_here(aof_apply *a, const aof_todo *todo, uint64_t offset)
 {
     int err = epoch_enter(a->domain) == 0 ? 0 : KV_ENOMEM;
 
-    *ret_at = 0;
-    for (size_t used; !err && *ret_at < bytes.len; *ret_at += used) {
-        aof_parse parsed =
-            aof_command_parse(&a->command, kv_slice_of(bytes.data + *ret_at, bytes.len - *ret_at), &used);
-
-        if (parsed == AOF_NOMEM) {
-            err = KV_ENOMEM;
-            break;
-        }
-        a->stopped = a->go_on && !a->go_on(a->arg);
-        if (a->stopped) {
-            err = KV_EINVAL;
-            break;
-        }
-        if (parsed == AOF_WHOLE)
-            run_command(a);
-        else
-            snprintf(a->reason, sizeof a->reason, "what stands there is no command");
-        if (parsed != AOF_WHOLE || a->failed) {
-            err = KV_EINVAL;
-            break;
-        }
-        a->commands++;
-    }
+    if (!err)
+        aof_runner_run(&a->runner, todo, NULL);
     epoch_leave(a->domain);
+    return a->runner.failed ? failed(a, offset, a->runner.reason) : err;
+}
+
+/* One that the calling thread runs among others that it does. */
+static int run_alone(aof_apply *a, const aof_todo *todo, uint64_t offset)
+{
+    if (!has_one_key(todo->row))
+        a->alone = a->how.alone;
+    else if (--a->alone == 0 && !a->loaders)
+        a->loaders = aof_loaders_new(a->how.databases, a->how.now_ms, a->how.threads);
+    if (!a->loaders && a->alone == 0) /* without threads it goes on like that */
+        a->alone = UINT32_MAX;
+    return run_here(a, todo, offset);
+}
+
+static int run_or_give(aof_apply *a, aof_todo *todo, uint64_t offset)
+{
+    int which, err;
+
+    if (a->alone)
+        return run_alone(a, todo, offset);
+    which = has_one_key(todo->row) ? loader_of_key(a, todo) : loader_of(a, todo);
+    if (which >= 0 && aof_loaders_take(todo)) {
+        if (aof_loaders_give(a->loaders, which, todo, offset))
+            return 0;
+        err = settle(a);
+        return err ? err : KV_ENOMEM;
+    }
+    a->alone = a->how.alone;
+    err = settle(a);
+    return err ? err : run_here(a, todo, offset);
+}
+
+/* ---- understanding ---- */
+
+/* What stands at offset cannot be carried out; unless one before it could not. */
+static int refuse(aof_apply *a, uint64_t offset, const char *why)
+{
+    kv_slice name = a->command.argc ? a->command.argv[0] : KV_STR("");
+    char shown[33], reason[AOF_REASON_MAX];
+    size_t n = 0;
+    int err = settle(a);
+
+    if (err)
+        return err;
+    for (; n < name.len && n < sizeof shown - 1; n++)
+        shown[n] = name.data[n] >= ' ' && name.data[n] < 127 ? name.data[n] : '?';
+    shown[n] = '\0';
+    snprintf(reason, sizeof reason, "'%s' %s", shown, why);
+    return failed(a, offset, reason);
+}
+
+static int select_database(aof_apply *a, uint64_t offset)
+{
+    kv_call call = { .argv = a->command.argv,
+                     .argc = a->command.argc,
+                     .databases = a->how.databases,
+                     .reply = &a->runner.reply };
+    int err;
+
+    if (a->command.argc != 2)
+        return refuse(a, offset, "has a wrong number of arguments");
+    kv_arg_db(&call, 1, &a->db);
+    if (!a->runner.failed)
+        return 0;
+    err = settle(a);
+    return err ? err : failed(a, offset, a->runner.reason);
+}
+
+static int take_command(aof_apply *a, uint64_t offset)
+{
+    aof_todo todo = { .row = kv_command_find(a->command.argv[0]),
+                      .argv = a->command.argv,
+                      .argc = a->command.argc,
+                      .db = a->db };
+
+    if (!todo.row)
+        return refuse(a, offset, "is a command that this server does not have");
+    if (!kv_command_arity_ok(todo.row, todo.argc))
+        return refuse(a, offset, "has a wrong number of arguments");
+    switch (todo.row->id) {
+    case KV_COMMAND_select:
+        return select_database(a, offset);
+    case KV_COMMAND_multi:
+    case KV_COMMAND_exec:
+        return 0;
+    default:
+        if (todo.row->run && (todo.row->flags & KV_CMD_WRITE))
+            return run_or_give(a, &todo, offset);
+        return refuse(a, offset, "is no command that changes data");
+    }
+}
+
+static int malformed(aof_apply *a, uint64_t offset)
+{
+    int err = settle(a);
+
+    return err ? err : failed(a, offset, "what stands there is no command");
+}
+
+int aof_apply_run(aof_apply *a, kv_slice bytes, uint64_t offset)
+{
+    int err = 0;
+
+    for (size_t at = 0, used; !err && at < bytes.len; at += used) {
+        kv_slice rest = kv_slice_of(bytes.data + at, bytes.len - at);
+
+        switch (aof_command_parse(&a->command, rest, &used)) {
+        case AOF_WHOLE:
+            break;
+        case AOF_NOMEM:
+            return KV_ENOMEM;
+        default:
+            return malformed(a, offset + at);
+        }
+        a->stopped = a->how.go_on && !a->how.go_on(a->how.arg);
+        err = a->stopped ? KV_EINVAL : take_command(a, offset + at);
+        a->commands += !err;
+    }
     return err;
+}
+
+int aof_apply_end_file(aof_apply *a)
+{
+    a->db = 0;
+    return settle(a);
 }
 
 /* ---- life ---- */
 
-void aof_apply_init(aof_apply *a, const kv_databases *databases, int64_t now_ms)
+void aof_apply_init(aof_apply *a, const aof_apply_options *how)
 {
-    *a = (aof_apply){ .reply = { .ops = &deaf, .protocol = 2 },
-                      .databases = databases,
-                      .domain = kv_store_domain(databases->stores[0]),
-                      .now_ms = now_ms,
-                      .rng = 1 };
+    *a = (aof_apply){ .how = *how, .domain = kv_store_domain(how->databases->stores[0]) };
+    aof_runner_init(&a->runner, how->databases, how->now_ms);
+    if (!a->how.alone)
+        a->how.alone = AOF_ALONE;
+    if (!a->how.threads)
+        a->how.alone = UINT32_MAX;
+    a->alone = a->how.alone;
 }
 
 void aof_apply_done(aof_apply *a)
 {
+    aof_loaders_free(a->loaders);
     aof_command_done(&a->command);
-}
-
-void aof_apply_begin_file(aof_apply *a)
-{
-    a->db = 0;
 }

@@ -1,41 +1,54 @@
-/* aof_apply.h - carries out the commands of a log.
+/* aof_apply.h - carries out the commands of a log, on several threads.
  *
- *     aof_apply_init(&apply, &databases, now_ms);
- *     if (aof_apply_run(&apply, unit.bytes, &at) != 0) ... apply.reason, at byte `at` of the unit ...
+ *     aof_apply_options how = { .databases = &databases, .now_ms = now_ms, .threads = 4 };
+ *     aof_apply_init(&apply, &how);
+ *     while (... a unit was read, and believed ...)
+ *         if (aof_apply_run(&apply, unit.bytes, unit.offset) != 0) ... apply.reason, at byte apply.failed_at ...
+ *     if (aof_apply_end_file(&apply) != 0) ... the same ...
+ *     aof_apply_done(&apply);
  *
- * All data commands of the table that write are understood, and SELECT, MULTI and EXEC. A log tells what happened, so no
- * deadline passes while it is read: a key that a later command changes must still be there. (Deadlines that are given as a span of
- * time, as in logs of old versions, count from now, as in Redis.)
+ * All data commands of the table that write are understood, and SELECT, MULTI and EXEC. What the databases hold after
+ * aof_apply_end_file is what one thread would have made of the commands, one after the other.
  *
  * Threads    One at a time; the stores may be read meanwhile. SPDX-License-Identifier: MIT */
 #ifndef KV_PERSIST_AOF_APPLY_H
 #define KV_PERSIST_AOF_APPLY_H
 
+#include "aof_loaders.h"
 #include "aof_reader.h"
-#include "command.h"
+
+#define AOF_ALONE 1000
+
+typedef struct aof_apply_options {
+    const kv_databases *databases;
+    int64_t now_ms;
+    int threads; /* loaders beside the calling thread; 0: it does all by itself */
+    /* So many commands it runs by itself in any case: at first, and after each that all loaders had to wait for. 0: AOF_ALONE. */
+    unsigned alone;
+    bool (*go_on)(void *arg); /* NULL, or asked before each command; false: stop */
+    void *arg;
+} aof_apply_options;
 
 typedef struct aof_apply {
-    kv_reply reply; /* first: replies go nowhere, errors end it */
-    const kv_databases *databases;
+    aof_apply_options how;
     kv_domain *domain;
+    aof_runner runner;    /* of the calling thread */
+    aof_loaders *loaders; /* NULL: none was needed yet */
+    unsigned alone;       /* commands that are not given to loaders, yet */
     int db;
-    int64_t now_ms;
-    uint64_t rng;
-    kv_counters counters;
     aof_command command;
-    uint64_t commands;        /* carried out */
-    bool (*go_on)(void *arg); /* NULL, or asked before each command */
-    void *arg;
-    bool failed, stopped; /* stopped: go_on said so */
-    char reason[256];
+    uint64_t commands; /* understood */
+    bool stopped;      /* go_on said so */
+    uint64_t failed_at;
+    char reason[AOF_REASON_MAX]; /* "": none failed */
 } aof_apply;
 
-void aof_apply_init(aof_apply *apply, const kv_databases *databases, int64_t now_ms);
+void aof_apply_init(aof_apply *apply, const aof_apply_options *how);
 void aof_apply_done(aof_apply *apply);
-/* Before another file: database 0 is selected. */
-void aof_apply_begin_file(aof_apply *apply);
-/* 0, or KV_EINVAL: the command at *ret_at cannot be carried out, apply->reason says why; those before it were; or
- * apply->stopped. KV_ENOMEM. */
-int aof_apply_run(aof_apply *apply, kv_slice bytes, size_t *ret_at) KV_EXCLUDES(kv_shard_held);
+/* Takes in whole commands, which stand at byte offset of their file. 0, or KV_EINVAL: the command at apply->failed_at cannot be carried
+ * out, apply->reason says why; those before it were; or apply->stopped. KV_ENOMEM. The first that cannot may be of an earlier call. */
+int aof_apply_run(aof_apply *apply, kv_slice bytes, uint64_t offset) KV_EXCLUDES(kv_shard_held);
+/* All that was taken in is carried out; what follows begins in database 0. As above. */
+int aof_apply_end_file(aof_apply *apply) KV_EXCLUDES(kv_shard_held);
 
 #endif

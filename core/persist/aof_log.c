@@ -2,7 +2,8 @@
  *
  * Loading goes file by file: the base, in RDB format or of commands, then the incremental ones by their seq. Only the last may
  * have a torn tail: the others were left whole when the next one began. Between files of ours the sequences of batches must
- * go on, so that a file which lost its end is noticed, too.
+ * go on, so that a file which lost its end is noticed, too. What becomes of commands is told before what becomes of the file behind
+ * them: the first thing that is wrong is named, whoever finds it.
  *
  * A new file is on disk, with its opening line, before the manifest names it; the manifest changes by rename. So after a crash at any
  * point there is the old set of files or the new one, and perhaps a file that nobody names.
@@ -244,18 +245,27 @@ static aof_log_found load_preamble(const loading *l, const aof_entry *item, cons
     return l->load->load_rdb(l->load->rdb_arg, path, ret_from);
 }
 
-static aof_log_found apply_unit(const loading *l, const aof_entry *item, const aof_unit *unit)
+/* What came of carrying out commands. */
+static aof_log_found applied(const loading *l, const aof_entry *item, int err)
 {
-    size_t at;
-    int err = l->apply ? aof_apply_run(l->apply, unit->bytes, &at) : 0;
-
     if (err && l->apply->stopped)
         return AOF_LOG_STOPPED;
     if (err == KV_ENOMEM) {
         say(l->log, AOF_WARNING, "Out of memory while loading the log");
         return AOF_LOG_REFUSED;
     }
-    return err ? refuse(l, item, unit->offset + at, l->apply->reason) : AOF_LOG_LOADED;
+    return err ? refuse(l, item, l->apply->failed_at, l->apply->reason) : AOF_LOG_LOADED;
+}
+
+static aof_log_found apply_unit(const loading *l, const aof_entry *item, const aof_unit *unit)
+{
+    return applied(l, item, l->apply ? aof_apply_run(l->apply, unit->bytes, unit->offset) : 0);
+}
+
+/* What was believed of the file is in the databases. */
+static aof_log_found end_units(const loading *l, const aof_entry *item)
+{
+    return applied(l, item, l->apply ? aof_apply_end_file(l->apply) : 0);
 }
 
 static aof_log_found found_torn(const loading *l, const aof_entry *item, const aof_reader *reader, bool last)
@@ -320,8 +330,10 @@ static aof_log_found read_units(const loading *l, const aof_entry *item, aof_rea
         found = aof_reader_next(reader, &unit);
         if (!follows(l, item, reader))
             return refuse(l, item, 0, "batches are missing between the file before it and this one");
-        if (found != AOF_UNIT)
-            return file_ends(l, item, reader, found, last);
+        if (found != AOF_UNIT) {
+            result = end_units(l, item);
+            return result == AOF_LOG_LOADED ? file_ends(l, item, reader, found, last) : result;
+        }
         result = apply_unit(l, item, &unit);
         progress(l, reader->offset);
     }
@@ -346,8 +358,6 @@ static aof_log_found load_file(const loading *l, const aof_entry *item, bool las
         failed(l->log, err, "Can't open the log file", item->name);
         return AOF_LOG_REFUSED;
     }
-    if (l->apply)
-        aof_apply_begin_file(l->apply);
     result = read_units(l, item, &reader, last);
     aof_reader_close(&reader);
     return result;
@@ -384,9 +394,12 @@ aof_log_found aof_log_load(aof_log *log, const aof_load_options *load, aof_end *
 
     *ret_end = (aof_end){ .last.fd = -1 };
     if (load->databases) {
-        aof_apply_init(&apply, load->databases, load->now_ms);
-        apply.go_on = load->go_on;
-        apply.arg = load->go_on_arg;
+        aof_apply_init(&apply, &(aof_apply_options){ .databases = load->databases,
+                                                     .now_ms = load->now_ms,
+                                                     .threads = load->threads,
+                                                     .alone = load->alone,
+                                                     .go_on = load->go_on,
+                                                     .arg = load->go_on_arg });
         l.apply = &apply;
     }
     result = load_files(&l);

@@ -42,6 +42,8 @@ typedef enum aof_log_found {
 typedef struct aof_load_options {
     const kv_databases *databases; /* NULL: check only, and understand nothing */
     int64_t now_ms;
+    int threads; /* that carry out commands, and how long they are not used: see aof_apply.h */
+    unsigned alone;
     bool
         cut_tail; /* a torn tail of the last file is cut off (aof_log_continue does); otherwise it is refused */
     /* Loads a base file in RDB format; AOF_LOG_REFUSED: why has been told. *ret_bytes: where it ends: commands may follow. */

@@ -148,17 +148,28 @@ static bool is_plain(const loaded *record)
     return record->deadline_ms == KV_FOREVER && record->idle_s < 0 && record->freq < 0;
 }
 
+/* At what time keys are stored: none has expired by then. */
+static int64_t time_of(const rdb_load *load)
+{
+    return load->now_ms > 0 ? load->now_ms : 1;
+}
+
+static int64_t used_at(const rdb_load *load)
+{
+    return load->used_ms ? load->used_ms : time_of(load);
+}
+
 static int insert_one(const loader *l, const run *r, size_t i, const loaded *record)
     KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held)
 {
     store_key key = { r->pairs[2 * i], r->hashes[i], &r->hints[i] };
-    int64_t now_ms = l->load->now_ms > 0 ? l->load->now_ms : 1;
+    int64_t now_ms = time_of(l->load);
     entry_parts parts = {
         .key = key.name,
         .value = r->pairs[2 * i + 1],
         .deadline_ms = record->deadline_ms,
         .access = store_access_known(r->store, record->idle_s < 0 ? -1 : record->idle_s * 1000, record->freq,
-                                     now_ms),
+                                     used_at(l->load)),
     };
 
     return store_put(r->store, key, &parts, now_ms);
@@ -167,8 +178,8 @@ static int insert_one(const loader *l, const run *r, size_t i, const loaded *rec
 static int insert_run(const loader *l, const batch *b, size_t first, run *r) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held)
 {
-    int64_t now_ms = l->load->now_ms > 0 ? l->load->now_ms : 1;
-    uint32_t access = store_access_new(r->store, now_ms);
+    int64_t now_ms = time_of(l->load);
+    uint32_t access = store_access_new(r->store, used_at(l->load));
 
     store_prefetch(r->store, r->n, r->hashes, r->hints);
     for (size_t i = 0, n; i < r->n; i += n) {

@@ -17,7 +17,8 @@ typedef struct rdb_load {
     int count;
     int threads; /* that insert, at least 1 */
     rdb_read_options options;
-    int64_t now_ms; /* keys whose deadline is not later are left out; INT64_MIN: none */
+    int64_t used_ms; /* when keys were used of which the file does not say that; 0: now_ms */
+    int64_t now_ms;  /* keys whose deadline is not later are left out; INT64_MIN: none */
     /* NULL, or asked before each record, on the calling thread; false: RDB_ESTOPPED. */
     bool (*go_on)(void *arg);
     void *arg;

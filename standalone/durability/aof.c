@@ -217,6 +217,7 @@ static void prepare_base(aof *a, const aof_load_options *load)
         .pass_unsupported = config_number(s->config, CONFIG_ID_rdb_skip_unsupported) != 0,
     };
     a->base.now_ms = INT64_MIN;
+    a->base.used_ms = load->now_ms;
     a->base.go_on = load->go_on;
     a->base.arg = load->go_on_arg;
 }
@@ -254,6 +255,7 @@ int aof_load(server *s, bool (*go_on)(void *arg), void *arg)
     aof_load_options load = {
         .databases = &s->databases,
         .now_ms = clock_ms(),
+        .threads = s->worker_count,
         .cut_tail = config_number(s->config, CONFIG_ID_aof_load_truncated) != 0,
         .load_rdb = load_base,
         .rdb_arg = a,

@@ -1,7 +1,7 @@
 /* aof_fuzz.c - logs of changes from strangers: manifests, files with batches and without.
  *
- * The first byte says what the rest is. A file is read to its end, and what is believed of it is carried out; the units that the reader gives
- * must be whole commands, and lie in the file where it says.
+ * The first byte says what the rest is. A file is read to its end, and what is believed of it is carried out, by one thread and by
+ * several, which must come to the same; the units that the reader gives must be whole commands, and lie in the file where it says.
  *
  * SPDX-License-Identifier: MIT */
 #include <string.h>
@@ -10,7 +10,10 @@
 
 #include "aof_apply.h"
 #include "aof_manifest.h"
+#include "crc32c.h"
 #include "fuzz.h"
+
+#define NOW 1700000000000
 
 static void check_manifest(const uint8_t *data, size_t size)
 {
@@ -27,35 +30,95 @@ static void check_manifest(const uint8_t *data, size_t size)
     aof_manifest_done(&manifest);
 }
 
-static void read_file(const char *path, const uint8_t *data, size_t size, const kv_databases *databases)
+/* Two databases, and what became of a file that was read into them. */
+typedef struct outcome {
+    kv_domain *domain;
+    kv_store *stores[2];
+    int err; /* of a command */
+    uint64_t failed_at, offset;
+    char reason[AOF_REASON_MAX];
+    aof_found found;
+    uint64_t sum; /* of all that is there, in whatever order */
+} outcome;
+
+static void sum_entry(void *arg, const entry *e)
 {
-    aof_reader reader;
-    aof_apply apply;
+    kv_slice key = entry_key(e), value = entry_value(e, NULL);
+    int64_t deadline_ms = entry_deadline(e);
+    uint64_t sum = crc32c(1, key.data, key.len);
+
+    sum = sum << 32 | crc32c((uint32_t)sum, value.data, value.len);
+    *(uint64_t *)arg += (sum ^ (uint64_t)deadline_ms * 0x9e3779b97f4a7c15) * 0xd6e8feb86659fd93;
+}
+
+static uint64_t sum_of(kv_domain *domain, kv_store *store)
+{
+    uint64_t cursor = 0, sum = 0;
+
+    must(epoch_enter(domain) == 0);
+    do
+        cursor = store_scan(store, cursor, sum_entry, &sum, INT64_MIN);
+    while (cursor);
+    epoch_leave(domain);
+    return sum;
+}
+
+static void take_units(outcome *o, aof_reader *reader, aof_apply *apply, const uint8_t *data, size_t size)
+{
     aof_unit unit;
-    aof_found found = AOF_END;
     uint64_t before = 0;
 
-    must(aof_reader_open(&reader, path, 0, NULL) == 0);
-    aof_apply_init(&apply, databases, 1700000000000);
-    while (!apply.failed && (found = aof_reader_next(&reader, &unit)) == AOF_UNIT) {
-        size_t at;
-
+    while (!o->err && (o->found = aof_reader_next(reader, &unit)) == AOF_UNIT) {
         must(unit.offset >= before && unit.offset + unit.bytes.len <= size);
         must(memcmp(unit.bytes.data, data + unit.offset, unit.bytes.len) == 0);
         before = unit.offset + unit.bytes.len;
-        must(aof_apply_run(&apply, unit.bytes, &at) == 0 || apply.failed || at < unit.bytes.len);
+        o->err = aof_apply_run(apply, unit.bytes, unit.offset);
     }
+    if (!o->err)
+        o->err = aof_apply_end_file(apply);
+    must(!o->err || (apply->failed_at < before && strlen(apply->reason) > 0));
+}
+
+static outcome read_file(const char *path, const uint8_t *data, size_t size, int threads)
+{
+    outcome o = { .domain = kv_domain_new(NULL), .found = AOF_END };
+    kv_databases databases = { .stores = o.stores, .count = 2 };
+    aof_reader reader;
+    aof_apply apply;
+
+    for (int i = 0; i < 2; i++)
+        o.stores[i] = kv_store_new(&(kv_store_options){ .domain = o.domain });
+    must(aof_reader_open(&reader, path, 0, NULL) == 0);
+    aof_apply_init(&apply, &(aof_apply_options){
+                               .databases = &databases, .now_ms = NOW, .threads = threads, .alone = 1 });
+    take_units(&o, &reader, &apply, data, size);
     must(reader.offset <= size);
-    must(found == AOF_UNIT || found == AOF_END || strlen(reader.reason) > 0);
+    must(o.found == AOF_UNIT || o.found == AOF_END || strlen(reader.reason) > 0);
+    o.failed_at = apply.failed_at;
+    o.offset = reader.offset;
+    memcpy(o.reason, apply.reason, sizeof o.reason);
     aof_apply_done(&apply);
     aof_reader_close(&reader);
+    for (int i = 0; i < 2; i++) {
+        o.sum = o.sum * 31 + sum_of(o.domain, o.stores[i]);
+        kv_store_unref(o.stores[i]);
+    }
+    kv_domain_unref(o.domain);
+    return o;
+}
+
+/* Several threads make of it what one does, to the failure and its place. */
+static void check_file(const char *path, const uint8_t *data, size_t size)
+{
+    outcome one = read_file(path, data, size, 0), several = read_file(path, data, size, 3);
+
+    must(one.err == several.err && one.failed_at == several.failed_at);
+    must(strcmp(one.reason, several.reason) == 0);
+    must(one.err || (one.found == several.found && one.offset == several.offset && one.sum == several.sum));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    kv_store *stores[2];
-    kv_databases databases = { .stores = stores, .count = 2 };
-    kv_domain *domain;
     char path[64];
     int fd;
 
@@ -68,13 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fd = memfd_create("log", MFD_CLOEXEC);
     must(fd >= 0 && write(fd, data + 1, size - 1) == (ssize_t)size - 1);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    domain = kv_domain_new(NULL);
-    for (int i = 0; i < 2; i++)
-        stores[i] = kv_store_new(&(kv_store_options){ .domain = domain });
-    read_file(path, data + 1, size - 1, &databases);
-    for (int i = 0; i < 2; i++)
-        kv_store_unref(stores[i]);
-    kv_domain_unref(domain);
+    check_file(path, data + 1, size - 1);
     close(fd);
     return 0;
 }

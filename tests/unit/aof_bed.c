@@ -243,9 +243,12 @@ static aof_log_found load_base(void *arg, const char *path, uint64_t *ret_bytes)
 aof_log_found load(bed *b, bool cut_tail, char **ret_state, aof_end *ret_end)
 {
     bed fresh = { .log = { .directory = b->directory, .prefix = PREFIX, .say = say, .arg = b } };
-    aof_load_options options = {
-        .now_ms = NOW, .cut_tail = cut_tail, .load_rdb = load_base, .rdb_arg = &fresh
-    };
+    aof_load_options options = { .now_ms = NOW,
+                                 .threads = b->threads,
+                                 .alone = 1,
+                                 .cut_tail = cut_tail,
+                                 .load_rdb = load_base,
+                                 .rdb_arg = &fresh };
     aof_log_found found = AOF_LOG_REFUSED;
 
     b->said[0] = '\0';

@@ -41,6 +41,7 @@ typedef struct bed {
     char *states[STATES_MAX]; /* after so many batches */
     size_t batches;
     char said[2048]; /* the last that the log said */
+    int threads;     /* that load it beside the calling one, from the first command on */
 } bed;
 
 void make_bed(bed *b);
