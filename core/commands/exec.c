@@ -252,7 +252,8 @@ int kv_exec(kv_store *store, int argc, const kv_slice argv[], kv_value **ret_rep
 int kv_exec_many(kv_store *store, const kv_transaction *t, kv_value **ret_reply, size_t *ret_refused,
                  int64_t now_ms)
 {
-    struct many many = { .databases = { &store, 1 }, .hold = store_hold_new(kv_store_domain(store), 1) };
+    struct many many = { .databases = { .stores = &store, .count = 1 },
+                         .hold = store_hold_new(kv_store_domain(store), 1) };
     exec x = { .message.run = exec_run, .store = store, .now_ms = now_ms, .many = &many };
     kv_value *reply = NULL;
     int err = many.hold ? exec_begin(&x) : KV_ENOMEM;

@@ -252,8 +252,10 @@ int aof_prepare(server *s)
 int aof_load(server *s, bool (*go_on)(void *arg), void *arg)
 {
     aof *a = s->aof;
+    /* What FLUSHALL has to do beside emptying them was done when it was logged. */
+    const kv_databases databases = { .stores = s->databases.stores, .count = s->databases.count };
     aof_load_options load = {
-        .databases = &s->databases,
+        .databases = &databases,
         .now_ms = clock_ms(),
         .threads = s->worker_count,
         .cut_tail = config_number(s->config, CONFIG_ID_aof_load_truncated) != 0,
