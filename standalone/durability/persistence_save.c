@@ -135,7 +135,7 @@ static bool claim_for_copy(persistence *p, rdb_save *save)
     bool claimed;
 
     pthread_mutex_lock(&p->lock);
-    claimed = !p->wanted && !p->saving && !p->stop && !p->loading && persistence_claim(p);
+    claimed = !p->wanted && !p->scheduled && !p->saving && !p->stop && !p->loading && persistence_claim(p);
     if (claimed)
         p->save = save;
     pthread_mutex_unlock(&p->lock);

@@ -10,8 +10,9 @@
  * are as for every other output.
  *
  * Bounds. There are two chunks of a data set at a time, one that is sent and one that is made, whatever its size. A client that takes
- * nothing for repl-timeout is closed. One that is slow keeps the snapshot, whose memory has a bound of its own: with more than
- * twice snapshot-keep-bytes of overwritten entries it ends. One data set is made at a time: the domain has one snapshot, and who
+ * nothing for repl-timeout is closed, and so is one that takes less than repl-sync-min-rate a second while repl-timeout is spent
+ * waiting for it: the snapshot is not its own for ever. Until then it keeps the snapshot, whose memory has a bound of its own: with
+ * more than twice snapshot-keep-bytes of overwritten entries it ends. One data set is made at a time: the domain has one snapshot, and who
  * asks meanwhile, or while BGSAVE or a rewrite of the log runs, waits, and is sent an empty line now and then. Writers are never slowed for it.
  *
  * Rejected: a file that is made first and then sent, as redis-server does without repl-diskless-sync. It needs the space, and
@@ -77,9 +78,11 @@ typedef struct sending {
     char *buffer; /* CHUNK_BYTES */
     size_t len;
     uint64_t sent;
-    int64_t offset;  /* of the moment, in the stream of changes */
-    bool begun;      /* the head was sent */
-    const char *why; /* it has failed */
+    int64_t waited_ms; /* for the client, since it had taken */
+    uint64_t counted;  /* of sent */
+    int64_t offset;    /* of the moment, in the stream of changes */
+    bool begun;        /* the head was sent */
+    const char *why;   /* it has failed */
     char mark[MARK_LEN + 1], id[FEED_ID_LEN + 1];
 } sending;
 
@@ -237,12 +240,29 @@ static const char *reason_to_end(const sending *s)
     return NULL;
 }
 
+/* Whether the client has taken enough in the time that was spent waiting for it. */
+static bool is_quick_enough(sending *s, int64_t timeout_ms)
+{
+    int64_t rate = config_number(s->t->all->server->config, CONFIG_ID_repl_sync_min_rate);
+    uint64_t taken = s->sent - s->counted;
+
+    if (s->waited_ms < timeout_ms)
+        return true;
+    if (taken / (uint64_t)s->waited_ms * 1000 +
+            taken % (uint64_t)s->waited_ms * 1000 / (uint64_t)s->waited_ms <
+        (uint64_t)rate)
+        return false;
+    s->waited_ms = 0;
+    s->counted = s->sent;
+    return true;
+}
+
 /* Waits until c has taken the chunk before. 0, or an errno with s->why. lock is held. */
 static int wait_for_reader(sending *s)
 {
     data_sets *all = s->t->all;
     int64_t timeout_ms = config_number(all->server->config, CONFIG_ID_repl_timeout) * 1000,
-            until_ms = peer_clock_ms() + timeout_ms;
+            from_ms = peer_clock_ms(), until_ms = from_ms + timeout_ms;
 
     while (s->t->state != CHUNK_NONE && !s->why) {
         s->why = reason_to_end(s);
@@ -251,6 +271,9 @@ static int wait_for_reader(sending *s)
         if (!s->why)
             wait_a_little(all);
     }
+    s->waited_ms += peer_clock_ms() - from_ms;
+    if (!s->why && !is_quick_enough(s, timeout_ms))
+        s->why = "the client takes less than repl-sync-min-rate";
     return s->why ? ECANCELED : 0;
 }
 

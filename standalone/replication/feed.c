@@ -346,7 +346,7 @@ static void look_at(server *s, feed_reader *r, int64_t now_ms)
         lose(r, "it is behind by more than client-output-buffer-limit allows, for too long");
     if (r->state >= FEED_LOADED &&
         now_ms - r->heard_ms > config_number(s->config, CONFIG_ID_repl_timeout) * 1000)
-        lose(r, "it has acknowledged nothing for repl-timeout");
+        lose(r, "it has said nothing for repl-timeout");
 }
 
 /* Lock is held. As end_history. */
@@ -509,6 +509,13 @@ int64_t feed_join(server *s, feed_reader *r)
     if (apply)
         notify_apply(s);
     return offset;
+}
+
+void feed_heard(server *s, feed_reader *r)
+{
+    pthread_mutex_lock(&s->feed->lock);
+    r->heard_ms = peer_clock_ms();
+    pthread_mutex_unlock(&s->feed->lock);
 }
 
 void feed_loaded(server *s, feed_reader *r)

@@ -90,6 +90,8 @@ void feed_seal(server *s);
 /* Returns the offset of the moment. r NULL: nobody joins. */
 int64_t feed_join(server *s, feed_reader *r) KV_EXCLUDES(kv_shard_held);
 
+/* It has said something: it is there. */
+void feed_heard(server *s, feed_reader *r);
 /* It was sent its data set. */
 void feed_loaded(server *s, feed_reader *r);
 /* It has applied everything up to offset, and has it on disk up to durable; -1: it does not say. */

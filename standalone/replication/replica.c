@@ -116,6 +116,12 @@ static void hear(worker *w, worker_message *message)
 
 /* ---- what becomes of the connection ---- */
 
+void replica_heard(connection *c)
+{
+    if (c->replica->reader.entered)
+        feed_heard(server_of(c), &c->replica->reader);
+}
+
 void replica_drained(connection *c)
 {
     if (c->replica->transfer)

@@ -29,6 +29,8 @@ static inline bool replica_is_served(const connection *c)
     return c->replica && c->replica->served;
 }
 
+/* connection_input.c: c has said something, be it an empty line while it loads. */
+void replica_heard(connection *c);
 /* connection.c: c has sent what was pending; c is closed; c is freed. */
 void replica_drained(connection *c) KV_EXCLUDES(kv_shard_held);
 void replica_closed(connection *c);

@@ -23,6 +23,7 @@
 #include "connection_internal.h"
 #include "dispatch.h"
 #include "pubsub.h"
+#include "replica.h"
 #include "server.h"
 #include "socket_io.h"
 #include "tls.h"
@@ -232,6 +233,8 @@ static inline size_t received(connection *c, ssize_t n)
     if (n > 0) {
         stats_add(&w->stats.input_bytes, (uint64_t)n);
         c->active_ms = w->now_ms;
+        if (__builtin_expect(c->replica != NULL, 0))
+            replica_heard(c);
         return (size_t)n;
     }
     if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "rdb.h"
 #include "replica.h"
@@ -227,10 +228,15 @@ static void it_is_what_was_there_at_one_moment(void **state)
 
 /* ---- others ---- */
 
-static void wait_for_clients(long long count)
+/* Nobody is sent a data set. */
+static void wait_until_dropped(void)
 {
-    while (info_number(client, "connected_clients") != count)
-        says(client, "+PONG", "PING");
+    for (bool dropped = false; !dropped;) {
+        char *list = ask(client, "CLIENT", "LIST", "TYPE", "replica");
+
+        dropped = list && strstr(list, "flags=S") == NULL;
+        free(list);
+    }
 }
 
 /* The one snapshot is nobody's. */
@@ -253,12 +259,50 @@ static void who_reads_nothing_is_dropped(void **state)
     make_much();
     says(client, "+OK", "CONFIG", "SET", "repl-timeout", "1");
     c = connect_as_sleeper();
-    wait_for_clients(1); /* it is answered meanwhile */
+    wait_until_dropped(); /* others are answered meanwhile */
     assert_true(conn_drain(c, &read));
     assert_true(read < 20000000);
     conn_close(c);
     says(client, "+OK", "CONFIG", "SET", "repl-timeout", "60");
     wait_for_save();
+}
+
+/* Reads on and on, but little at a time; false: it got all. */
+static bool is_dropped_reading_slowly(void)
+{
+    conn *c = connect_as_sleeper();
+    char some[4096];
+    long long total = 0;
+    ssize_t n;
+
+    while ((n = recv(conn_fd(c), some, sizeof some, 0)) > 0) {
+        total += n;
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    }
+    conn_close(c);
+    return total < 20000000;
+}
+
+/* On a slow machine one may seem to read nothing for a second: then there is another. */
+static void who_reads_too_slowly_is_dropped(void **state)
+{
+    bool said = false;
+
+    (void)state;
+    make_much();
+    says(client, "+OK", "CONFIG", "SET", "repl-timeout", "1", "repl-sync-min-rate", "100gb");
+    for (int attempt = 0; attempt < 20 && !said; attempt++) {
+        char *log;
+
+        assert_true(is_dropped_reading_slowly());
+        wait_for_save();
+        log = server_log(kvserver);
+        assert_non_null(log);
+        said = strstr(log, "the client takes less than repl-sync-min-rate") != NULL;
+        free(log);
+    }
+    assert_true(said);
+    says(client, "+OK", "CONFIG", "SET", "repl-timeout", "60", "repl-sync-min-rate", "64kb");
 }
 
 static void who_is_killed_lets_go_of_the_snapshot(void **state)
@@ -389,6 +433,7 @@ int main(void)
         cmocka_unit_test(psync_names_the_history),
         cmocka_unit_test(it_is_what_was_there_at_one_moment),
         cmocka_unit_test(who_reads_nothing_is_dropped),
+        cmocka_unit_test(who_reads_too_slowly_is_dropped),
         cmocka_unit_test(who_is_killed_lets_go_of_the_snapshot),
         cmocka_unit_test(who_leaves_lets_go_of_the_snapshot),
         cmocka_unit_test(the_next_waits_and_is_told_so),

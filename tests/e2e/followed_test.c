@@ -337,6 +337,35 @@ static void who_acknowledges_nothing_is_closed(void **state)
     conn_close(c);
 }
 
+/* Empty lines for three times as long as the timeout. */
+static bool stays_with_empty_lines(void)
+{
+    conn *c = begin_replica_by_hand(false);
+    bool alive = true;
+
+    says(p, "+OK", "CONFIG", "SET", "repl-timeout", "1");
+    for (int i = 0; i < 150 && alive; i++) {
+        alive = conn_send(c, KV_STR("\n"));
+        nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+    }
+    alive = alive && info_number(p, "connected_slaves") == 1;
+    says(p, "+OK", "CONFIG", "SET", "repl-timeout", "60");
+    conn_close(c);
+    wait_until_nobody_follows();
+    return alive;
+}
+
+/* Who loads a large data set says so by empty lines. (A machine may be so slow that a second passes between two of them.) */
+static void who_is_still_loading_is_waited_for(void **state)
+{
+    bool stays = false;
+
+    (void)state;
+    for (int attempt = 0; attempt < 10 && !stays; attempt++)
+        stays = stays_with_empty_lines();
+    assert_true(stays);
+}
+
 static void what_a_replica_asks_is_not_done(void **state)
 {
     conn *c = begin_replica_by_hand(true);
@@ -388,6 +417,7 @@ int main(void)
         with_primary(a_history_that_is_not_ours_is_not_gone_on_with),
         with_primary(who_takes_nothing_is_closed),
         with_primary(who_acknowledges_nothing_is_closed),
+        with_primary(who_is_still_loading_is_waited_for),
         with_primary(what_a_replica_asks_is_not_done),
         with_primary(the_stream_ends_when_nobody_follows),
     };
