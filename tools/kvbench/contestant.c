@@ -45,6 +45,17 @@ int contestant_init(contestant *c, const char *name, protocol_kind kind, fault *
     return c->word_count ? 0 : fault_usage(f, "the command line of %s is empty", name);
 }
 
+int contestant_add(contestant *c, const char *word, fault *f)
+{
+    size_t last = c->words[c->word_count - 1], at = last + strlen(c->line + last) + 1;
+
+    if (c->word_count == CONTESTANT_WORDS || at + strlen(word) >= sizeof c->line)
+        return fault_usage(f, "the command line of %s has no room for %s", c->name, word);
+    strcpy(c->line + at, word);
+    c->words[c->word_count++] = at;
+    return 0;
+}
+
 /* A copy of word with {port} and {dir} replaced. NULL: out of memory. */
 static char *substitute(const char *word, int port, const char *dir)
 {

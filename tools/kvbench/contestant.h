@@ -35,6 +35,9 @@ typedef struct server {
 int contestant_init(contestant *c, const char *name, protocol_kind kind, fault *f, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* One more word behind the others. */
+int contestant_add(contestant *c, const char *word, fault *f);
+
 /* Starts it on a free port, with the words of wrapper (may be NULL; ends with NULL) in front of its
  * command line, and waits until it answers. */
 int contestant_start(const contestant *c, server *s, const char *dir, char *const wrapper[], fault *f);

@@ -6,6 +6,9 @@
  * Snapshots: each server is filled, told to SAVE and to BGSAVE (while others ask for keys, whose waiting is measured for about as long
  * as the SAVE took), stopped, and started again from its file: ready when it answers PING with PONG.
  *
+ * The start from a log: each server is filled while it keeps one, from nothing, which so has a SET for each key; stopped, and started
+ * again.
+ *
  * All files are in a directory below TMPDIR: that is the disk which is measured.
  *
  * SPDX-License-Identifier: MIT */
@@ -47,11 +50,19 @@ static const char *const snapshot_rows[SNAPSHOT_ROWS] = {
     [STARTED] = "start from it, seconds",
 };
 
+enum { REPLAYED, REPLAY_CPU, REPLAY_ROWS };
+
+static const char *const replay_rows[REPLAY_ROWS] = {
+    [REPLAYED] = "start from it, seconds",
+    [REPLAY_CPU] = "CPU time of that, seconds",
+};
+
 typedef struct speed {
     double per_second, cpu_us; /* acknowledged writes; of the server for each */
 } speed;
 
-typedef double snapshot_figures[SNAPSHOT_ROWS];
+/* Of one server in one round, by row: of the snapshot, or of the start from a log. */
+typedef double figures_of[SNAPSHOT_ROWS];
 
 /* As in fanout.c: the threads are kvserver's workers, and redis-server has one. */
 static void set_defaults(options *o)
@@ -194,7 +205,7 @@ static double elapsed(double since)
 }
 
 /* One in ten requests is a SET: what is overwritten must be kept for the snapshot. */
-static int save_behind(const options *o, redisContext *c, const server *s, snapshot_figures figures, fault *f)
+static int save_behind(const options *o, redisContext *c, const server *s, figures_of figures, fault *f)
 {
     readers r = { .plan = server_plan(o, s, o->value_size) };
     double start;
@@ -216,7 +227,7 @@ static int save_behind(const options *o, redisContext *c, const server *s, snaps
     return err || r.err ? -1 : 0;
 }
 
-static int save_both(const options *o, server *s, snapshot_figures figures, fault *f)
+static int save_both(const options *o, server *s, figures_of figures, fault *f)
 {
     redisContext *c = connect_to(s, f);
     double start = load_clock();
@@ -229,8 +240,8 @@ static int save_both(const options *o, server *s, snapshot_figures figures, faul
     return err ? -1 : 0;
 }
 
-static int measure_snapshot(const contestant *who, const options *o, const char *dir,
-                            snapshot_figures figures, fault *f)
+static int measure_snapshot(const contestant *who, const options *o, const char *dir, figures_of figures,
+                            fault *f)
 {
     server s;
     double start;
@@ -252,6 +263,48 @@ static int measure_snapshot(const contestant *who, const options *o, const char 
     return 0;
 }
 
+/* ---- the start from a log ---- */
+
+static int write_log(const contestant *who, const options *o, const char *dir, fault *f)
+{
+    server s;
+    redisContext *c;
+    int err;
+
+    if (contestant_start(who, &s, dir, NULL, f))
+        return -1;
+    c = connect_to(&s, f);
+    err = !c || tell(c, f, "CONFIG SET auto-aof-rewrite-percentage 0");
+    if (c)
+        redisFree(c);
+    err = err || switch_on(&s, "everysec", f);
+    if (err)
+        contestant_blame(&s, f);
+    else
+        err = server_fill(o, &s, o->keys, o->value_size, f);
+    contestant_stop(&s, 60);
+    return err ? -1 : 0;
+}
+
+static int measure_replay(const contestant *who, const options *o, const char *dir, figures_of figures,
+                          fault *f)
+{
+    contestant with_log = *who;
+    double start;
+    server s;
+
+    if (write_log(who, o, dir, f) || contestant_add(&with_log, "--appendonly", f) ||
+        contestant_add(&with_log, "yes", f))
+        return -1;
+    start = load_clock();
+    if (contestant_start(&with_log, &s, dir, NULL, f))
+        return -1;
+    figures[REPLAYED] = elapsed(start);
+    figures[REPLAY_CPU] = process_cpu(&s.process);
+    contestant_stop(&s, 60);
+    return 0;
+}
+
 /* ---- all of them, in turn ---- */
 
 /* An empty directory for one server: name, below dir. */
@@ -264,7 +317,8 @@ static int make_dir(const char *dir, const char *name, char path[320], fault *f)
 
 static int measure_all(const lineup *l, const options *o, const char *dir,
                        speed speeds[LOG_ROWS][LINEUP_MAX][ROUNDS_MAX],
-                       snapshot_figures figures[LINEUP_MAX][ROUNDS_MAX], fault *f)
+                       figures_of figures[LINEUP_MAX][ROUNDS_MAX], figures_of replays[LINEUP_MAX][ROUNDS_MAX],
+                       fault *f)
 {
     char own[320];
     int err = 0;
@@ -278,7 +332,9 @@ static int measure_all(const lineup *l, const options *o, const char *dir,
         for (unsigned i = 0; i < l->count && !err; i++)
             if (server_has_transactions(&l->contestants[i]))
                 err = make_dir(dir, l->contestants[i].name, own, f) ||
-                      measure_snapshot(&l->contestants[i], o, own, figures[i][round], f);
+                      measure_snapshot(&l->contestants[i], o, own, figures[i][round], f) ||
+                      make_dir(dir, l->contestants[i].name, own, f) ||
+                      measure_replay(&l->contestants[i], o, own, replays[i][round], f);
     }
     return err ? -1 : 0;
 }
@@ -340,13 +396,13 @@ static void tell_speeds(const lineup *l, const options *o, speed speeds[LOG_ROWS
     }
 }
 
-static void tell_snapshots(const lineup *l, const options *o,
-                           snapshot_figures figures[LINEUP_MAX][ROUNDS_MAX], table *t)
+static void tell_rows(const lineup *l, const options *o, figures_of figures[LINEUP_MAX][ROUNDS_MAX],
+                      const char *const names[], int rows, table *t)
 {
     int redis = lineup_find(l, "redis-server");
     double values[ROUNDS_MAX], medians[LINEUP_MAX];
 
-    for (int row = 0; row < SNAPSHOT_ROWS; row++) {
+    for (int row = 0; row < rows; row++) {
         for (unsigned i = 0; i < l->count; i++) {
             for (size_t k = 0; k < o->rounds; k++)
                 values[k] = figures[i][k][row];
@@ -354,7 +410,7 @@ static void tell_snapshots(const lineup *l, const options *o,
         }
         for (unsigned i = 0; i < l->count; i++)
             if (server_has_transactions(&l->contestants[i]))
-                put(t, table_row(t, "%s", snapshot_rows[row]), l->contestants[i].name, medians[i],
+                put(t, table_row(t, "%s", names[row]), l->contestants[i].name, medians[i],
                     redis >= 0 && (unsigned)redis != i ? medians[redis] : 0, 3);
     }
 }
@@ -363,15 +419,15 @@ int durable_bench(options *o, report *r, fault *f)
 {
     static lineup l;
     static speed speeds[LOG_ROWS][LINEUP_MAX][ROUNDS_MAX];
-    static snapshot_figures figures[LINEUP_MAX][ROUNDS_MAX];
-    table *writes, *cpu, *kept, *snapshots;
+    static figures_of figures[LINEUP_MAX][ROUNDS_MAX], replays[LINEUP_MAX][ROUNDS_MAX];
+    table *writes, *cpu, *kept, *snapshots, *starts;
     char dir[256], title[160];
     int err;
 
     set_defaults(o);
     if (lineup_init(&l, o, f) || process_make_dir("kvbench", dir, sizeof dir, f))
         return -1;
-    err = measure_all(&l, o, dir, speeds, figures, f);
+    err = measure_all(&l, o, dir, speeds, figures, replays, f);
     process_remove_dir(dir);
     if (err)
         return err;
@@ -383,9 +439,12 @@ int durable_bench(options *o, report *r, fault *f)
     kept = report_add(r, "Of the throughput without a log, everysec leaves, percent");
     snprintf(title, sizeof title, "Snapshot of %llu keys (x redis-server)", (unsigned long long)o->keys);
     snapshots = report_add(r, title);
-    if (!writes || !cpu || !kept || !snapshots)
+    snprintf(title, sizeof title, "Log of %llu SETs (x redis-server)", (unsigned long long)o->keys);
+    starts = report_add(r, title);
+    if (!writes || !cpu || !kept || !snapshots || !starts)
         return fault_set(f, "out of memory");
     tell_speeds(&l, o, speeds, writes, cpu, kept);
-    tell_snapshots(&l, o, figures, snapshots);
+    tell_rows(&l, o, figures, snapshot_rows, SNAPSHOT_ROWS, snapshots);
+    tell_rows(&l, o, replays, replay_rows, REPLAY_ROWS, starts);
     return 0;
 }
