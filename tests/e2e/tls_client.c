@@ -52,17 +52,20 @@ static SSL_CTX *make_context(const char *directory, const char *name)
     return context;
 }
 
-tls_client *tls_client_try(int port, const char *directory, const char *name)
+/* Takes the context. */
+static tls_client *open_with(int port, SSL_CTX *context, SSL_SESSION *session)
 {
     tls_client *c = calloc(1, sizeof *c);
     char *pong;
 
     assert_non_null(c);
     c->fd = connect_to_port(port);
-    c->context = make_context(directory, name);
+    c->context = context;
     c->ssl = SSL_new(c->context);
     assert_non_null(c->ssl);
     SSL_set_fd(c->ssl, c->fd);
+    if (session)
+        SSL_set_session(c->ssl, session);
     if (SSL_connect(c->ssl) == 1) {
         /* With TLS 1.3 a refusal of our certificate comes after our side is done. */
         if (SSL_write(c->ssl, "PING\r\n", 6) == 6 && (pong = tls_client_reply(c))) {
@@ -74,12 +77,35 @@ tls_client *tls_client_try(int port, const char *directory, const char *name)
     return NULL;
 }
 
+tls_client *tls_client_try(int port, const char *directory, const char *name)
+{
+    return open_with(port, make_context(directory, name), NULL);
+}
+
+tls_client *tls_client_open_like(tls_client *like, int port)
+{
+    tls_client *c;
+
+    SSL_CTX_up_ref(like->context);
+    c = open_with(port, like->context, SSL_get0_session(like->ssl));
+    assert_non_null(c);
+    return c;
+}
+
 tls_client *tls_client_open(int port, const char *directory, const char *name)
 {
     tls_client *c = tls_client_try(port, directory, name);
 
     assert_non_null(c);
     return c;
+}
+
+void tls_client_forget(tls_client *c)
+{
+    SSL_free(c->ssl);
+    SSL_CTX_free(c->context);
+    free(c->data);
+    *c = (tls_client){ .fd = c->fd };
 }
 
 void tls_client_close(tls_client *c)

@@ -18,8 +18,12 @@ typedef struct tls_client tls_client;
 tls_client *tls_client_open(int port, const char *directory, const char *name);
 /* NULL where the server refuses, be it at the first reply. */
 tls_client *tls_client_try(int port, const char *directory, const char *name);
+/* Another one, with what like has: no certificate is read or checked again, and its session is taken up. */
+tls_client *tls_client_open_like(tls_client *like, int port);
 /* Closes the socket without a word. */
 void tls_client_close(tls_client *c);
+/* Nothing more is said to it: only its connection is left, and costs next to nothing. */
+void tls_client_forget(tls_client *c);
 SSL *tls_client_ssl(tls_client *c);
 
 void tls_client_send(tls_client *c, kv_slice data);
