@@ -253,6 +253,28 @@ static void a_server_that_is_no_good_is_named(void **state)
     }
 }
 
+static void tls_is_measured_beside_none(void **state)
+{
+    char *output;
+    int status;
+
+    (void)state;
+    status = run_kvbench(&output, "tls", "--kvserver", kvserver_path(), "--only", "kvserver", "--rounds", "1",
+                         "--requests", "400", "--keys", "50", "--connections", "3", "--depth", "4",
+                         "--handshakes", "3", "--json");
+    if (strstr(output, "built without TLS")) {
+        assert_int_equal(status, 2);
+        free(output);
+        return;
+    }
+    if (status != 0)
+        fail_msg("%d: %s", status, output);
+    has(output, "\"GET, pipeline 4\"");
+    has(output, "\"SET, no pipeline, TLS\"");
+    has(output, "\"handshake with a session of before, PING\"");
+    free(output);
+}
+
 static void a_bad_option_is_named(void **state)
 {
     char *output;
@@ -286,6 +308,7 @@ int main(void)
         cmocka_unit_test(a_chart_is_a_page_by_itself),
         cmocka_unit_test(servers_are_compared),
         cmocka_unit_test(a_server_that_is_no_good_is_named),
+        cmocka_unit_test(tls_is_measured_beside_none),
         cmocka_unit_test(a_bad_option_is_named),
     };
 

@@ -56,20 +56,23 @@ int contestant_add(contestant *c, const char *word, fault *f)
     return 0;
 }
 
-/* A copy of word with {port} and {dir} replaced. NULL: out of memory. */
-static char *substitute(const char *word, int port, const char *dir)
+/* A copy of word with {port}, {tls-port} and {dir} replaced. NULL: out of memory. */
+static char *substitute(const char *word, server *s, const char *dir)
 {
-    char *copy = NULL, number[16];
+    char *copy = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&copy, &size);
 
     if (!out)
         return NULL;
-    snprintf(number, sizeof number, "%d", port);
     while (*word) {
         if (strncmp(word, "{port}", 6) == 0) {
-            fputs(number, out);
+            fprintf(out, "%d", s->port);
             word += 6;
+        } else if (strncmp(word, "{tls-port}", 10) == 0) {
+            s->tls_port = process_free_port();
+            fprintf(out, "%d", s->tls_port);
+            word += 10;
         } else if (strncmp(word, "{dir}", 5) == 0) {
             fputs(dir, out);
             word += 5;
@@ -116,7 +119,7 @@ int contestant_start(const contestant *c, server *s, const char *dir, char *cons
     for (; wrapper && wrapper[wrapped] && wrapped < CONTESTANT_WORDS - 1; wrapped++)
         argv[wrapped] = wrapper[wrapped];
     for (; n < c->word_count && !err; n++) {
-        argv[wrapped + n] = substitute(c->line + c->words[n], s->port, dir);
+        argv[wrapped + n] = substitute(c->line + c->words[n], s, dir);
         if (!argv[wrapped + n])
             err = fault_set(f, "out of memory");
     }

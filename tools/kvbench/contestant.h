@@ -6,7 +6,7 @@
  *     contestant_stop(&server);
  *
  * A command line is words separated by spaces ('' is an empty word), in which {port} stands for the port
- * to listen on and {dir} for a directory of its own to write in.
+ * to listen on, {tls-port} for another one, and {dir} for a directory of its own to write in.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef KVBENCH_CONTESTANT_H
@@ -30,6 +30,7 @@ typedef struct server {
     const contestant *contestant;
     process process;
     int port;
+    int tls_port; /* where the command line asks for one */
 } server;
 
 int contestant_init(contestant *c, const char *name, protocol_kind kind, fault *f, const char *format, ...)

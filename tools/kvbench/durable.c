@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "median.h"
 #include "server.h"
 
 #define PATIENCE_S 600 /* of one command: SAVE of many keys */
@@ -340,19 +341,6 @@ static int measure_all(const lineup *l, const options *o, const char *dir,
 }
 
 /* ---- what they come to ---- */
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double values[], size_t n)
-{
-    qsort(values, n, sizeof *values, by_value);
-    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
 
 static void put(table *t, unsigned row, const char *name, double value, double others, int digits)
 {

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "median.h"
 #include "server.h"
 
 #define PAYLOAD_MAX 4096
@@ -185,19 +186,6 @@ static int measure(crowd *c, const options *o, unsigned depth, double *ret_us, f
             return contestant_blame(&c->server, f);
     *ret_us = (process_cpu(&c->server.process) - before) * 1e6 / (double)sent / c->count;
     return 0;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double values[], size_t n)
-{
-    qsort(values, n, sizeof *values, by_value);
-    return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
 }
 
 static void tell(table *t, const lineup *l, const options *o, double us[ROWS][LINEUP_MAX][ROUNDS_MAX],

@@ -99,9 +99,9 @@ static int add_kvserver(lineup *l, const options *o, const char *sharing, const 
         snprintf(how, sizeof how, "--sharing %s", sharing);
     return contestant_init(
         next(l), name, PROTOCOL_RESP, f,
-        "%s --port {port} --bind 127.0.0.1 --save '' --dir {dir} --threads %llu --maxclients %u %s %s %s",
+        "%s --port {port} --bind 127.0.0.1 --save '' --dir {dir} --threads %llu --maxclients %u %s %s %s %s",
         path, (unsigned long long)o->threads, max_clients(o), how, o->callgrind ? patience : "",
-        o->kvserver_args ? o->kvserver_args : "");
+        o->server_args ? o->server_args : "", o->kvserver_args ? o->kvserver_args : "");
 }
 
 static int add_kvservers(lineup *l, const options *o, fault *f)
@@ -130,8 +130,8 @@ static int add_kin(lineup *l, const options *o, const char *name, const char *pa
         snprintf(threads, sizeof threads, "--io-threads %llu", (unsigned long long)o->threads);
     return contestant_init(next(l), name, PROTOCOL_RESP, f,
                            "%s --port {port} --bind 127.0.0.1 --save '' --appendonly no --dir {dir} "
-                           "--maxclients %u %s",
-                           path, max_clients(o), threads);
+                           "--maxclients %u %s %s",
+                           path, max_clients(o), threads, o->server_args ? o->server_args : "");
 }
 
 static int add_redis(lineup *l, const options *o, const char *path, fault *f)

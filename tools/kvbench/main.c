@@ -14,6 +14,7 @@
 #include "overload.h"
 #include "report.h"
 #include "server.h"
+#include "tls.h"
 
 enum { EXIT_MEASURED, EXIT_USAGE, EXIT_FAILED };
 
@@ -34,6 +35,8 @@ static int run(options *o, report *r, fault *f)
         return overload_bench(o, r, f);
     case MODE_DURABLE:
         return durable_bench(o, r, f);
+    case MODE_TLS:
+        return tls_bench(o, r, f);
     default:
         return floor_serve((int)o->port, o->value_size ? (size_t)o->value_size : 16, f);
     }

@@ -29,6 +29,7 @@ enum option_kind {
 #define P         (1u << MODE_FANOUT)
 #define O         (1u << MODE_OVERLOAD)
 #define D         (1u << MODE_DURABLE)
+#define T         (1u << MODE_TLS)
 #define F         (1u << MODE_FLOOR)
 #define AT(field) offsetof(options, field)
 
@@ -48,20 +49,20 @@ static const option OPTION_TABLE[] = {
       "keep callgrind's files in DIR, for callgrind_annotate" },
     { "strategies", NULL, S, OPTION_FLAG, AT(strategies), 0, 0,
       "compare kvserver's sharing strategies: sharded, mutex, actor" },
-    { "only", "NAMES", S | H | P | O | D, OPTION_TEXT, AT(only), 0, 0,
+    { "only", "NAMES", S | H | P | O | D | T, OPTION_TEXT, AT(only), 0, 0,
       "measure only these, separated by commas: kvserver, redis-server, valkey-server, memcached, floor" },
-    { "kvserver", "FILE", S | C | H | P | O | D, OPTION_TEXT, AT(kvserver), 0, 0,
+    { "kvserver", "FILE", S | C | H | P | O | D | T, OPTION_TEXT, AT(kvserver), 0, 0,
       "the kvserver to run (default: the one built with this)" },
-    { "kvserver-args", "WORDS", S | C | H | P | O | D, OPTION_TEXT, AT(kvserver_args), 0, 0,
+    { "kvserver-args", "WORDS", S | C | H | P | O | D | T, OPTION_TEXT, AT(kvserver_args), 0, 0,
       "more words for kvserver's command line" },
-    { "redis-server", "FILE", S | H | P | O | D, OPTION_TEXT, AT(redis_server), 0, 0,
+    { "redis-server", "FILE", S | H | P | O | D | T, OPTION_TEXT, AT(redis_server), 0, 0,
       "the redis-server to run (default: from PATH)" },
-    { "valkey-server", "FILE", S | H | P | O | D, OPTION_TEXT, AT(valkey_server), 0, 0,
+    { "valkey-server", "FILE", S | H | P | O | D | T, OPTION_TEXT, AT(valkey_server), 0, 0,
       "the valkey-server to run (default: from PATH)" },
     { "memcached", "FILE", S, OPTION_TEXT, AT(memcached), 0, 0, "the memcached to run (default: from PATH)" },
     { "server", "NAME=LINE", S | H | P | O | D, OPTION_EXTRA, AT(extra), 0, 0,
       "another RESP server; {port} and {dir} in its command line are replaced; up to 4 times" },
-    { "sharing", "HOW", S | C | H | P | O | D, OPTION_TEXT, AT(sharing), 0, 0,
+    { "sharing", "HOW", S | C | H | P | O | D | T, OPTION_TEXT, AT(sharing), 0, 0,
       "kvserver's --sharing: sharded, mutex or actor" },
     { "threads", "N", S, OPTION_COUNT, AT(threads), 1, 256,
       "threads of every server (default 1; with --strategies: the cores)" },
@@ -76,15 +77,17 @@ static const option OPTION_TABLE[] = {
     { "no-strace", NULL, S, OPTION_NO, AT(strace), 0, 0, "leave out system calls per request" },
     { "idle-connections", "N", S, OPTION_COUNT, AT(idle_connections), 1, 60000,
       "how many of them (default 10000, or what the limit of open files permits)" },
-    { "connections", "N", S | C | D, OPTION_COUNT, AT(connections), 1, 10000, "of the load (default 50)" },
-    { "depth", "N", S | C | P | D, OPTION_COUNT, AT(depth), 2, 4096, "requests in a pipeline (default 64)" },
+    { "connections", "N", S | C | D | T, OPTION_COUNT, AT(connections), 1, 10000,
+      "of the load (default 50)" },
+    { "depth", "N", S | C | P | D | T, OPTION_COUNT, AT(depth), 2, 4096,
+      "requests in a pipeline (default 64)" },
     { "load-threads", "N", S, OPTION_COUNT, AT(load_threads), 1, 256,
       "threads of the load (default 1; as many as --threads with --strategies)" },
-    { "rounds", "N", S | H | P | D, OPTION_COUNT, AT(rounds), 1, 99,
+    { "rounds", "N", S | H | P | D | T, OPTION_COUNT, AT(rounds), 1, 99,
       "times every row is measured, servers taking turns; the median counts (default 3)" },
     { "rounds", "N", M, OPTION_COUNT, AT(rounds), 1, 99,
       "times every row is measured; the best counts (default 3)" },
-    { "value-size", "BYTES", S | C | P | D | F, OPTION_COUNT, AT(value_size), 1, 65536, "(default 16)" },
+    { "value-size", "BYTES", S | C | P | D | T | F, OPTION_COUNT, AT(value_size), 1, 65536, "(default 16)" },
     { "value-size", "BYTES", M, OPTION_COUNT, AT(value_size), 1, 1024, "(default 32)" },
     { "keys", "SIZES", M, OPTION_SIZES, AT(sizes), 1, 1000000000,
       "map sizes, separated by commas (default 1000,1M,10M)" },
@@ -97,7 +100,7 @@ static const option OPTION_TABLE[] = {
       "length of one measurement (default 1; map 0.3)" },
     { "requests", "N", S | M | C, OPTION_COUNT, AT(requests), 1, UINT64_MAX / 2,
       "end a measurement after N requests, even when time is left (callgrind: default 100k)" },
-    { "seed", "N", S | M | C | H | D, OPTION_COUNT, AT(seed), 0, UINT32_MAX,
+    { "seed", "N", S | M | C | H | D | T, OPTION_COUNT, AT(seed), 0, UINT32_MAX,
       "of the random keys (default 1)" },
     { "keys", "N", C, OPTION_COUNT, AT(keys), 1, 10000000, "that the load fights for (default 10k)" },
     { "threads", "N", C, OPTION_COUNT, AT(threads), 1, 256,
@@ -127,14 +130,19 @@ static const option OPTION_TABLE[] = {
     { "threads", "N", D, OPTION_COUNT, AT(threads), 1, 256,
       "workers of kvserver (default: the cores, at least 2); others have one" },
     { "seconds", "S", D, OPTION_SECONDS, AT(seconds), 0, 0, "of writing, for each row (default 2)" },
-    { "json", NULL, S | M | C | H | P | O | D, OPTION_FLAG, AT(json), 0, 0, "print JSON instead of tables" },
-    { "chart", "FILE", S | M | C | H | P | O | D, OPTION_TEXT, AT(chart), 0, 0,
+    { "keys", "N", T, OPTION_COUNT, AT(keys), 1, 10000000, "that are asked for (default 100k)" },
+    { "requests", "N", T, OPTION_COUNT, AT(requests), 10, 100000000,
+      "of a measurement, a tenth of it without pipelining (default 200k)" },
+    { "handshakes", "N", T, OPTION_COUNT, AT(handshakes), 1, 1000000, "of a measurement (default 500)" },
+    { "json", NULL, S | M | C | H | P | O | D | T, OPTION_FLAG, AT(json), 0, 0,
+      "print JSON instead of tables" },
+    { "chart", "FILE", S | M | C | H | P | O | D | T, OPTION_TEXT, AT(chart), 0, 0,
       "draw it, too: an HTML file that needs nothing else" },
 };
 #define OPTION_COUNT_OF (sizeof OPTION_TABLE / sizeof *OPTION_TABLE)
 
-static const char *const MODE_NAMES[] = { "server", "map",      "contention", "cache",
-                                          "fanout", "overload", "durable",    "floor" };
+static const char *const MODE_NAMES[] = { "server",   "map",     "contention", "cache", "fanout",
+                                          "overload", "durable", "tls",        "floor" };
 
 /* The sizes of a list such as "1000,1M,10M". */
 static int parse_sizes(options *o, const option *row, const char *list, fault *f)
@@ -229,7 +237,7 @@ static int parse_mode(options *o, const char *word, fault *f)
         }
     return fault_usage(f,
                        "\"%s\" is neither server nor map nor contention nor cache nor fanout nor overload "
-                       "nor durable nor floor",
+                       "nor durable nor tls nor floor",
                        word);
 }
 
@@ -275,7 +283,7 @@ int options_parse(options *ret, int argc, char **argv, fault *f)
 
     if (argc < 2)
         return fault_usage(f, "say what to measure: kvbench server, map, contention, cache, fanout, "
-                              "overload or durable (kvbench --help)");
+                              "overload, durable or tls (kvbench --help)");
     if (strcmp(argv[1], "--version") == 0) {
         o.version = true;
         *ret = o;
@@ -331,6 +339,7 @@ void options_help(int mode)
                "waiting\n"
                "  kvbench durable [options]  the log of changes and snapshots: writes a second, pauses, "
                "start-up\n"
+               "  kvbench tls [options]      what TLS costs: for each request, and for each handshake\n"
                "  kvbench floor --port N     run the floor server by itself\n\n"
                "kvbench server --help, map --help and so on tell their options.\n"
                "Exit status: 0 measured; 1 a bad option; 2 a server died, hung or answered nonsense.\n"
@@ -370,6 +379,11 @@ void options_help(int mode)
                "takes,\n"
                "and how long others wait for their answers meanwhile. With the defaults that takes about a "
                "minute.\n\n");
+    if (mode == MODE_TLS)
+        printf("The same requests at a plain port and at one with TLS, and handshakes, beside redis-server "
+               "(which "
+               "must have\n"
+               "been built with TLS): the server's own CPU time for each.\n\n");
     if (mode == MODE_FLOOR)
         printf("A libevent server that answers every GET with the same bytes; until SIGTERM.\n\n");
     printf("Options (numbers may end with k, M or G):\n");

@@ -21,6 +21,7 @@ typedef enum bench_mode {
     MODE_FANOUT,
     MODE_OVERLOAD,
     MODE_DURABLE,
+    MODE_TLS,
     MODE_FLOOR
 } bench_mode;
 
@@ -58,6 +59,10 @@ typedef struct options {
     bool ttl; /* every key has a deadline */
     double churn_seconds;
     const char *rows; /* only rows whose name contains this */
+
+    /* tls */
+    uint64_t handshakes;
+    const char *server_args; /* more words for all that speak RESP: the mode sets them */
 
     /* overload */
     double share; /* of the clients that misbehave; 0: 1 */
