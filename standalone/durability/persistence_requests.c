@@ -35,6 +35,7 @@ static void refuse_to_stop(server *s)
     log_write(&s->log, CONFIG_LOG_WARNING, "Error trying to save the DB, can't exit.");
     atomic_store(&s->save_at_end, false);
     s->stop_signals = 0;
+    shutdown_failed(s);
 }
 
 static void answer(worker *w, worker_message *message)

@@ -84,6 +84,8 @@ static void server_section(info *i)
     fprintf(i->out, "lru_clock:%u\r\nexecutable:%s\r\nconfig_file:%s\r\n", store_access_clock(i->now_ms),
             s->executable, file ? file : "");
     fprintf(i->out, "io_threads_active:%d\r\nthreads:%d\r\n", s->worker_count > 1, s->worker_count);
+    if (shutdown_left_ms(s) >= 0)
+        fprintf(i->out, "shutdown_in_milliseconds:%lld\r\n", (long long)shutdown_left_ms(s));
 }
 
 static void clients_section(info *i)

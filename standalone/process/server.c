@@ -215,6 +215,7 @@ int server_init(server *s, config *c)
     pthread_mutex_init(&s->config_lock, NULL);
     pthread_mutex_init(&s->stats_lock, NULL);
     pthread_mutex_init(&s->tls_lock, NULL);
+    pthread_mutex_init(&s->shutdown.lock, NULL);
     s->started_ms = s->rates_at_ms = clock_ms();
     make_run_id(s);
     if (getrandom(&s->actor_rng, sizeof s->actor_rng, 0) != sizeof s->actor_rng)
@@ -406,6 +407,7 @@ void server_done(server *s)
     kv_domain_unref(s->domain);
     tls_context_unref(s->tls);
     pthread_mutex_destroy(&s->tls_lock);
+    pthread_mutex_destroy(&s->shutdown.lock);
     pthread_mutex_destroy(&s->config_lock);
     pthread_mutex_destroy(&s->stats_lock);
 }

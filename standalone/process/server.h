@@ -18,6 +18,7 @@
 #include "listener.h"
 #include "log.h"
 #include "notify.h"
+#include "shutdown.h"
 #include "slowlog.h"
 #include "store.h"
 #include "supervise.h"
@@ -89,7 +90,8 @@ typedef struct server {
 
     struct persistence *persistence;
     struct fault_plan *faults; /* of test builds, or NULL */
-    _Atomic bool stop_now;     /* nobody's replies are waited for */
+    struct shutdown shutdown;
+    _Atomic bool stop_now; /* nobody's replies are waited for */
     _Atomic bool
         save_at_end; /* what was changed since the last snapshot is to be saved when everything has stopped */
 
@@ -104,7 +106,8 @@ typedef struct server {
     pthread_mutex_t pause_lock; /* guards writing of the next two */
     _Atomic int pause;          /* PAUSE_...; see blocking.h */
     _Atomic int64_t pause_until_ms;
-    int actor_share; /* batches of one worker that may be under way */
+    _Atomic bool pause_for_shutdown; /* writes are paused besides */
+    int actor_share;                 /* batches of one worker that may be under way */
 
     worker *workers;
     int worker_count;

@@ -44,21 +44,18 @@ void session_shutdown(kv_call *call)
         return;
     }
     if (abort_) {
-        kv_reply_errorf(call->reply, "ERR No shutdown in progress.");
+        if (shutdown_abort(s))
+            kv_reply_ok(call->reply);
+        else
+            kv_reply_errorf(call->reply, "ERR No shutdown in progress.");
         return;
     }
-    atomic_store(&s->stop_now, now);
-    if (!persistence_is_loading(s->persistence) &&
-        (save || (!nosave && persistence_has_points(s->persistence)))) {
-        log_write(&s->log, CONFIG_LOG_WARNING, "User requested shutdown...");
-        atomic_store(&s->save_at_end, true);
-        if (persistence_save_and_stop(s->persistence, session_connection(call), force) != 0)
-            kv_reply_error(call->reply, KV_ENOMEM);
-    } else {
-        log_write(&s->log, CONFIG_LOG_WARNING, "User requested shutdown...");
-        session_connection(call)->flags |= CONNECTION_CLOSE_AFTER;
-        server_stop(s);
-    }
+    log_write(&s->log, CONFIG_LOG_WARNING, "User requested shutdown...");
+    save = !persistence_is_loading(s->persistence) &&
+           (save || (!nosave && persistence_has_points(s->persistence)));
+    if (shutdown_begin(s, session_connection(call),
+                       &(shutdown_how){ .save = save, .force = force, .now = now }) != 0)
+        kv_reply_error(call->reply, KV_ENOMEM);
 }
 
 /* ---- snapshots ---- */

@@ -161,4 +161,5 @@ void server_tick(server *s)
     supervise_tick(s);
     persistence_tick(s->persistence);
     feed_tick(s);
+    shutdown_tick(s);
 }

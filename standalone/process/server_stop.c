@@ -4,7 +4,7 @@
  * requests, sends what is pending, and ends when its last connection has gone or shutdown-timeout has passed.
  * A second signal does not wait.
  *
- *     SIGTERM, SIGINT    save, where there are save points, and stop: or as shutdown-on-sigterm and -sigint say
+ *     SIGTERM, SIGINT    wait for replicas (shutdown.c), save, where there are save points, and stop: or as shutdown-on-sigterm and -sigint say
  *     SIGHUP             read again: the log's file, aclfile, certificates
  *     SIGUSR1            INFO into the log
  *
@@ -80,13 +80,10 @@ static void on_stop_signal(evutil_socket_t number, short what, void *arg)
     }
     log_write(&s->log, CONFIG_LOG_WARNING, "Received %s scheduling shutdown...",
               number == SIGTERM ? "SIGTERM" : "SIGINT");
-    atomic_store(&s->stop_now, (how & CONFIG_STOP_NOW) != 0);
-    if (!save || persistence_is_loading(s->persistence)) {
-        server_stop(s);
-        return;
-    }
-    atomic_store(&s->save_at_end, true);
-    if (persistence_save_and_stop(s->persistence, NULL, (how & CONFIG_STOP_FORCE) != 0) != 0)
+    if (shutdown_begin(s, NULL,
+                       &(shutdown_how){ .save = save && !persistence_is_loading(s->persistence),
+                                        .force = (how & CONFIG_STOP_FORCE) != 0,
+                                        .now = (how & CONFIG_STOP_NOW) != 0 }) != 0)
         log_write(&s->log, CONFIG_LOG_WARNING, "Out of memory, can't exit.");
 }
 

@@ -457,6 +457,7 @@ int worker_init(worker *w, struct server *s, int index)
     w->shed.run = memory_shed;
     w->fence_down.run = tracking_fence_down;
     w->acknowledged.run = replica_look_at_waits;
+    w->shutdown_visit.run = shutdown_hear;
     w->candidates = calloc((size_t)s->databases.count, sizeof *w->candidates);
     w->hands = calloc((size_t)s->databases.count, sizeof *w->hands);
     if (!w->candidates || !w->hands || pubsub_open(w) != 0)

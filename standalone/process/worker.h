@@ -109,8 +109,10 @@ struct worker {
     aof_writer feeder;           /* of what replicas are told */
     worker_message acknowledged; /* by replicas: see replica_look_at_waits */
     _Atomic bool acknowledged_posted;
-    bool guarded; /* this turn: replies may have to wait */
-    bool holds;   /* connections were held in this turn */
+    worker_message shutdown_visit;         /* see shutdown.c, whose lock guards */
+    bool shutdown_posted, shutdown_counts; /* these two */
+    bool guarded;                          /* this turn: replies may have to wait */
+    bool holds;                            /* connections were held in this turn */
     struct connection *held, **held_tail;
     uint64_t hold_turn;                         /* of this turn; counts those in which any were held */
     _Atomic uint64_t hold_asked, hold_released; /* turns up to which it asks, and may send */

@@ -398,6 +398,34 @@ void replica_write_list(server *s, FILE *out)
     feed_visit(s, write_line, &(list){ .out = out, .now_ms = peer_clock_ms() });
 }
 
+typedef struct lagging {
+    FILE *out;
+    int64_t position, now_ms;
+    size_t all, behind;
+} lagging;
+
+static void write_lagging(void *arg, const feed_reader *r)
+{
+    lagging *l = arg;
+
+    l->all++;
+    if (r->state == FEED_ONLINE && !r->lost && r->acknowledged >= l->position)
+        return;
+    l->behind++;
+    fprintf(l->out, "Lagging replica %s:%d reported offset %lld behind master, lag=%lld, state=%s.\n",
+            r->address, r->port, (long long)(l->position - r->acknowledged),
+            (long long)(l->now_ms - r->heard_ms) / 1000, state_name(r));
+}
+
+size_t replica_write_lagging(server *s, int64_t position, FILE *out, size_t *ret_all)
+{
+    lagging l = { .out = out, .position = position, .now_ms = peer_clock_ms() };
+
+    feed_visit(s, write_lagging, &l);
+    *ret_all = l.all;
+    return l.behind;
+}
+
 /* What ROLE tells of those that are online, gathered first: the reply is not made under the lock. */
 typedef struct entry_list {
     struct {

@@ -42,6 +42,8 @@ void replica_drain(connection *c) KV_EXCLUDES(kv_shard_held);
 /* A message: those of w that WAIT may have what they wait for (blocking_commands.c). */
 void replica_look_at_waits(worker *w, worker_message *message) KV_EXCLUDES(kv_shard_held);
 
+/* A line for each replica that has not acknowledged everything up to position; returns how many those are. */
+size_t replica_write_lagging(struct server *s, int64_t position, FILE *out, size_t *ret_all);
 /* Lines slave0 to slaveN of INFO; and ROLE's list of them. */
 void replica_write_list(struct server *s, FILE *out);
 void replica_reply_list(struct server *s, kv_reply *reply);

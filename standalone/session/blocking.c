@@ -198,7 +198,7 @@ int blocking_keys(blocking *b, size_t n, const kv_slice keys[], bool (*retry)(bl
 void blocking_apply_reaping(server *s)
 {
     bool on = atomic_load(&s->complete) && atomic_load(&s->pause) == PAUSE_NONE &&
-              !(atomic_load(&s->restrictions) & SERVER_REPLICA);
+              !atomic_load(&s->pause_for_shutdown) && !(atomic_load(&s->restrictions) & SERVER_REPLICA);
 
     for (int i = 0; i < s->databases.count; i++)
         store_set_reaping(s->databases.stores[i], on);
@@ -206,9 +206,25 @@ void blocking_apply_reaping(server *s)
 
 void blocking_set_pause(server *s, int pause)
 {
+    bool none = pause == PAUSE_NONE && !atomic_load(&s->pause_for_shutdown);
+
     atomic_store_explicit(&s->pause, pause, memory_order_release);
-    server_restrict(s, SERVER_PAUSED, pause == PAUSE_NONE ? 0 : SERVER_PAUSED);
+    server_restrict(s, SERVER_PAUSED, none ? 0 : SERVER_PAUSED);
     blocking_apply_reaping(s);
+}
+
+void blocking_pause_for_shutdown(server *s, bool on)
+{
+    pthread_mutex_lock(&s->pause_lock);
+    atomic_store(&s->pause_for_shutdown, on);
+    blocking_set_pause(s, atomic_load(&s->pause));
+    pthread_mutex_unlock(&s->pause_lock);
+}
+
+/* The stricter one of the two. */
+static int with_shutdown(const server *s, int pause)
+{
+    return pause == PAUSE_NONE && atomic_load(&((server *)s)->pause_for_shutdown) ? PAUSE_WRITE : pause;
 }
 
 int blocking_pause(server *s, int64_t now_ms)
@@ -216,13 +232,13 @@ int blocking_pause(server *s, int64_t now_ms)
     int pause = atomic_load_explicit(&s->pause, memory_order_acquire);
 
     if (!pause || now_ms < atomic_load_explicit(&s->pause_until_ms, memory_order_relaxed))
-        return pause;
+        return with_shutdown(s, pause);
     pthread_mutex_lock(&s->pause_lock);
     if (now_ms >= atomic_load_explicit(&s->pause_until_ms, memory_order_relaxed))
         blocking_set_pause(s, PAUSE_NONE);
     pause = atomic_load_explicit(&s->pause, memory_order_relaxed);
     pthread_mutex_unlock(&s->pause_lock);
-    return pause;
+    return with_shutdown(s, pause);
 }
 
 /* The row that the request would run, or NULL: it would not run. */
@@ -258,12 +274,14 @@ static void on_pause_over(evutil_socket_t fd, short what, void *arg)
     blocking_end_pause(w);
 }
 
-/* Looks again when the pause is to end. */
+/* Looks again when the pause is to end. The end of one for a shutdown is told. */
 static void arm_pause(worker *w)
 {
     int64_t left_ms = atomic_load_explicit(&w->server->pause_until_ms, memory_order_relaxed) - clock_ms();
     struct timeval timeout = interval(left_ms < 1 ? 1 : left_ms < TIMEOUT_MS_MAX ? left_ms : TIMEOUT_MS_MAX);
 
+    if (atomic_load(&w->server->pause) == PAUSE_NONE)
+        return;
     if (!event_initialized(&w->pause_over))
         event_assign(&w->pause_over, w->base, -1, 0, on_pause_over, w);
     event_add(&w->pause_over, &timeout);

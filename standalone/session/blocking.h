@@ -67,6 +67,8 @@ enum { PAUSE_NONE, PAUSE_WRITE, PAUSE_ALL };
 
 /* The only way to change it; pause_lock is held. While anything is paused, reads remove no key that has expired. */
 void blocking_set_pause(struct server *s, int pause);
+/* Pauses writes besides, whatever clients pause and unpause, or ends that: then blocking_end_pause on each worker. */
+void blocking_pause_for_shutdown(struct server *s, bool on);
 /* Lets reads remove what has expired, or not: neither while anything is paused, nor on a replica. pause_lock is held. */
 void blocking_apply_reaping(struct server *s);
 /* What is paused now; ends a pause whose time is over. */
