@@ -9,6 +9,7 @@
 
 #include "condition.h"
 #include "expiry.h"
+#include "pairs.h"
 #include "read.h"
 
 /* DELEX key [IFEQ value | IFNE value | IFDEQ digest | IFDNE digest | IFVER version] */
@@ -113,10 +114,6 @@ void kv_cmd_msetex(kv_call *call)
         when = STORE_PUT_IF_NONE;
     else if (c.kind == CONDITION_XX)
         when = STORE_PUT_IF_ALL;
-    err = store_put_many(call->store, (size_t)keys, call->argv + 2, when, deadline_ms,
-                         expiry.kind == EXPIRY_KEEP, call->now_ms);
-    if (err && err != KV_ECOND)
-        kv_reply_error(call->reply, err);
-    else
-        kv_reply_int(call->reply, err == 0);
+    kv_put_pairs(call, &(kv_pairs){ 2, (size_t)keys, when, deadline_ms, expiry.kind == EXPIRY_KEEP,
+                                    kv_reply_whether_put });
 }

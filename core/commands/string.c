@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT */
 #include "condition.h"
 #include "expiry.h"
+#include "pairs.h"
 #include "read.h"
 
 /* Replies the string of e, or null. */
@@ -379,43 +380,27 @@ void kv_cmd_getex(kv_call *call)
 
 /* MSET and MSETNX: an odd number of arguments is the table's error, which the arity cannot say. */
 KV_REQUIRES(kv_epoch_held)
-KV_EXCLUDES(kv_shard_held) static int put_pairs(kv_call *call, store_put_if condition)
+KV_EXCLUDES(kv_shard_held)
+static void put_pairs(kv_call *call, store_put_if condition, void (*reply)(kv_call *call, int err))
 {
-    size_t pairs = (size_t)(call->argc - 1) / 2;
+    kv_pairs pairs = { 1, (size_t)(call->argc - 1) / 2, condition, KV_FOREVER, false, reply };
 
-    if (call->argc % 2 == 0)
-        return KV_EARITY;
-    return store_put_many(call->store, pairs, call->argv + 1, condition, KV_FOREVER, false, call->now_ms);
-}
-
-static void reply_pairs_error(kv_call *call, int err)
-{
-    if (err == KV_EARITY)
-        kv_reply_errorf(call->reply, "ERR wrong number of arguments for '%s' command", call->command->name);
+    if (call->argc % 2)
+        kv_put_pairs(call, &pairs);
     else
-        kv_reply_error(call->reply, err);
+        kv_reply_errorf(call->reply, "ERR wrong number of arguments for '%s' command", call->command->name);
 }
 
 /* MSET key value [key value ...] */
 void kv_cmd_mset(kv_call *call)
 {
-    int err = put_pairs(call, STORE_PUT_ALWAYS);
-
-    if (err)
-        reply_pairs_error(call, err);
-    else
-        kv_reply_ok(call->reply);
+    put_pairs(call, STORE_PUT_ALWAYS, reply_put);
 }
 
 /* MSETNX key value [key value ...] */
 void kv_cmd_msetnx(kv_call *call)
 {
-    int err = put_pairs(call, STORE_PUT_IF_NONE);
-
-    if (err && err != KV_ECOND)
-        reply_pairs_error(call, err);
-    else
-        kv_reply_int(call->reply, err == 0);
+    put_pairs(call, STORE_PUT_IF_NONE, kv_reply_whether_put);
 }
 
 /* ---- parts ---- */

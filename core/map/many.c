@@ -11,8 +11,9 @@
 
 #include <assert.h>
 
-#define TRIES 4
-#define GROUP 16 /* keys whose cache misses overlap */
+#define TRIES     4
+#define MARK_FROM 64 /* keys of one map from which their shards are marked, not sorted */
+#define GROUP     16 /* keys whose cache misses overlap */
 
 /* ---- locking the shards of some keys ---- */
 
@@ -40,20 +41,65 @@ static void sort_shards(map_shard **shards, size_t n)
     }
 }
 
-/* The shards of all keys, sorted, each once; the rest of scratch is NULL. */
-static void gather_shards(map_key keys[], size_t n, map_shard *scratch[])
+/* Sorts n shards, and leaves each once; returns how many. */
+static size_t distinct_shards(map_shard *scratch[], size_t n)
 {
     size_t distinct = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        keys[i].shard = root_word_shard(map_root_word(keys[i].map), keys[i].hash);
-        scratch[i] = keys[i].shard;
-    }
     sort_shards(scratch, n);
     for (size_t i = 0; i < n; i++)
         if (distinct == 0 || scratch[i] != scratch[distinct - 1])
             scratch[distinct++] = scratch[i];
-    for (; distinct < n; distinct++)
+    return distinct;
+}
+
+/* The same for many keys of one map: a bit for each of its shards sorts them. */
+static size_t marked_shards(const map_key keys[], size_t n, uint64_t root_word, map_shard *scratch[])
+{
+    uint64_t marked[SHARDS_MAX / 64] = { 0 };
+    map_shard *shards = root_word_shards(root_word);
+    size_t distinct = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t index = (size_t)(keys[i].shard - shards);
+
+        marked[index / 64] |= (uint64_t)1 << (index & 63);
+    }
+    for (size_t word = 0; word < SHARDS_MAX / 64; word++)
+        for (uint64_t left = marked[word]; left; left &= left - 1)
+            scratch[distinct++] = shards + word * 64 + (size_t)__builtin_ctzll(left);
+    return distinct;
+}
+
+/* Finds the shards of all keys. Returns the root word of their map, when they are of one; 0: of several. */
+static uint64_t find_shards(map_key keys[], size_t n)
+{
+    uint64_t root_word = map_root_word(keys[0].map);
+    bool one = true;
+
+    for (size_t i = 0; i < n; i++) {
+        bool same = keys[i].map == keys[0].map;
+
+        keys[i].shard = root_word_shard(same ? root_word : map_root_word(keys[i].map), keys[i].hash);
+        one &= same;
+    }
+    return one ? root_word : 0;
+}
+
+/* The shards of all keys, in the order of locks, each once; behind them in scratch is NULL. */
+static void gather_shards(map_key keys[], size_t n, map_shard *scratch[])
+{
+    uint64_t root_word = find_shards(keys, n);
+    size_t distinct;
+
+    if (root_word && n > MARK_FROM) {
+        distinct = marked_shards(keys, n, root_word, scratch);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            scratch[i] = keys[i].shard;
+        distinct = distinct_shards(scratch, n);
+    }
+    if (distinct < n)
         scratch[distinct] = NULL;
 }
 

@@ -120,6 +120,22 @@ typedef enum store_put_if { STORE_PUT_ALWAYS, STORE_PUT_IF_NONE, STORE_PUT_IF_AL
 int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], store_put_if condition,
                    int64_t deadline_ms, bool keep_deadline, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
     KV_EXCLUDES(kv_shard_held);
+/* The same in steps, for many: the entries are made before the act, some at a time. pairs[] is the same at each call, n >= 1.
+ *
+ *     store_puts *puts = store_puts_new(store, n);             // NULL: memory is out
+ *     while (!store_puts_ready(puts))
+ *         err = store_puts_prepare(puts, 4096, pairs, ...);    // at most so many more; KV_ENOMEM
+ *     err = store_puts_commit(puts, pairs, condition, ...);    // as store_put_many
+ *     store_puts_free(puts);                                   // in any state; takes NULL
+ */
+typedef struct store_puts store_puts;
+store_puts *store_puts_new(kv_store *store, size_t n);
+int store_puts_prepare(store_puts *puts, size_t at_most, const kv_slice pairs[], int64_t deadline_ms,
+                       int64_t now_ms);
+bool store_puts_ready(const store_puts *puts);
+int store_puts_commit(store_puts *puts, const kv_slice pairs[], store_put_if condition, bool keep_deadline,
+                      int64_t now_ms) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+void store_puts_free(store_puts *puts);
 
 /* Removes n keys; ret_removed: how many there were. KV_ENOMEM. */
 int store_delete_many(kv_store *store, size_t n, const kv_slice names[], size_t *ret_removed, int64_t now_ms)

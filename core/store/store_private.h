@@ -77,6 +77,22 @@ KV_UNDER_LOCK static inline entry *place_live(map_shard *shard, const map_place 
     return place->entry && !shard_is_past(shard, place->entry, now_ms) ? place->entry : NULL;
 }
 
+#define STORE_GROUP 32u /* keys whose cache misses overlap */
+
+/* Before the i-th key is looked up: fetches what the lookups of a group from there on will touch. */
+KV_REQUIRES(kv_epoch_held)
+static inline void store_fetch_ahead(const kv_store *store, const map_key keys[], size_t i, size_t n)
+{
+    uint64_t hashes[STORE_GROUP];
+    size_t some = n - i < STORE_GROUP ? n - i : STORE_GROUP;
+
+    if (i % STORE_GROUP)
+        return;
+    for (size_t k = 0; k < some; k++)
+        hashes[k] = keys[i + k].hash;
+    map_prefetch(store->map, some, hashes, NULL);
+}
+
 /* A copy of e's value and encoding under another key or deadline, not yet published; NULL: memory is out.
  * A value out of line is shared, not copied. */
 entry *entry_remake(kv_store *store, const entry *e, kv_slice key, int64_t deadline_ms, int64_t now_ms);

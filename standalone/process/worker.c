@@ -46,6 +46,7 @@
 #define CLOCK_FRESH_NS  500000
 #define EXPIRE_SLICE_MS 1
 #define EXPIRE_SEGMENTS 4 /* of the index, in one step */
+#define DOOMED_AT_ONCE  500
 
 /* ---- the mailbox ---- */
 
@@ -301,8 +302,9 @@ static void run_runnable(worker *w)
 static void free_doomed(worker *w)
 {
     connection **link = &w->doomed;
+    int left = DOOMED_AT_ONCE;
 
-    while (*link) {
+    while (*link && left > 0) {
         connection *c = *link;
 
         if (c->in_flight || (c->flags & (CONNECTION_RUNNABLE | CONNECTION_ACTOR_WAITING))) {
@@ -310,8 +312,10 @@ static void free_doomed(worker *w)
         } else {
             *link = c->next_doomed;
             connection_free(c);
+            left--;
         }
     }
+    w->dooming = *link != NULL;
 }
 
 static void end_turn(worker *w)
@@ -345,8 +349,11 @@ void worker_run(worker *w)
 {
     kv_thread_offline(w->server->domain);
     while (!is_finished(w)) {
-        event_base_loop(w->base, EVLOOP_ONCE | (w->runnable || w->expiring ? EVLOOP_NONBLOCK : 0));
+        event_base_loop(w->base,
+                        EVLOOP_ONCE | (w->runnable || w->expiring || w->dooming ? EVLOOP_NONBLOCK : 0));
         run_runnable(w);
+        if (w->dooming)
+            worker_begin(w);
         if (w->expiring) {
             worker_begin(w);
             expire_keys(w);

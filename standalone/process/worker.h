@@ -71,6 +71,7 @@ struct worker {
     struct connection *sweep; /* where the next tick goes on */
     struct connection *runnable, **runnable_tail;
     struct connection *doomed;
+    bool dooming;                                           /* there are more of these than one turn frees */
     struct connection *actor_waiting, **actor_waiting_tail; /* for a place in the actor's queue */
     int actor_in_flight;
     struct blocking *blocked, **blocked_tail; /* see blocking.h; the longest waiting first */

@@ -86,6 +86,7 @@ typedef struct connection {
     int in_flight; /* messages that will come back for it */
     unsigned
         tls_bytes; /* memory that tls takes, noted since every tick asks and tls is spread over many cache lines */
+    int closing_fd; /* of one that was closed: it is freed with it; -1: none */
 
     uint64_t id;
     int db, protocol;

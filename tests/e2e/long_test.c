@@ -71,6 +71,12 @@ static void expect_number(conn *c, int n)
     next_is(c, text);
 }
 
+static void expect_number_of_keys(conn *c, int n)
+{
+    assert_true(conn_send(c, KV_STR("DBSIZE\r\n")));
+    expect_number(c, n);
+}
+
 static void count_and_delete(const char *sharing)
 {
     server *s = begin("--threads", "1", "--sharing", sharing);
@@ -100,6 +106,46 @@ static void many_keys_are_counted_and_deleted_in_order(void **state)
     (void)state;
     count_and_delete("sharded");
     count_and_delete("actor");
+}
+
+/* Every second name is the value of the one before it. */
+static void store_and_look(const char *sharing)
+{
+    server *s = begin("--threads", "1", "--sharing", sharing);
+    conn *c = connect_to(s), *other = connect_to(s);
+
+    says(c, "+OK", "SET", "key:2", "old");
+    send_about(c, "MSETNX", many);
+    assert_true(conn_send(c, KV_STR("DBSIZE\r\n")));
+    says(other, "+PONG", "PING");
+    expect_number(c, 0);
+    expect_number(c, 1);
+    send_about(c, "MSET", many);
+    assert_true(conn_send(c, KV_STR("GET key:2\r\nDBSIZE\r\n")));
+    says(other, "+PONG", "PING");
+    next_is(c, "+OK");
+    next_is(c, "$key:3");
+    expect_number(c, many / 2);
+    says(c, "+OK", "FLUSHALL");
+    says(c, "+OK", "MULTI");
+    send_about(c, "MSET", many);
+    next_is(c, "+QUEUED");
+    says(c, "+QUEUED", "DEL", "key:0");
+    send_about(c, "MSETNX", many);
+    next_is(c, "+QUEUED");
+    says(c, "*3 +OK :1 :0", "EXEC");
+    expect_number_of_keys(c, many / 2 - 1);
+    conn_close(c);
+    conn_close(other);
+    end(s);
+}
+
+static void many_keys_are_stored_as_one_act(void **state)
+{
+    (void)state;
+    store_and_look("sharded");
+    store_and_look("mutex");
+    store_and_look("actor");
 }
 
 static void want_no_replies(const char *sharing)
@@ -152,7 +198,7 @@ static void leave_in_the_midst_of_it(const char *sharing)
     for (int i = 0; i < 8; i++) {
         conn *c = connect_to(s);
 
-        send_about(c, i % 2 ? "DEL" : "EXISTS", many);
+        send_about(c, i % 4 == 0 ? "MSET" : i % 2 ? "DEL" : "EXISTS", many);
         if (i % 3 == 0)
             free(ask(last, "CLIENT", "KILL", "TYPE", "normal"));
         conn_close(c);
@@ -338,6 +384,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_keys_are_counted_and_deleted_in_order),
+        cmocka_unit_test(many_keys_are_stored_as_one_act),
         cmocka_unit_test(replies_that_are_not_wanted_do_not_come),
         cmocka_unit_test(in_a_transaction_it_is_one_act),
         cmocka_unit_test(who_leaves_in_the_midst_of_it_is_forgotten),

@@ -433,6 +433,39 @@ static void put_many_is_all_or_nothing(void **state)
     kv_store_unref(store);
 }
 
+static void pairs_are_made_ready_in_steps_and_put_at_once(void **state)
+{
+    kv_store *store = new_store(KV_SHARING_SHARDED);
+    kv_slice pairs[] = { KV_STR("a"), KV_STR("1"), KV_STR("b"), KV_STR("2"), KV_STR("c"), KV_STR("3") };
+    store_puts *puts = store_puts_new(store, 3);
+    int err = -1;
+
+    (void)state;
+    store_puts_free(puts); /* nobody wants it any more: before anything was done, */
+    puts = store_puts_new(store, 3);
+    assert_int_equal(store_puts_prepare(puts, 2, pairs, KV_FOREVER, NOW), 0);
+    store_puts_free(puts); /* and half done */
+    store_puts_free(NULL);
+    puts = store_puts_new(store, 3);
+    assert_int_equal(store_puts_prepare(puts, 2, pairs, KV_FOREVER, NOW), 0);
+    assert_false(store_puts_ready(puts));
+    assert_int_equal(kv_store_count(store), 0);
+    set(store, "c", "meanwhile");
+    assert_int_equal(store_puts_prepare(puts, 2, pairs, KV_FOREVER, NOW), 0);
+    assert_true(store_puts_ready(puts));
+    IN_EPOCH(store, err = store_puts_commit(puts, pairs, STORE_PUT_IF_NONE, false, NOW));
+    assert_int_equal(err, KV_ECOND);
+    assert_int_equal(kv_store_count(store), 1);
+    IN_EPOCH(store, err = store_puts_commit(puts, pairs, STORE_PUT_ALWAYS, false, NOW));
+    assert_int_equal(err, 0);
+    store_puts_free(puts);
+    assert_value(store, "a", "1", NOW);
+    assert_value(store, "c", "3", NOW);
+    assert_int_equal(kv_store_count(store), 3);
+    store_check(store);
+    kv_store_unref(store);
+}
+
 static void delete_many_counts_each_key_once(void **state)
 {
     kv_store *store = new_store(KV_SHARING_SHARDED);
@@ -804,6 +837,7 @@ int main(void)
         cmocka_unit_test(scan_sees_every_key),
         cmocka_unit_test(a_cleared_store_is_empty_and_usable),
         cmocka_unit_test(put_many_is_all_or_nothing),
+        cmocka_unit_test(pairs_are_made_ready_in_steps_and_put_at_once),
         cmocka_unit_test(delete_many_counts_each_key_once),
         cmocka_unit_test(an_older_clock_revives_nothing),
         cmocka_unit_test(reads_remove_what_has_expired_where_asked_to),
