@@ -23,14 +23,15 @@
 
 #include "decimal.h"
 
-#define REFERRED (16u * 1024) /* values from this length on are not copied */
+#define REFERRED  (16u * 1024) /* values from this length on are not copied */
+#define SHORT_MAX 32           /* bytes of a key or value that is copied without a call */
 #define HEADS \
     (5 * (DECIMAL_MAX + 5) + 64) /* what a record has beside its key and value: heads, names, a deadline */
 
 /* ---- writing RESP ---- */
 
 /* "$6 CRLF SELECT CRLF" and the like. */
-#define WORD(at, text) ((at) = put(at, text, sizeof text - 1))
+#define WORD(at, text) ((at) = (char *)memcpy(at, text, sizeof text - 1) + sizeof text - 1)
 
 static char *put(char *at, const char *bytes, size_t len)
 {
@@ -39,21 +40,29 @@ static char *put(char *at, const char *bytes, size_t len)
     return at + len;
 }
 
+/* A length below 100, and the end of its line. */
+__attribute__((always_inline)) static inline char *put_short_length(char *at, size_t len)
+{
+    unsigned tens = (unsigned)len / 10;
+
+    *at = (char)('0' + tens);
+    at += tens > 0;
+    at[0] = (char)('0' + (unsigned)len - 10 * tens);
+    at[1] = '\r';
+    at[2] = '\n';
+    return at + 3;
+}
+
 static char *put_head(char *at, size_t len)
 {
     char digits[DECIMAL_MAX];
     kv_slice text;
 
     *at++ = '$';
-    if (len < 10) {
-        *at++ = (char)('0' + len);
-    } else if (len < 100) {
-        *at++ = (char)('0' + len / 10);
-        *at++ = (char)('0' + len % 10);
-    } else {
-        text = decimal_format(digits, (int64_t)len);
-        at = put(at, text.data, text.len);
-    }
+    if (len < 100)
+        return put_short_length(at, len);
+    text = decimal_format(digits, (int64_t)len);
+    at = put(at, text.data, text.len);
     return put(at, "\r\n", 2);
 }
 
@@ -141,7 +150,53 @@ static bool refer_value(aof_queue *queue, char *room, char *at, const kv_change 
     return true;
 }
 
-bool aof_record_write(aof_queue *queue, int *db, const kv_change *change, int of, int other)
+/* ---- the record that most are ---- */
+
+/* A short bulk: its bytes without a call, in two pieces of 16, 8, 4, 2 or 1 that may overlap. */
+__attribute__((always_inline)) static inline char *put_short_bulk(char *at, kv_slice bytes)
+{
+    const char *from = bytes.data;
+    size_t len = bytes.len;
+
+    *at++ = '$';
+    at = put_short_length(at, len);
+#define TWO_OF(size) (memcpy(at, from, size), memcpy(at + len - (size), from + len - (size), size))
+    if (len >= 16)
+        TWO_OF(16);
+    else if (len >= 8)
+        TWO_OF(8);
+    else if (len >= 4)
+        TWO_OF(4);
+    else if (len >= 2)
+        TWO_OF(2);
+    else if (len)
+        *at = *from;
+#undef TWO_OF
+    at += len;
+    return WORD(at, "\r\n");
+}
+
+/* SET of a short key and value without a deadline, whose database is selected, into a chunk that has room for it. False: it is
+ * not that. */
+__attribute__((always_inline)) static inline bool write_short_set(aof_queue *queue, const kv_change *change)
+{
+    aof_chunk *chunk = queue->last;
+    char *room, *at;
+
+    if (change->kind != KV_CHANGE_SET || change->key.len > SHORT_MAX || change->value.len > SHORT_MAX ||
+        change->deadline_ms != KV_FOREVER || !chunk || chunk->capacity - chunk->len < HEADS + 2 * SHORT_MAX)
+        return false;
+    room = at = chunk->room + chunk->len;
+    WORD(at, "*3\r\n$3\r\nSET\r\n");
+    at = put_short_bulk(put_short_bulk(at, change->key), change->value);
+    aof_queue_commit(queue, (size_t)(at - room));
+    return true;
+}
+
+/* ---- all records ---- */
+
+__attribute__((noinline)) static bool write_record(aof_queue *queue, int *db, const kv_change *change, int of,
+                                                   int other)
 {
     bool refers = change->bytes && change->value.len >= REFERRED && has_value(change);
     char *room = aof_queue_room(queue, HEADS + change->key.len + (refers ? 0 : change->value.len)),
@@ -159,6 +214,11 @@ bool aof_record_write(aof_queue *queue, int *db, const kv_change *change, int of
         at = put_deadline(put_bulk(at, change->value), change);
     aof_queue_commit(queue, (size_t)(at - room));
     return true;
+}
+
+bool aof_record_write(aof_queue *queue, int *db, const kv_change *change, int of, int other)
+{
+    return (*db == of && write_short_set(queue, change)) || write_record(queue, db, change, of, other);
 }
 
 /* ---- entering ---- */
@@ -224,7 +284,9 @@ static void end_act(aof_buffer *buffer, aof_writer *writer)
     writer->lost = false;
 }
 
-void aof_buffer_note(aof_buffer *buffer, aof_writer *writer, const kv_change *change, int db, int other_db)
+/* Of an act, or its beginning or end. */
+KV_UNDER_LOCK __attribute__((noinline)) static void note_of_act(aof_buffer *buffer, aof_writer *writer,
+                                                                const kv_change *change, int db, int other_db)
 {
     if (change->kind == KV_CHANGE_BEGIN) {
         writer->depth++;
@@ -232,14 +294,20 @@ void aof_buffer_note(aof_buffer *buffer, aof_writer *writer, const kv_change *ch
         /* An act that began before anybody listened is none. */
         if (writer->depth > 0 && --writer->depth == 0)
             end_act(buffer, writer);
-    } else if (writer->depth == 0) {
-        enter_one(buffer, change, db, other_db);
     } else {
         if (writer->records++ == 0)
             writer->first = writer->db = db;
         if (!aof_record_write(&writer->act, &writer->db, change, db, other_db))
             writer->lost = true;
     }
+}
+
+void aof_buffer_note(aof_buffer *buffer, aof_writer *writer, const kv_change *change, int db, int other_db)
+{
+    if (writer->depth || change->kind == KV_CHANGE_BEGIN || change->kind == KV_CHANGE_END)
+        note_of_act(buffer, writer, change, db, other_db);
+    else
+        enter_one(buffer, change, db, other_db);
 }
 
 void aof_buffer_put(aof_buffer *buffer, aof_queue *commands)

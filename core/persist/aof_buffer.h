@@ -30,7 +30,7 @@ typedef struct aof_buffer {
 
 /* A thread that changes something. All zero at first. */
 typedef struct aof_writer {
-    /* Odd while the thread may have published a change that did not enter yet: aof_writer_begin. */
+    /* Odd while the thread may have published a change that did not enter yet: see store_on_span. */
     _Atomic uint64_t spans;
     int depth;     /* acts that have begun and not ended: one for each store */
     aof_queue act; /* the records of the act */
@@ -69,19 +69,6 @@ void aof_buffer_forget_db(aof_buffer *buffer);
 /* Drops what is there, and forgets that something was lost. */
 void aof_buffer_clear(aof_buffer *buffer);
 
-/* Around each write of this thread, from before others can see it to after it was noted. */
-static inline void aof_writer_begin(aof_writer *writer)
-{
-    /* Seen by whoever sees what is published after it. */
-    atomic_store_explicit(&writer->spans, atomic_load_explicit(&writer->spans, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-}
-static inline void aof_writer_end(aof_writer *writer)
-{
-    /* Pairs with the acquire in who waits for it: the records have entered. */
-    atomic_store_explicit(&writer->spans, atomic_load_explicit(&writer->spans, memory_order_relaxed) + 1,
-                          memory_order_release);
-}
 void aof_writer_done(aof_writer *writer);
 /* Of one that may have missed some changes, the end of an act among them: it is in no act any more, and what it kept back of one
  * is dropped. */

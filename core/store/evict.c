@@ -176,10 +176,10 @@ size_t store_evict(kv_store *store, store_victim victim, bool only_deadline, siz
         .score = score,
         .gone = evicted,
     };
-    bool span = store_span_begin(store);
+    _Atomic uint64_t *span = store_span_begin(store);
     size_t gone = map_evict(store->map, hand, &how, &ev, want_bytes, ret_bytes);
 
-    store_span_end(store, span);
+    span_end(span);
     if (ev.count)
         atomic_fetch_add_explicit(&store->evicted, ev.count, memory_order_relaxed);
     return gone;

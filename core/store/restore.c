@@ -6,7 +6,7 @@ int store_restore(kv_store *store, store_key key, const entry_parts *parts, uint
 {
     int err = epoch_reserve(store->domain, 1);
     entry *fresh, *before;
-    bool span;
+    _Atomic uint64_t *span;
 
     if (!version)
         return KV_EINVAL;
@@ -29,7 +29,7 @@ int store_restore(kv_store *store, store_key key, const entry_parts *parts, uint
     if (!err)
         store_tell_set(store, fresh, !before || entry_expired(before, now_ms));
     map_unlock(shard);
-    store_span_end(store, span);
+    span_end(span);
     if (err) {
         if (parts->bytes)
             kv_bytes_ref(parts->bytes); /* the entry gives its reference back; the caller keeps one */

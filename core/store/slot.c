@@ -339,7 +339,7 @@ int store_update_version(kv_store *store, store_key key, kv_step *step, void *ar
     kv_slot slot = { .store = store, .key = key, .now_ms = now_ms };
     entry *garbage = NULL;
     int err = epoch_reserve(store->domain, 1);
-    bool span;
+    _Atomic uint64_t *span;
 
     if (err)
         return err;
@@ -352,7 +352,7 @@ int store_update_version(kv_store *store, store_key key, kv_step *step, void *ar
     else
         slot_reap(&slot, &garbage);
     map_unlock(slot.shard);
-    store_span_end(store, span);
+    span_end(span);
     entry_free(store->domain, slot.fresh);
     if (garbage)
         entry_retire(store->domain, garbage);
@@ -371,7 +371,18 @@ int store_update(kv_store *store, store_key key, kv_step *step, void *arg, int64
 struct put_told {
     kv_store *store;
     int64_t now_ms;
+    _Atomic uint64_t *spans; /* of this thread, once known */
 };
+
+/* Whoever hears of changes sees spans, too. */
+__attribute__((always_inline)) static inline _Atomic uint64_t *spans_of(struct put_told *put, unsigned hooked)
+{
+    if (__builtin_expect(!(hooked & STORE_SPANS), 1))
+        return NULL;
+    if (!put->spans)
+        put->spans = put->store->on_span(put->store->on_span_arg);
+    return put->spans;
+}
 
 KV_UNDER_LOCK static void tell_put(void *arg, const entry *before, const entry *fresh)
 {
@@ -399,14 +410,13 @@ __attribute__((always_inline)) static inline int put_fresh(struct put_told *put,
         return KV_ENOMEM;
     unsigned hooked = atomic_load_explicit(&store->hooked, memory_order_acquire);
 
-    if (__builtin_expect(hooked & STORE_SPANS, 0))
-        store->on_span(store->on_span_arg, true);
+    _Atomic uint64_t *spans = spans_of(put, hooked);
+    span_begin(spans);
     map_tell_fn *tell = hooked ? tell_put : NULL;
     int err = held ? map_put_held(store->map, key.name, key.hash, key.hint, fresh, &before, tell, put)
                    : map_put(store->map, key.name, key.hash, key.hint, fresh, &before, tell, put);
 
-    if (__builtin_expect(hooked & STORE_SPANS, 0))
-        store->on_span(store->on_span_arg, false);
+    span_end(spans);
     if (__builtin_expect(!err, 1))
         entry_retire(store->domain, before);
     return err;
@@ -414,7 +424,7 @@ __attribute__((always_inline)) static inline int put_fresh(struct put_told *put,
 
 int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t now_ms)
 {
-    struct put_told put = { store, now_ms };
+    struct put_told put = { store, now_ms, NULL };
     entry *fresh = epoch_reserve(store->domain, 1) == 0 ? entry_new(store->domain, parts) : NULL;
     int err = put_fresh(&put, key, fresh, false);
 
@@ -429,7 +439,7 @@ int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t 
 size_t store_put_run(kv_store *store, size_t n, const kv_slice pairs[], size_t stride,
                      const uint64_t hashes[], const map_hint hints[], uint32_t access, int64_t now_ms)
 {
-    struct put_told put = { store, now_ms };
+    struct put_told put = { store, now_ms, NULL };
     kv_domain *domain = store->domain;
     bool held = map_hold_current(domain) != NULL;
 

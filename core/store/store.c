@@ -162,17 +162,22 @@ void store_tell_set(const kv_store *store, const entry *e, bool created)
     if (!store_tells(store))
         return;
     kv_bytes *owner;
+    kv_slice value = entry_value(e, &owner);
+    /* All members, or the compiler clears it first, which costs as much as the rest. */
     kv_change change = {
         .kind = KV_CHANGE_SET,
         .tag = store->tag,
+        .other_tag = NULL,
         .key = entry_key(e),
-        .value = entry_value(e, &owner),
+        .value = value,
         .deadline_ms = entry_deadline(e),
         .version = e->version,
+        .base_version = 0,
         .created = created,
+        .bytes = owner,
     };
-    change.bytes = owner;
-    store_tell(store, &change);
+    store_hold_note(store);
+    store->on_change(store->on_change_arg, &change);
 }
 
 void store_tell_gone(const kv_store *store, kv_change_kind kind, kv_slice key)

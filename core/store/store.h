@@ -256,9 +256,10 @@ void store_set_reaping(kv_store *store, bool on);
 void store_set_telling(kv_store *store, bool on);
 
 /* When a change is told, readers without a lock may have seen it already. Whoever must know whether there is such a change
- * hears of a span around each write: it begins before anybody can see the change, and ends, on the same thread, when it was told. What
- * raises the marks of its shards (several keys, whole stores, a hold) needs none: nobody sees it before its end. */
-typedef void store_span_fn(void *arg, bool begins);
+ * is shown a span around each write: a counter of the calling thread, which fn returns, is odd from before anybody can see the change
+ * until it was told; it grows with release. What raises the marks of its shards (several keys, whole stores, a hold) needs
+ * none: nobody sees it before its end. */
+typedef _Atomic uint64_t *store_span_fn(void *arg);
 /* Before other threads use the store; spans are off at first. */
 void store_on_span(kv_store *store, store_span_fn *fn, void *arg);
 /* As store_set_telling. */

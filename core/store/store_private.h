@@ -47,21 +47,40 @@ void store_hold_note(const kv_store *store) KV_UNDER_LOCK;
 bool store_act_begin(const kv_store *store) KV_UNDER_LOCK;
 void store_act_end(const kv_store *store, bool told) KV_UNDER_LOCK;
 
-/* Marks the beginning of a write that takes no marks of shards, and returns whether its end is to be marked. */
-static inline bool store_span_begin(const kv_store *store)
+/* The counter of this thread's spans; NULL: they are off. */
+static inline _Atomic uint64_t *store_spans(const kv_store *store)
 {
     /* Pairs with the release in store_set_spans. */
     bool on = atomic_load_explicit(&((kv_store *)store)->hooked, memory_order_acquire) & STORE_SPANS;
 
-    if (__builtin_expect(on, 0))
-        store->on_span(store->on_span_arg, true);
-    return on;
+    return __builtin_expect(on, 0) ? store->on_span(store->on_span_arg) : NULL;
 }
 
-static inline void store_span_end(const kv_store *store, bool begun)
+/* Only its thread writes it. */
+static inline void span_step(_Atomic uint64_t *spans, memory_order order)
 {
-    if (__builtin_expect(begun, 0))
-        store->on_span(store->on_span_arg, false);
+    if (__builtin_expect(spans != NULL, 0))
+        atomic_store_explicit(spans, atomic_load_explicit(spans, memory_order_relaxed) + 1, order);
+}
+
+/* A write that takes no marks of shards begins. Seen by whoever sees what is published after it. */
+static inline void span_begin(_Atomic uint64_t *spans)
+{
+    span_step(spans, memory_order_relaxed);
+}
+
+/* Pairs with the acquire in who waits for its end: what was published has been told. */
+static inline void span_end(_Atomic uint64_t *spans)
+{
+    span_step(spans, memory_order_release);
+}
+
+static inline _Atomic uint64_t *store_span_begin(const kv_store *store)
+{
+    _Atomic uint64_t *spans = store_spans(store);
+
+    span_begin(spans);
+    return spans;
 }
 
 /* Where a key stands. */

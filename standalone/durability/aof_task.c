@@ -45,7 +45,7 @@
 
 static uint64_t span_of(const aof_writer *writer)
 {
-    /* Pairs with the release in aof_writer_end. */
+    /* Pairs with the release of its end (store_on_span). */
     return atomic_load_explicit(&((aof_writer *)writer)->spans, memory_order_acquire);
 }
 

@@ -270,15 +270,12 @@ static aof_writer *own_feeder(server *s)
     return is_guest(s, writer) ? &s->guest_feeders[writer - s->guests] : &s->actor_feeder;
 }
 
-static void mark_span(void *arg, bool begins)
+static _Atomic uint64_t *own_spans(void *arg)
 {
-    if (begins)
-        aof_writer_begin(own_writer(arg));
-    else
-        aof_writer_end(own_writer(arg));
+    return &own_writer(arg)->spans;
 }
 
-KV_UNDER_LOCK static void take_notice(server *s, const kv_change *change)
+KV_UNDER_LOCK __attribute__((noinline)) static void take_notice(server *s, const kv_change *change)
 {
     unsigned wanted = atomic_load_explicit(&s->notify_classes, memory_order_relaxed);
     notice *n;
@@ -501,7 +498,7 @@ void notify_open(server *s)
     s->notices.last = &s->notices.first;
     for (int i = 0; i < s->databases.count; i++) {
         kv_store_on_change(s->databases.stores[i], take_change, s, &s->databases.stores[i]);
-        store_on_span(s->databases.stores[i], mark_span, s);
+        store_on_span(s->databases.stores[i], own_spans, s);
     }
     notify_apply(s);
 }
