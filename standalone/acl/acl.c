@@ -75,6 +75,7 @@ bool acl_users_add(acl_users *users, acl_user *u)
         return false;
     }
     users->list = list;
+    acl_user_quicken(u);
     memmove(&list[at + 1], &list[at], (users->count - at) * sizeof *list);
     list[at] = u;
     users->count++;
@@ -260,6 +261,7 @@ acl_error acl_put(acl *a, acl_user *u, bool *ret_full)
     acl_user *old = NULL;
     bool found;
 
+    acl_user_quicken(u);
     pthread_mutex_lock(&a->lock);
     at = place_of(&a->users, acl_user_name(u), &found);
     *ret_full = !err && !found && a->users.count >= acl_users_max(a);

@@ -468,6 +468,7 @@ static bool begins_with(kv_slice rule, const char *set)
 
 acl_error acl_user_apply(acl_user *u, kv_slice rule, const acl_options *options)
 {
+    memset(u->quick, 0, sizeof u->quick);
     if (rule.len == 0 || apply_word(u, rule, options))
         return ACL_OK;
     if (begins_with(rule, "><#!"))

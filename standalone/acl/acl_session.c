@@ -95,9 +95,7 @@ bool acl_session_authenticate(connection *c, kv_slice command, kv_slice user, kv
 
 bool acl_session_permits(const connection *c, const kv_command *row, int argc, const kv_slice argv[])
 {
-    int position;
-
-    return acl_check(c->user, row, argc, argv, &position) == ACL_ALLOWED;
+    return acl_permits(c->user, row, argc, argv);
 }
 
 static void count_denial(worker *w, acl_verdict verdict)

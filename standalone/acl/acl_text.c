@@ -2,6 +2,16 @@
 #include "acl_text.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+static size_t literal_bytes(kv_slice pattern)
+{
+    size_t n = 0;
+
+    while (n < pattern.len && !memchr("*?[\\", pattern.data[n], 4))
+        n++;
+    return n;
+}
 
 bool acl_texts_add(acl_texts *texts, kv_slice text, unsigned about)
 {
@@ -16,7 +26,7 @@ bool acl_texts_add(acl_texts *texts, kv_slice text, unsigned about)
     }
     if (text.len)
         memcpy(copy, text.data, text.len);
-    list[texts->count++] = (acl_text){ copy, text.len, about };
+    list[texts->count++] = (acl_text){ copy, text.len, literal_bytes(text), about };
     return true;
 }
 

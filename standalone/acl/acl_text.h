@@ -10,6 +10,7 @@
 typedef struct acl_text {
     char *data;
     size_t len;
+    size_t literal; /* so many bytes at its beginning stand for themselves, were it a pattern */
     unsigned about;
 } acl_text;
 

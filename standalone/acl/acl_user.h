@@ -55,6 +55,7 @@ typedef struct acl_user {
     size_t password_count;
     acl_selector *selectors; /* the root first */
     size_t selector_count;
+    unsigned char quick[KV_COMMAND_COUNT]; /* of acl_user_quicken */
 } acl_user;
 
 typedef struct acl_options {
@@ -164,6 +165,10 @@ typedef enum acl_verdict {
  * the command. Keys that cannot be told from the arguments are denied. */
 acl_verdict acl_check(const acl_user *u, const kv_command *row, int argc, const kv_slice argv[],
                       int *ret_position);
+/* The same without telling why not; quick for what the root allows, once the user was quickened. */
+bool acl_permits(const acl_user *u, const kv_command *row, int argc, const kv_slice argv[]);
+/* Notes of each command what is to be looked at. Before the user is shared, and after its last rule. */
+void acl_user_quicken(acl_user *u);
 /* Whether u may listen to the channel, or to the pattern. */
 bool acl_user_may_listen(const acl_user *u, kv_slice channel, bool is_pattern);
 

@@ -483,11 +483,27 @@ static int run_many(connection *c, const request *r, int n, const uint64_t hashe
     return (int)dispatch_run_many(call, (size_t)n, hashes, hints, &c->owner->stats);
 }
 
+/* Nothing is special about c but that its user is limited. */
+static inline bool is_just_limited(const connection *c)
+{
+    return (c->flags & SPECIAL) == (CONNECTION_AUTHENTICATED | CONNECTION_LIMITED);
+}
+
+/* How many of n requests from r on the user may run. The first is 1 anyhow: it is looked at again. */
+static int count_permitted(const connection *c, const request *r, int n)
+{
+    int permitted = 0;
+
+    while (permitted < n && acl_session_permits(c, r[permitted].row, r[permitted].argc, r[permitted].argv))
+        permitted++;
+    return permitted ? permitted : 1;
+}
+
 /* Whether a limited user's request may run at once, since nothing else is special about it. */
 static inline bool is_permitted(const connection *c, const request *r)
 {
-    return (c->flags & SPECIAL) == (CONNECTION_AUTHENTICATED | CONNECTION_LIMITED) && r->direct &&
-           !(r->row->flags & c->owner->examined) && acl_session_permits(c, r->row, r->argc, r->argv);
+    return is_just_limited(c) && r->direct && !(r->row->flags & c->owner->examined) &&
+           acl_session_permits(c, r->row, r->argc, r->argv);
 }
 
 /* ---- running a batch ---- */
@@ -622,9 +638,11 @@ int dispatch_batch(connection *c, const batch *b)
             bool plain = (c->flags & SPECIAL) == CONNECTION_AUTHENTICATED;
             int many = 1;
 
-            if (hint && plain && r->direct && r->row->run_many && !(r->row->flags & w->examined) &&
-                !w->stats.each)
+            if (hint && (plain || is_just_limited(c)) && r->direct && r->row->run_many &&
+                !(r->row->flags & w->examined) && !w->stats.each)
                 many = alike(r, b->requests + b->count);
+            if (many > 1 && !plain)
+                many = count_permitted(c, r, many);
             if (many > 1)
                 ran += run_many(c, r, many, &hashes[ran], hint);
             else if (__builtin_expect(plain, 1))

@@ -277,6 +277,53 @@ static void lists_have_a_limit(void **state)
     acl_user_unref(u);
 }
 
+/* The quick answer about a user is the whole one, for each row with these keys. */
+static void expect_the_same_quickly(acl_user *u)
+{
+    static const char *const keys[] = { "app:1", "app:", "app", "ap", "b", "x*", "", "1" };
+    int position;
+
+    acl_user_quicken(u);
+    for (int id = 0; id < KV_COMMAND_COUNT; id++) {
+        const kv_command *row = &kv_command_table[id];
+        int arity = row->arity < 0 ? -row->arity + 2 : row->arity;
+
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+            kv_slice argv[16];
+
+            for (int i = 0; i < arity && i < 16; i++)
+                argv[i] = kv_str(keys[k]);
+            if (acl_permits(u, row, arity, argv) !=
+                (acl_check(u, row, arity, argv, &position) == ACL_ALLOWED))
+                fail_msg("command %d, key \"%s\"", id, keys[k]);
+        }
+    }
+    acl_user_unref(u);
+}
+
+static void what_is_known_beforehand_is_what_a_check_finds(void **state)
+{
+    acl_user *u;
+    const kv_slice get[] = { KV_STR("GET"), KV_STR("app:1") };
+    int position;
+
+    (void)state;
+    expect_the_same_quickly(USER("+@read", "~app:*"));
+    expect_the_same_quickly(USER("+@all", "~app:*", "&b"));
+    expect_the_same_quickly(USER("+@all", "%R~app:*", "%W~b", "~x\\*"));
+    expect_the_same_quickly(USER("+@write", "~app:?"));
+    expect_the_same_quickly(USER("allkeys", "+@all", "-get", "&*"));
+    expect_the_same_quickly(USER("+get", "~[a]pp:*", "(+set ~b)", "(+publish &app*)"));
+    expect_the_same_quickly(USER("+get|app:1", "~*"));
+    u = USER("+get", "~*");
+    acl_user_quicken(u);
+    assert_true(acl_permits(u, kv_command_find(get[0]), 2, get));
+    assert_int_equal(acl_user_apply(u, KV_STR("-get"), &options), ACL_OK); /* what was known is forgotten */
+    assert_false(acl_permits(u, kv_command_find(get[0]), 2, get));
+    assert_int_equal(acl_check(u, kv_command_find(get[0]), 2, get, &position), ACL_DENIED_COMMAND);
+    acl_user_unref(u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +336,7 @@ int main(void)
         cmocka_unit_test(no_command_with_keys_runs_for_who_has_none),
         cmocka_unit_test(who_may_do_everything_is_known),
         cmocka_unit_test(lists_have_a_limit),
+        cmocka_unit_test(what_is_known_beforehand_is_what_a_check_finds),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
