@@ -1,7 +1,7 @@
 /* aof_file.c - see aof_file.h.
  *
  * A batch goes out in blocks of 64 KiB: the header with the first bytes behind it, so that a small batch is one call of
- * write(2); long values from where they lie. A write that was cut short goes on; one that failed leaves a torn batch behind
+ * write(2); long pieces from where they lie. A write that was cut short goes on; one that failed leaves a torn batch behind
  * `size`, which is cut off before anything else is written. That can fail as well: then the next write tries again, and whoever
  * reads the file meanwhile finds a bad tail.
  *
@@ -14,7 +14,8 @@
 
 #include "crc32c.h"
 
-#define BLOCK_BYTES AOF_CHUNK_BYTES
+#define BLOCK_BYTES  AOF_CHUNK_BYTES
+#define DIRECT_BYTES (16u * 1024) /* from here on a call costs less than a copy */
 
 /* Bytes that wait in the block of a file. */
 typedef struct block {
@@ -49,9 +50,9 @@ static void flush(block *b)
 
 static void add(block *b, const char *bytes, size_t len)
 {
-    if (len > BLOCK_BYTES - b->len)
+    if (len >= DIRECT_BYTES || len > BLOCK_BYTES - b->len)
         flush(b);
-    if (len >= BLOCK_BYTES) {
+    if (len >= DIRECT_BYTES) {
         if (!b->err)
             b->err = write_all(b->file, bytes, len);
     } else if (len) {

@@ -36,6 +36,21 @@ static void the_checksum_is_castagnolis(void **state)
         }
 }
 
+static void long_pieces_have_the_same_checksum(void **state)
+{
+    size_t size = 20000;
+    unsigned char *bytes = malloc(size);
+
+    (void)state;
+    assert_non_null(bytes);
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (unsigned char)(i * 131 + (i >> 8) * 7);
+    for (size_t len = 6000; len < size; len += 61)
+        assert_int_equal(crc32c((uint32_t)len, bytes + len % 8, len - 8),
+                         crc32c_plain((uint32_t)len, bytes + len % 8, len - 8));
+    free(bytes);
+}
+
 static void a_header_is_read_as_it_was_written_and_no_other(void **state)
 {
     aof_header header = { 0x123456789abcdef0, 77, 5, 0xdeadbeef }, read = { 0 };
@@ -344,6 +359,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_checksum_is_castagnolis),
+        cmocka_unit_test(long_pieces_have_the_same_checksum),
         cmocka_unit_test(a_header_is_read_as_it_was_written_and_no_other),
         cmocka_unit_test(what_was_written_is_read_again),
         cmocka_unit_test(cut_anywhere_the_last_whole_batch_is_the_end),
