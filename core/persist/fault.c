@@ -14,6 +14,7 @@ typedef int fault_nothing; /* a file is not empty */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fault_record.h"
 
@@ -36,7 +37,7 @@ struct fault_plan {
     _Atomic unsigned long calls[OPS];
     rule rules[WORDS_MAX];
     size_t rule_count;
-    unsigned long short_write;
+    unsigned long short_write, slow_ms;
     char stop[NAME_MAX_], halt[NAME_MAX_];
     _Atomic bool halted;
     fault_record *record; /* or NULL */
@@ -92,6 +93,8 @@ static void add_word(fault_plan *plan, char *word)
         memcpy(plan->halt, colon + 1, strlen(colon + 1) + 1);
     else if (strcmp(word, "short") == 0)
         plan->short_write = strtoul(colon + 1, NULL, 10);
+    else if (strcmp(word, "slow") == 0)
+        plan->slow_ms = strtoul(colon + 1, NULL, 10);
     else
         add_rule(plan, word, colon + 1);
 }
@@ -147,6 +150,14 @@ static bool fails(fault_plan *plan, enum op op)
     return false;
 }
 
+static void take_longer(const fault_plan *plan)
+{
+    unsigned long ms = plan ? plan->slow_ms : 0;
+
+    if (ms)
+        nanosleep(&(struct timespec){ (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 }, NULL);
+}
+
 static fault_record *record_of(const fault_plan *plan)
 {
     return plan ? plan->record : NULL;
@@ -168,6 +179,7 @@ ssize_t fault_write(fault_plan *plan, int fd, const void *bytes, size_t len)
     if (plan && len > 1 &&
         atomic_load_explicit(&plan->calls[OP_WRITE], memory_order_relaxed) == plan->short_write)
         len /= 2;
+    take_longer(plan);
     return write(fd, bytes, len);
 }
 
@@ -175,6 +187,7 @@ static int sync_by(fault_plan *plan, int fd, int (*call)(int fd))
 {
     off_t size = fault_record_size(record_of(plan), fd);
 
+    take_longer(plan);
     if (fails(plan, OP_SYNC) || call(fd) != 0)
         return -1;
     fault_record_sync(record_of(plan), fd, size);

@@ -9,6 +9,7 @@
  *     OP:N=ERROR     the N-th call of OP (open, write, sync, rename, unlink, truncate, mkdir, any: all of them together) fails
  *     OP:N+=ERROR    and so do all later ones
  *     short:N        the N-th write writes half of what it should, and the rest when it is called again
+ *     slow:MS        each write and sync takes so much longer
  *     stop:NAME      the process kills itself at that point, as kill -9 would
  *     record:PATH    what is on disk is recorded in a directory that exists (fault_record.h)
  *     halt:NAME      from that point on every call fails: what a crash leaves, without losing the process

@@ -35,6 +35,8 @@
 #include <unistd.h>
 
 #include "aof_internal.h"
+#include "latency.h"
+#include "persistence.h"
 
 #define AOF_WORKERS_MAX 128  /* that --threads allows */
 #define SPINS           64   /* looks at a span before the thread is given up */
@@ -229,10 +231,46 @@ static void note_file(aof *a)
     atomic_store_explicit(&a->sequence, a->file.sequence - 1, memory_order_relaxed);
 }
 
+/* Tells LATENCY how long something took that began at start_ns; 0: nobody asks. */
+static void note_latency(aof *a, const char *event, uint64_t start_ns)
+{
+    if (start_ns)
+        latency_add(a->server->latency, event, (int64_t)((clock_ns() - start_ns) / 1000000), clock_ms());
+}
+
+static uint64_t latency_start(const aof *a)
+{
+    return latency_asked(a->server->latency) ? clock_ns() : 0;
+}
+
+/* As redis-server calls it: a write beside a sync of the same file, beside a snapshot or a rewrite, or by itself. */
+static const char *kind_of_write(const aof *a)
+{
+    if (atomic_load_explicit(&((aof *)a)->syncing, memory_order_relaxed))
+        return "aof-write-pending-fsync";
+    return atomic_load_explicit(&((aof *)a)->rewriting, memory_order_relaxed) ||
+                   persistence_is_saving(a->server->persistence)
+               ? "aof-write-active-child"
+               : "aof-write-alone";
+}
+
+static int write_file(aof *a)
+{
+    uint64_t start_ns = a->batch.bytes ? latency_start(a) : 0;
+    const char *kind = start_ns ? kind_of_write(a) : NULL;
+    int err = aof_file_write(&a->file, &a->batch);
+
+    if (kind) {
+        note_latency(a, kind, start_ns);
+        note_latency(a, "aof-write", start_ns);
+    }
+    return err;
+}
+
 /* Writes the batch that was taken. */
 static int write_batch(aof *a)
 {
-    int err = aof_file_write(&a->file, &a->batch);
+    int err = write_file(a);
 
     a->retry = err != 0;
     if (err) {
@@ -303,8 +341,10 @@ static int sync_failed(aof *a, int err)
 
 int aof_sync(aof *a)
 {
+    uint64_t start_ns = aof_syncs_always(a) ? latency_start(a) : 0;
     int err = sync_file(a);
 
+    note_latency(a, "aof-fsync-always", start_ns);
     return err ? sync_failed(a, err) : 0;
 }
 

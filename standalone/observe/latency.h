@@ -39,6 +39,11 @@ typedef struct latency_monitor {
 
 latency_monitor *latency_new(void);
 void latency_free(latency_monitor *l);
+/* Whether anybody wants to know, so that the clock is to be read. */
+static inline bool latency_asked(const latency_monitor *l)
+{
+    return atomic_load_explicit(&((latency_monitor *)l)->threshold_ms, memory_order_relaxed) != 0;
+}
 /* name must live on. */
 void latency_add(latency_monitor *l, const char *name, int64_t ms, int64_t now_ms) KV_EXCLUDES(kv_shard_held);
 /* A copy of the event of that name, oldest sample first in samples[0 .. count); false: there is none. */

@@ -194,6 +194,12 @@ static const char *advice_for(const char *name)
         { "expire-cycle", "Very many keys expire at once. Spread their deadlines." },
         { "eviction-cycle", "Memory is full, and making room takes long. Raise maxmemory, or lower "
                             "maxmemory-eviction-tenacity." },
+        { "aof-write-pending-fsync",
+          "A write to the log waited for a sync of the same file: the disk is slower than what is "
+          "written. A faster disk, or appendfsync no." },
+        { "aof-write-active-child",
+          "A write to the log was slow while a snapshot or a new base was written to the same disk. "
+          "snapshot-max-rate leaves room for it." },
         { "aof-write",
           "The disk is slow, or busy. no-appendfsync-on-rewrite and appendfsync everysec ask less "
           "of it." },

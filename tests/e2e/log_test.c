@@ -417,6 +417,27 @@ static void a_failed_sync_ends_the_server(void **state)
     remove_directory(dir);
 }
 
+static void a_slow_disk_is_seen_by_latency(void **state)
+{
+    char *dir = new_directory(), *text;
+    server *s = with_faults(dir, "slow:4", "always", "auto");
+    conn *c = connect_to(s);
+
+    (void)state;
+    says(c, "+OK", "CONFIG", "SET", "latency-monitor-threshold", "2");
+    says(c, "+OK", "SET", "k", "v");
+    says(c, "*1 *2 :", "LATENCY", "HISTORY", "aof-fsync-always");
+    says(c, "*1 *2 :", "LATENCY", "HISTORY", "aof-write-alone");
+    says(c, "*1 *2 :", "LATENCY", "HISTORY", "aof-write");
+    text = ask(c, "LATENCY", "DOCTOR");
+    assert_says(text, "aof-fsync-always: 1 latency spikes");
+    free(text);
+    says(c, ":1", "LATENCY", "RESET", "aof-fsync-always");
+    conn_close(c);
+    end(s);
+    remove_directory(dir);
+}
+
 static void a_full_disk_refuses_writes_until_there_is_room(void **state)
 {
     char *dir = new_directory();
@@ -494,6 +515,7 @@ int main(void)
 #ifdef KV_FAULTS
         cmocka_unit_test(a_failed_sync_ends_acknowledgements),
         cmocka_unit_test(a_failed_sync_ends_the_server),
+        cmocka_unit_test(a_slow_disk_is_seen_by_latency),
         cmocka_unit_test(a_full_disk_refuses_writes_until_there_is_room),
         cmocka_unit_test(a_rewrite_may_end_at_any_step),
 #endif
