@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "aof_internal.h"
 #include "notify.h"
@@ -238,6 +239,21 @@ static int load_and_continue(aof *a, const aof_load_options *load, aof_end *end)
     return aof_log_continue(&a->log, end, &a->file) == 0 ? 0 : -1;
 }
 
+/* There is no log: the databases begin empty, whatever else there is. As Redis; but that may not be what was meant. */
+static void warn_of_snapshot(server *s)
+{
+    char *path = config_text(s->config, CONFIG_ID_dbfilename);
+
+    if (path && access(path, F_OK) == 0)
+        log_write(
+            &s->log, CONFIG_LOG_WARNING,
+            "appendonly is yes, and there is no log yet: the data set begins empty, and '%s' is not loaded. "
+            "To "
+            "give a log to what is in it, start with appendonly no, then say CONFIG SET appendonly yes.",
+            path);
+    free(path);
+}
+
 int aof_prepare(server *s)
 {
     aof *a = s->aof;
@@ -271,6 +287,8 @@ int aof_load(server *s, bool (*go_on)(void *arg), void *arg)
     prepare_base(a, &load);
     pthread_mutex_lock(&a->file_lock);
     err = aof_log_open(&a->log);
+    if (err == -ENOENT)
+        warn_of_snapshot(s);
     if (err == -ENOENT)
         err = aof_log_continue(&a->log, &end, &a->file);
     else if (!err)

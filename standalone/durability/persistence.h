@@ -31,6 +31,8 @@ bool persistence_prepare(persistence *p);
  * loaded ends the process. 0, or -1: no thread. */
 int persistence_start(persistence *p);
 bool persistence_is_loading(persistence *p);
+/* The databases are being filled anew, at another time than the start: clients are refused (-LOADING), or no longer. */
+void persistence_show_loading(persistence *p, bool loading);
 bool persistence_is_saving(persistence *p);
 /* Ends what is under way, loading or a snapshot, and the task. No client is served any more. */
 void persistence_stop(persistence *p);

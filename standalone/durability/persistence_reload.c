@@ -48,18 +48,24 @@ static int empty_all(server *s)
     return e.err;
 }
 
-static void set_loading(persistence *p, bool loading)
+void persistence_show_loading(persistence *p, bool loading)
 {
-    uint64_t changes = persistence_count_changes(p->server);
-
     pthread_mutex_lock(&p->lock);
     p->loading = loading;
     if (loading)
         p->load_started_s = persistence_now_s();
-    else
-        p->saved_changes = changes;
     pthread_mutex_unlock(&p->lock);
     persistence_apply(p->server);
+}
+
+/* What is in the databases is what is in the file. */
+static void note_saved(persistence *p)
+{
+    uint64_t changes = persistence_count_changes(p->server);
+
+    pthread_mutex_lock(&p->lock);
+    p->saved_changes = changes;
+    pthread_mutex_unlock(&p->lock);
 }
 
 int persistence_reload(persistence *p, unsigned how)
@@ -69,7 +75,7 @@ int persistence_reload(persistence *p, unsigned how)
 
     if (!(how & PERSISTENCE_NO_SAVE) && persistence_save(p) != 0)
         return -1;
-    set_loading(p, true);
+    persistence_show_loading(p, true);
     if (!(how & PERSISTENCE_NO_FLUSH))
         result = empty_all(s);
     if (result == 0)
@@ -77,7 +83,8 @@ int persistence_reload(persistence *p, unsigned how)
     else
         log_write(&s->log, CONFIG_LOG_WARNING, "DEBUG RELOAD: memory is out");
     feed_break(s, "the databases were reloaded");
-    set_loading(p, false);
+    note_saved(p);
+    persistence_show_loading(p, false);
     log_write(&s->log, CONFIG_LOG_WARNING, "DB reloaded by DEBUG RELOAD%s", result == 0 ? "" : ": it failed");
     return result == 0 ? 0 : -1;
 }

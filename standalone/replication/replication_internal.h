@@ -46,6 +46,8 @@ struct replication {
     ack_state ack;
     bool silent;                     /* a primary without PSYNC: it takes no REPLCONF ACK */
     char id[REPLICATION_ID_LEN + 1]; /* of the primary's history */
+    uint64_t visits_asked;           /* of workers, ever; see replication_load.c */
+    _Atomic uint64_t visits;         /* and so many were made */
     kv_store **spare;                /* databases for the next data set, empty between two; NULL: none yet */
     int64_t retry_ms;                /* how long to wait before the next attempt */
     char said[256];                  /* the failure that was logged last */

@@ -3,11 +3,14 @@
  *     link --rdb_reader--> databases of our own, which nobody sees      at its end, if it was whole:
  *                                                                       one act: ours emptied, contents exchanged
  *
- * Redis writes what comes to a file, empties its databases, then loads the file, and serves nothing meanwhile (or, with
- * repl-diskless-load, empties first and hopes). Here a data set is read as it arrives, and clients read the old one
- * until the new one is complete: a link that is cut, a damaged data set, or one that we cannot take loses nothing. The price
- * is memory for both, for as long as the transfer takes; who has not that much empties the replica before (it is
- * refused writes only once it is a replica).
+ * So it is with repl-diskless-load swapdb, and whenever there is nothing here: a data set is read as it arrives, and clients read
+ * the old one until the new one is complete. The price is memory for both, for as long as the transfer takes.
+ *
+ *     link --rdb_reader--> a file without a name      if it was whole: ours emptied --file--> databases of our own, exchanged
+ *
+ * Otherwise (disabled, on-empty-db) what comes is read, too, and so checked, but kept in a file in `dir`. Then the old data set
+ * goes, clients are told -LOADING, and the file is loaded: there is never more than one data set in memory. A link that is cut, a
+ * damaged data set, one that we cannot take, a full disk lose nothing either way, since what there is goes only when all has come.
  *
  * The exchange holds all shards of all databases: no reader sees some keys of before and others of after. Versions of the
  * new keys are newer than any that was given out before, so that WATCH and compare-and-set notice.
@@ -16,8 +19,10 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "actor.h"
@@ -36,6 +41,9 @@ typedef struct loading {
     int64_t left;       /* bytes of the data set that are not yet received; -1: nobody knows */
     int64_t newline_ms; /* when the primary is to hear next that we are still there */
     bool link_failed;
+    int file;          /* -1: there is none */
+    bool to_file;      /* records are checked, and not taken */
+    int file_error;    /* an errno */
     kv_store **stores; /* as many as the server has databases */
     int count;
     uint64_t keys;
@@ -66,6 +74,40 @@ static void count_bytes(replication *r, size_t n)
     pthread_mutex_unlock(&r->figures_lock);
 }
 
+static bool write_file(loading *l, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(l->file, bytes, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            l->file_error = errno;
+            return false;
+        }
+        bytes += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+static ssize_t read_file(void *arg, void *into, size_t max)
+{
+    loading *l = arg;
+    ssize_t n;
+
+    if (!keep_alive(l)) {
+        l->link_failed = true;
+        return -ECONNRESET;
+    }
+    do
+        n = read(l->file, into, max);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        l->file_error = errno;
+    return n < 0 ? -l->file_error : n;
+}
+
 static ssize_t read_link(void *arg, void *into, size_t max)
 {
     loading *l = arg;
@@ -83,6 +125,8 @@ static ssize_t read_link(void *arg, void *into, size_t max)
     if (l->left > 0 && (int64_t)n > l->left)
         n = (size_t)l->left;
     memcpy(into, link->data + link->start, n);
+    if (l->to_file && !write_file(l, into, n))
+        return -EIO;
     peer_take(link, n);
     if (l->left > 0)
         l->left -= (int64_t)n;
@@ -142,7 +186,7 @@ static int take_item(loading *l, const rdb_item *item)
         if (record->db >= (unsigned)l->count)
             return replication_fail(l->r, "it has keys in database %u: set 'databases' to more than %d",
                                     record->db, l->count);
-        if (item->kind == RDB_STRING && put_record(l, record) != 0)
+        if (item->kind == RDB_STRING && !l->to_file && put_record(l, record) != 0)
             return replication_fail(l->r, "out of memory for its data set");
         l->keys += item->kind == RDB_STRING;
         return 0;
@@ -162,6 +206,8 @@ static int fail_reading(loading *l, rdb_reader *reader)
 {
     if (l->link_failed)
         return replication_fail_link(l->r, "the data set did not come to its end");
+    if (l->file_error)
+        return replication_fail(l->r, "the file for its data set, in 'dir': %s", strerror(l->file_error));
     return replication_fail(l->r, "its data set cannot be taken: byte %llu: %s",
                             (unsigned long long)rdb_reader_offset(reader), rdb_reader_reason(reader));
 }
@@ -183,26 +229,89 @@ static int check_mark(loading *l, rdb_reader *reader, const char mark[REPLICATIO
     return 0;
 }
 
+/* A reader of it; NULL after replication_fail. */
+static rdb_reader *open_reader(loading *l, rdb_source_fn *source)
+{
+    config *c = l->r->server->config;
+    rdb_read_options options = { .pass_unsupported = config_number(c, CONFIG_ID_rdb_skip_unsupported) != 0 };
+    rdb_reader *reader = rdb_reader_new(&options, source, l);
+
+    l->keys = l->left_out = 0;
+    l->types[0] = '\0';
+    if (!reader)
+        replication_fail(l->r, "out of memory");
+    return reader;
+}
+
+static int read_records(loading *l, rdb_reader *reader)
+{
+    rdb_item item;
+    int more;
+
+    while ((more = rdb_read(reader, &item)) > 0)
+        if (take_item(l, &item) != 0)
+            return -1;
+    return more < 0 ? fail_reading(l, reader) : 0;
+}
+
 static int read_data_set(loading *l, const char mark[REPLICATION_ID_LEN])
 {
-    server *s = l->r->server;
-    rdb_read_options options = { .pass_unsupported =
-                                     config_number(s->config, CONFIG_ID_rdb_skip_unsupported) != 0 };
-    rdb_reader *reader = rdb_reader_new(&options, read_link, l);
+    rdb_reader *reader = open_reader(l, read_link);
     bool known = l->left >= 0;
-    rdb_item item;
-    int result = 0, more = 0;
+    int result;
 
     if (!reader)
-        return replication_fail(l->r, "out of memory");
-    while (result == 0 && (more = rdb_read(reader, &item)) > 0)
-        result = take_item(l, &item);
-    if (result == 0 && more < 0)
-        result = fail_reading(l, reader);
-    else if (result == 0 && known && (l->left > 0 || rdb_reader_rest(reader).len))
+        return -1;
+    result = read_records(l, reader);
+    if (result == 0 && known && (l->left > 0 || rdb_reader_rest(reader).len))
         result = replication_fail(l->r, "its data set ends before its last byte");
     else if (result == 0 && !known)
         result = check_mark(l, reader, mark);
+    rdb_reader_free(reader);
+    return result;
+}
+
+/* ---- the file ---- */
+
+/* Whether the old and the new data set must not be there at once. */
+static bool needs_file(const server *s)
+{
+    size_t keys = 0;
+
+    for (int db = 0; db < s->databases.count; db++)
+        keys += store_count(s->databases.stores[db]);
+    return keys > 0 && config_number(s->config, CONFIG_ID_repl_diskless_load) != CONFIG_LOAD_SWAPDB;
+}
+
+/* One that nobody else sees, and that is gone with the process. */
+static int open_file(loading *l)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "temp-%lld.%d.rdb", (long long)clock_ms(), (int)getpid());
+    l->file = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (l->file < 0)
+        return replication_fail(l->r, "a file for its data set, in 'dir': %s", strerror(errno));
+    unlink(name);
+    l->to_file = true;
+    return 0;
+}
+
+static void close_file(loading *l)
+{
+    if (l->file >= 0)
+        close(l->file);
+    l->file = -1;
+}
+
+static int read_file_again(loading *l)
+{
+    rdb_reader *reader = open_reader(l, read_file);
+    int result = -1;
+
+    l->to_file = false;
+    if (reader && lseek(l->file, 0, SEEK_SET) == 0)
+        result = read_records(l, reader);
     rdb_reader_free(reader);
     return result;
 }
@@ -317,27 +426,104 @@ static void run_exchange(actor_message *message)
     notify_thread(s->actor ? &s->actor_notices : NULL);
 }
 
+/* What is there goes, before what is in the file comes. */
+static void run_emptying(actor_message *message)
+{
+    exchange *x = (exchange *)message;
+    server *s = x->loading->r->server;
+
+    notify_thread(&x->notices);
+    x->err = epoch_enter(s->domain);
+    if (!x->err)
+        x->err = store_clear_all(s->databases.stores, (size_t)x->loading->count, false);
+    epoch_leave(s->domain);
+    if (x->notices.some)
+        notify_flush(s, NULL, &x->notices);
+    notify_thread(s->actor ? &s->actor_notices : NULL);
+}
+
+/* On the thread that owns the databases. */
+static int run_there(loading *l, actor_fn *run)
+{
+    server *s = l->r->server;
+    exchange x = { .message.run = run, .loading = l, .notices = { .server = s } };
+
+    if (s->actor)
+        actor_call(s->actor, &x.message);
+    else
+        run(&x.message);
+    return x.err;
+}
+
+/* With goal_lock. KV_ECOND: the goal has changed. */
+static int run_for_goal(loading *l, actor_fn *run)
+{
+    if (l->r->goal != l->r->serving)
+        return KV_ECOND;
+    l->r->has_history = false;
+    return run_there(l, run);
+}
+
+/* On the thread that has emptied them, and without a lock that a reader may wait for: their memory is there again. */
+static void run_freeing(actor_message *message)
+{
+    exchange *x = (exchange *)message;
+
+    epoch_drain(x->loading->r->server->domain);
+    domain_trim(x->loading->r->server->domain);
+}
+
+static void note_visit(worker *w)
+{
+    atomic_fetch_add(&w->server->replication->visits, 1);
+}
+
+/* Batches that began before clients were refused have ended. (Workers that have ended are not waited for: the goal has changed.) */
+static void wait_for_batches(replication *r)
+{
+    const struct timespec pause = { .tv_nsec = 200000 };
+    server *s = r->server;
+
+    for (int i = 0; i < s->worker_count; i++)
+        r->visits_asked += worker_call(&s->workers[i], note_visit) == 0;
+    while (atomic_load(&r->visits) < r->visits_asked && !replication_is_stale(r))
+        nanosleep(&pause, NULL);
+}
+
+/* The databases are empty, and clients are refused, when it returns 0. */
+static int empty_ours(loading *l)
+{
+    replication *r = l->r;
+    int err;
+
+    persistence_show_loading(r->server->persistence, true);
+    wait_for_batches(r);
+    pthread_mutex_lock(&r->goal_lock);
+    err = run_for_goal(l, run_emptying);
+    pthread_mutex_unlock(&r->goal_lock);
+    if (!err)
+        run_there(l, run_freeing);
+    if (err == KV_ENOMEM)
+        return replication_fail(r, "out of memory");
+    return err ? -1 : 0;
+}
+
 /* Puts what was loaded in place of what is there, unless the goal has changed. */
 static int put_in_place(loading *l, int64_t offset)
 {
     replication *r = l->r;
-    exchange x = { .message.run = run_exchange, .loading = l, .notices = { .server = r->server } };
+    int err;
 
     pthread_mutex_lock(&r->goal_lock);
-    if (r->goal != r->serving)
-        x.err = KV_ECOND;
-    else if (r->server->actor)
-        actor_call(r->server->actor, &x.message);
-    else
-        run_exchange(&x.message);
-    if (!x.err) {
+    err = run_for_goal(l, run_exchange);
+    if (!err) {
         stream_reset(r->stream, l->stream_db, offset);
         r->has_history = true;
     }
     pthread_mutex_unlock(&r->goal_lock);
-    if (x.err == KV_ENOMEM)
+    if (err == KV_ENOMEM)
         return replication_fail(r, "out of memory");
-    return x.err ? -1 : 0;
+    return err ? -1 : 0;
 }
 
 /* ---- the log of changes ---- */
@@ -437,26 +623,45 @@ static void show_end(const loading *l)
                   (unsigned long long)l->left_out, l->types);
 }
 
+/* It has come as a whole. */
+static int put_all_in_place(loading *l, int64_t offset)
+{
+    persistence *p = l->r->server->persistence;
+    bool refuses = l->file >= 0;
+    int result;
+
+    persistence_hold_off(p); /* what is exchanged now is freed then */
+    result = refuses ? empty_ours(l) : 0;
+    if (result == 0 && refuses)
+        result = read_file_again(l);
+    if (result == 0)
+        result = put_in_place(l, offset);
+    if (refuses)
+        persistence_show_loading(p, false);
+    if (result == 0)
+        result = tell_log(l);
+    if (result == 0)
+        show_end(l);
+    close_stores(l);
+    persistence_unclaim(p);
+    return result;
+}
+
 int replication_load(replication *r, int64_t bytes, const char mark[REPLICATION_ID_LEN], int64_t offset)
 {
-    loading l = { .r = r, .left = bytes, .newline_ms = peer_clock_ms() + NEWLINE_INTERVAL_MS };
+    loading l = { .r = r, .left = bytes, .file = -1, .newline_ms = peer_clock_ms() + NEWLINE_INTERVAL_MS };
     int result;
 
     show_beginning(r, bytes);
     result = open_stores(&l);
+    if (result == 0 && needs_file(r->server))
+        result = open_file(&l);
     if (result == 0)
         result = read_data_set(&l, mark);
-    if (result != 0) {
+    if (result == 0)
+        result = put_all_in_place(&l, offset);
+    else
         close_stores(&l);
-        return result;
-    }
-    persistence_hold_off(r->server->persistence); /* what is exchanged now is freed then */
-    result = put_in_place(&l, offset);
-    if (result == 0)
-        result = tell_log(&l);
-    if (result == 0)
-        show_end(&l);
-    close_stores(&l);
-    persistence_unclaim(r->server->persistence);
+    close_file(&l);
     return result;
 }

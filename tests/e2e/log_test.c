@@ -250,6 +250,42 @@ static void waitaof_waits_for_the_disk(void **state)
     }
 }
 
+/* As Redis: the log decides, even when there is none. But it is said, with the way that keeps the data. */
+static void a_snapshot_without_a_log_is_left_alone(void **state)
+{
+    char *dir = new_directory(), *log;
+    server *s = begin("--dir", dir);
+    conn *c = connect_to(s);
+
+    (void)state;
+    says(c, "+OK", "SET", "k", "v");
+    says(c, "+OK", "SAVE");
+    conn_close(c);
+    end(s);
+
+    s = begin("--dir", dir, "--appendonly", "yes", "--appenddirname", "other", "--save", "");
+    c = connect_to(s);
+    says(c, ":0", "DBSIZE");
+    log = server_log(s);
+    assert_says(log, "there is no log yet: the data set begins empty, and 'dump.rdb' is not loaded");
+    free(log);
+    conn_close(c);
+    end(s);
+
+    s = begin("--dir", dir);
+    c = connect_to(s);
+    says(c, "+OK", "CONFIG", "SET", "appendonly", "yes");
+    says(c, "*2 :1 :0", "WAITAOF", "1", "0", "0");
+    conn_close(c);
+    end(s);
+    s = with_log(dir, "--save", "");
+    c = connect_to(s);
+    says(c, "$v", "GET", "k");
+    conn_close(c);
+    end(s);
+    remove_directory(dir);
+}
+
 static void damage_is_said_and_a_tail_is_repaired(void **state)
 {
     char *dir = new_directory(), path[512], byte;
@@ -510,6 +546,7 @@ int main(void)
         cmocka_unit_test(the_log_is_switched_on_and_off),
         cmocka_unit_test(among_transactions_it_is_switched_on_and_off),
         cmocka_unit_test(waitaof_waits_for_the_disk),
+        cmocka_unit_test(a_snapshot_without_a_log_is_left_alone),
         cmocka_unit_test(damage_is_said_and_a_tail_is_repaired),
         cmocka_unit_test(redis_server_loads_our_log_and_we_load_its),
 #ifdef KV_FAULTS

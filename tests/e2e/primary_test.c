@@ -120,11 +120,12 @@ static void be_primary(fake_request *request, void *arg)
 
 static server *kvserver;
 static conn *client;
+static const char *how; /* repl-diskless-load */
 
 static int begin_server(void **state)
 {
     (void)state;
-    kvserver = begin("--threads", "2", "--repl-timeout", "20");
+    kvserver = begin("--threads", "2", "--repl-timeout", "20", "--repl-diskless-load", how);
     client = connect_to(kvserver);
     return 0;
 }
@@ -306,6 +307,7 @@ static void what_is_no_command_ends_the_link(void **state)
                                            "*1\r\n$99999999999999\r\n" };
 
     (void)state;
+    says(client, "+OK", "CONFIG", "SET", "repl-diskless-load", "swapdb"); /* it is loaded again and again */
     for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
         script *s = calloc(1, sizeof *s);
         fake_server *fake;
@@ -323,6 +325,7 @@ static void what_is_no_command_ends_the_link(void **state)
         fake_stop(fake);
         free(s);
     }
+    says(client, "+OK", "CONFIG", "SET", "repl-diskless-load", how);
 }
 
 static void silence_is_not_waited_for_without_end(void **state)
@@ -387,6 +390,10 @@ int main(void)
         cmocka_unit_test_setup(it_leaves_at_once_when_it_is_told_to, as_before),
         cmocka_unit_test_setup(the_offset_is_told, as_before),
     };
+    int failed;
 
-    return cmocka_run_group_tests(tests, begin_server, end_server);
+    how = "disabled";
+    failed = cmocka_run_group_tests_name("by a file", tests, begin_server, end_server);
+    how = "swapdb";
+    return failed + cmocka_run_group_tests_name("in place", tests, begin_server, end_server);
 }
