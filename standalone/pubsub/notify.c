@@ -34,9 +34,10 @@
 struct notice {
     notice *next;
     int db;
-    bool changed;    /* the key did: caches of it are stale; not for a miss */
-    bool all;        /* everything in the database did */
-    uint64_t origin; /* whose command it was; 0: nobody's */
+    bool changed;               /* the key did: caches of it are stale; not for a miss */
+    struct tracking_key *stale; /* who had it in his cache; NULL: nobody, or he has been told */
+    bool all;                   /* everything in the database did */
+    uint64_t origin;            /* whose command it was; 0: nobody's */
     const char *names[NAMES_MAX];
     kv_slice key;
     char text[];
@@ -289,6 +290,8 @@ KV_UNDER_LOCK __attribute__((noinline)) static void take_notice(server *s, const
     }
     n->all = change->kind == KV_CHANGE_CLEAR || change->kind == KV_CHANGE_SWAP;
     n->changed = !n->all;
+    if (n->changed)
+        n->stale = tracking_take_stale(s, change->key);
     if (own && own->call && change->kind != KV_CHANGE_EXPIRE && change->kind != KV_CHANGE_EVICT)
         n->origin = own->client_id;
     name_change(n, wanted, change);
@@ -405,8 +408,8 @@ static bool publish_all(server *s, struct worker *from, notice *all)
         notice *next = all->next;
 
         crowded |= publish(s, from, all);
-        if (tracked && all->changed)
-            tracking_changed(s, from, all->key, all->origin);
+        if (all->stale)
+            tracking_tell_stale(s, from, all->stale, all->origin);
         if (tracked && all->all && !flushed) /* FLUSHALL tells of each database */
             tracking_changed_all(s, from);
         flushed = all->all;
@@ -507,6 +510,7 @@ void notify_close(server *s)
 {
     for (notice *n = s->notices.first, *next; n; n = next) {
         next = n->next;
+        tracking_drop_stale(n->stale);
         free(n);
     }
     pthread_mutex_destroy(&s->notices.lock);

@@ -11,8 +11,12 @@
  *     writer   W1 publishes the new value           W2 looks the key up in the table, and takes it out
  *
  * R1 and W2 take the lock of the same part. If W2 comes after R1, the writer finds the client and tells it. If it
- * comes before, then W1 came before W2, which handed the lock to R1, which came before R2: so R2 sees the new value. (A
- * write of several keys is followed by W2 when the last of them is published and the marks are down.)
+ * comes before, then W1 came before W2, which handed the lock to R1, which came before R2: so R2 sees the new value. (Where
+ * W1 is one of several that are one act, the marks are up before it, so R2 waits for the last of them.)
+ *
+ * W2 is done under the lock of the shard, right behind W1; telling the clients comes later (notify.c). So within EXEC all is in
+ * order, too: who writes a key and then reads it has the new value, and is remembered for it; who reads it and then
+ * writes it is told, and is not.
  *
  * What the client is told must come after the reply to what it read when it was remembered, old or new. Notes for a
  * connection are therefore delivered between requests only; and with --sharing actor, where its replies come as messages of
@@ -114,14 +118,23 @@ static void tell_key(server *s, worker *from, tracking_key *e, uint64_t origin)
     tracking_key_free(e);
 }
 
-void tracking_changed(server *s, worker *from, kv_slice key, uint64_t origin)
+tracking_key *tracking_take_stale(server *s, kv_slice key)
 {
-    tracking_key *e = NULL;
+    /* The lock of the key's part is taken even when no key seems to be in the table: see the race above. */
+    if (atomic_load_explicit(&s->tracking->clients, memory_order_relaxed) == 0)
+        return NULL;
+    return tracking_forget(s->tracking, key, domain_hash(s->domain, key));
+}
 
-    if (atomic_load_explicit(&s->tracking->keys, memory_order_relaxed) > 0)
-        e = tracking_forget(s->tracking, key, domain_hash(s->domain, key));
-    if (e)
-        tell_key(s, from, e, origin);
+void tracking_tell_stale(server *s, worker *from, tracking_key *stale, uint64_t origin)
+{
+    tell_key(s, from, stale, origin);
+}
+
+void tracking_drop_stale(tracking_key *stale)
+{
+    if (stale)
+        tracking_key_free(stale);
 }
 
 #define PEOPLE_AT_ONCE 64
@@ -173,47 +186,65 @@ static void drop_excess(server *s, size_t max_keys)
 
 /* ---- requests of tracking clients ---- */
 
-/* Whether the command's keys will be in the client's cache. */
-static bool will_cache(const tracker *tr, const kv_command *row)
+/* Whether the command's keys will be in the cache of a client of that mode. */
+static bool will_cache(unsigned mode, const kv_command *row)
 {
-    bool caching = tr->mode & TRACKING_CACHING;
+    bool caching = mode & TRACKING_CACHING;
 
-    if (!(row->flags & KV_CMD_READONLY) || (tr->mode & TRACKING_BCAST))
+    if (!(row->flags & KV_CMD_READONLY) || (mode & TRACKING_BCAST))
         return false;
-    return !((tr->mode & TRACKING_OPTIN) && !caching) && !((tr->mode & TRACKING_OPTOUT) && caching);
+    return !((mode & TRACKING_OPTIN) && !caching) && !((mode & TRACKING_OPTOUT) && caching);
 }
 
-static void stale_at_once(connection *c, kv_slice key)
+/* Remembers all keys of a command. False: memory was out for one of them. */
+static bool remember_keys(server *s, uint64_t id, const kv_command *row, int argc, const kv_slice argv[])
 {
-    kv_bytes *keys = tracking_make_keys(&key, 1);
+    int few[KEYS_MAX], *positions = few, count;
+    bool complete = true;
 
-    tracking_tell(c->owner->server, NULL, c->id, 0, false, TRACKING_KEYS, keys);
-    kv_bytes_unref(keys);
+    if (argc > KEYS_MAX)
+        positions = malloc((size_t)argc * sizeof *positions);
+    if (!positions)
+        return false;
+    count = kv_command_keys(row, argc, argv, positions, argc > KEYS_MAX ? argc : KEYS_MAX);
+    for (int i = 0; i < count; i++) {
+        kv_slice key = argv[positions[i]];
+
+        complete &= tracking_remember(s->tracking, key, domain_hash(s->domain, key), id);
+    }
+    if (positions != few)
+        free(positions);
+    return complete;
+}
+
+/* What was remembered may be too much; what was not is told as stale at once. */
+static void end_remembering(server *s, uint64_t id, bool complete)
+{
+    size_t max_keys = (size_t)config_number(s->config, CONFIG_ID_tracking_table_max_keys);
+
+    if (!complete)
+        tracking_tell(s, NULL, id, 0, false, TRACKING_ALL, NULL);
+    if (max_keys)
+        drop_excess(s, max_keys);
 }
 
 void tracking_before(connection *c, const kv_command *row, int argc, const kv_slice argv[])
 {
     server *s = c->owner->server;
-    size_t max_keys = (size_t)config_number(s->config, CONFIG_ID_tracking_table_max_keys);
-    int few[KEYS_MAX], *positions = few, count;
 
-    if (!c->tracker || !will_cache(c->tracker, row))
-        return;
-    if (argc > KEYS_MAX)
-        positions = malloc((size_t)argc * sizeof *positions);
-    count = positions ? kv_command_keys(row, argc, argv, positions, argc > KEYS_MAX ? argc : KEYS_MAX) : 0;
-    if (!positions)
-        tracking_tell(s, NULL, c->id, 0, false, TRACKING_ALL, NULL);
-    for (int i = 0; i < count; i++) {
-        kv_slice key = argv[positions[i]];
+    if (c->tracker && will_cache(c->tracker->mode, row))
+        end_remembering(s, c->id, remember_keys(s, c->id, row, argc, argv));
+}
 
-        if (!tracking_remember(s->tracking, key, domain_hash(s->domain, key), c->id))
-            stale_at_once(c, key);
-    }
-    if (max_keys)
-        drop_excess(s, max_keys);
-    if (positions != few)
-        free(positions);
+bool tracking_within_act(server *s, uint64_t id, unsigned mode, const kv_command *row, int argc,
+                         const kv_slice argv[])
+{
+    return !will_cache(mode, row) || remember_keys(s, id, row, argc, argv);
+}
+
+void tracking_act_ends(server *s, uint64_t id, bool complete)
+{
+    end_remembering(s, id, complete);
 }
 
 void tracking_after(connection *c, const kv_command *row)

@@ -2,7 +2,8 @@
  *
  *     tracking_before(c, row, argc, argv);           // a request of a tracking client: its keys are remembered first
  *     ... it reads ...
- *     tracking_changed(s, w, key, origin);           // a key was written: after its new value is to be seen
+ *     stale = tracking_take_stale(s, key);           // a key was written: under its lock, after its new value is to be seen
+ *     tracking_tell_stale(s, w, stale, origin);      // ... and later, who had it is told
  *
  * Threads    Any, but for tracking_set and tracking_deliver: the connection's, the worker's.
  *
@@ -68,10 +69,20 @@ void tracking_set_caching(connection *c, bool on);
 /* Before a command of a tracking client runs, and afterwards. */
 void tracking_before(connection *c, const kv_command *row, int argc, const kv_slice argv[]);
 void tracking_after(connection *c, const kv_command *row);
+/* The same within an act, whose locks are held: for client id in this mode. False: memory is out. When the locks are released,
+ * tracking_act_ends is to be called; complete: it was never false. */
+bool tracking_within_act(struct server *s, uint64_t id, unsigned mode, const kv_command *row, int argc,
+                         const kv_slice argv[]);
+void tracking_act_ends(struct server *s, uint64_t id, bool complete);
 
-/* Whether anybody must hear of changes; and of those after which a request of origin (or nobody: 0) has changed keys, or all. */
+/* Whether anybody must hear of changes. */
 bool tracking_listens(const struct server *s);
-void tracking_changed(struct server *s, worker *from, kv_slice key, uint64_t origin);
+/* A key has changed, and its lock is still held: nobody's cache is up to date any more. Who had it is to be told by
+ * tracking_tell_stale, or dropped by tracking_drop_stale; NULL: nobody had it. */
+struct tracking_key *tracking_take_stale(struct server *s, kv_slice key);
+void tracking_tell_stale(struct server *s, worker *from, struct tracking_key *stale, uint64_t origin);
+void tracking_drop_stale(struct tracking_key *stale);
+/* All keys have changed. */
 void tracking_changed_all(struct server *s, worker *from);
 /* For those that want to hear of prefixes: keys that were changed by one origin, any of them more than once. Sorts keys. */
 void tracking_broadcast(struct server *s, worker *from, kv_slice keys[], size_t count, uint64_t origin);

@@ -240,6 +240,8 @@ typedef struct exec_place {
     bool session_commands;
     const acl_user *user; /* on the state thread: whom c acts for, NULL: he may do everything */
     bool *denied;         /* there: set when he may not do something */
+    unsigned tracking;    /* there: the mode of c's cache, 0: it has none */
+    bool *untracked;      /* set when what c has read could not be remembered */
 } exec_place;
 
 /* Users may have changed since a command was queued. False: that was replied. */
@@ -283,6 +285,15 @@ static bool runs_later(const exec_place *p, const kv_command *row)
     return p->session_commands ? session_parks(row->id) : row->id != KV_COMMAND_select;
 }
 
+/* What a client with a cache is about to read is remembered here, in its place among the writes. */
+static void remember_reads(const exec_place *p, const queued_command *q)
+{
+    unsigned mode = p->session_commands ? tracking_mode_of(p->c) : p->tracking;
+
+    if (mode && !tracking_within_act(p->c->owner->server, p->c->id, mode, q->row, q->argc, q->argv))
+        *p->untracked = true;
+}
+
 KV_REQUIRES(kv_epoch_held)
 static void run_queued(const exec_place *p, const queued_command *q, const map_hint *hint)
 {
@@ -291,6 +302,7 @@ static void run_queued(const exec_place *p, const queued_command *q, const map_h
     call->command = q->row;
     if (!still_allowed(p, q))
         return;
+    remember_reads(p, q);
     call->argv = q->argv;
     call->argc = q->argc;
     call->key_hash = q->hash;
@@ -305,7 +317,8 @@ static void run_queued(const exec_place *p, const queued_command *q, const map_h
 /* Whether commands of the queue may run as one where they are alike: nothing has to be looked at one by one. */
 static bool runs_many(const exec_place *p)
 {
-    return !p->stats->each && !p->user && !(p->session_commands && (p->c->flags & CONNECTION_LIMITED));
+    return !p->stats->each && !p->user && !p->tracking &&
+           !(p->session_commands && (p->c->flags & (CONNECTION_LIMITED | CONNECTION_TRACKING)));
 }
 
 /* What is known ahead of some commands of the queue. */
@@ -530,7 +543,13 @@ KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exec_here(kv_call *call, co
 {
     connection *c = session_connection(call);
     worker *w = c->owner;
-    exec_place place = { c, call, &w->reply, &w->stats, true, NULL, NULL };
+    bool untracked = false;
+    exec_place place = { .c = c,
+                         .call = call,
+                         .reply = &w->reply,
+                         .stats = &w->stats,
+                         .session_commands = true,
+                         .untracked = &untracked };
     output *out = w->reply.out;
     int err;
 
@@ -544,6 +563,8 @@ KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exec_here(kv_call *call, co
     }
     call->put_off = rest_put_off;
     w->reply.out = out;
+    if (c->flags & CONNECTION_TRACKING)
+        tracking_act_ends(w->server, c->id, !untracked);
     if (err == KV_ENOMEM) {
         connection_close(c);
         return;
@@ -565,6 +586,8 @@ typedef struct exec_task {
     transaction transaction;
     acl_user *user; /* a reference; NULL: may do everything */
     bool denied;    /* he tried what he may not */
+    unsigned tracking;
+    bool untracked;
     int err, db;
 } exec_task;
 
@@ -572,7 +595,16 @@ KV_REQUIRES(kv_epoch_held) static void exec_on_actor(actor_errand *errand, kv_ca
 {
     exec_task *task = (exec_task *)errand;
     server *s = errand->c->owner->server;
-    exec_place place = { errand->c, call, &errand->reply, &s->actor_stats, false, task->user, &task->denied };
+    exec_place place = {
+        .c = errand->c,
+        .call = call,
+        .reply = &errand->reply,
+        .stats = &s->actor_stats,
+        .user = task->user,
+        .denied = &task->denied,
+        .tracking = task->tracking,
+        .untracked = &task->untracked,
+    };
 
     task->err = exec_locked(&task->transaction, s->actor_hold, &place);
     task->db = call->db;
@@ -601,6 +633,8 @@ static void exec_is_back(actor_errand *errand, connection *c, kv_reply *reply)
     acl_user_unref(task->user);
     if (c->flags & CONNECTION_CLOSING)
         return;
+    if (task->tracking)
+        tracking_act_ends(c->owner->server, c->id, !task->untracked);
     if (task->err == KV_ENOMEM) {
         connection_close(c);
     } else if (task->err) {
@@ -631,6 +665,7 @@ static void exec_there(kv_call *call, const transaction *t)
     task->transaction = *t;
     if (session_connection(call)->flags & CONNECTION_LIMITED)
         task->user = acl_user_ref(session_connection(call)->user);
+    task->tracking = tracking_mode_of(session_connection(call));
     actor_errand_post(&task->errand, session_connection(call), exec_on_actor, exec_is_back);
 }
 
@@ -672,8 +707,6 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held, kv_hold_held) void session
     reason = take_checks(call, &t);
     if (!reason)
         reason = obstacle(call, c->multi);
-    for (size_t i = 0; !reason && (c->flags & CONNECTION_TRACKING) && i < c->multi->count; i++)
-        tracking_before(c, c->multi->queue[i].row, c->multi->queue[i].argc, c->multi->queue[i].argv);
     if (reason)
         abort_for(call, reason);
     else if (session_server(call)->actor)

@@ -73,6 +73,44 @@ static void own_writes_are_told_after_their_reply_or_not_at_all(void **state)
     expect_next(n, ">2 $invalidate *1 $k");
 }
 
+static void reads_and_writes_of_a_transaction_count_in_their_order(void **state)
+{
+    session *s = *state, *t = tracker(s, NULL), *quiet = tracker(s, "NOLOOP");
+    session *both[] = { t, quiet };
+
+    for (int i = 0; i < 2; i++) { /* first written, then read: it is the new value that is in the cache */
+        expect(both[i], "+OK", "MULTI");
+        expect(both[i], "+QUEUED", "MSET", "a", "1", "b", "1");
+        expect(both[i], "+QUEUED", "GET", "a");
+        expect(both[i], "+QUEUED", "MGET", "a", "b");
+        expect(both[i], "*3 +OK $1 *2 $1 $1", "EXEC");
+        expect(both[i], "+PONG", "PING");
+        expect(s, "+OK", "SET", "a", "2");
+        expect_next(both[i], ">2 $invalidate *1 $a");
+        expect(s, ":1", "DEL", "b");
+        expect_next(both[i], ">2 $invalidate *1 $b");
+    }
+    for (int i = 0; i < 2; i++) { /* first read, then written */
+        expect(both[i], "+OK", "MULTI");
+        expect(both[i], "+QUEUED", "GET", "a");
+        expect(both[i], "+QUEUED", "SET", "a", "3");
+        expect_like(both[i], "*2 $* +OK", "EXEC");
+        if (i == 0)
+            expect_next(t, ">2 $invalidate *1 $a");
+        expect(both[i], "+PONG", "PING");
+        expect(s, "+OK", "SET", "a", "4");
+        expect(both[i], "+PONG", "PING");
+    }
+    expect(t, "$4", "GET", "a");
+    expect(t, "+OK", "MULTI"); /* what it had before is stale, what it reads in between is not */
+    expect(t, "+QUEUED", "SET", "a", "5");
+    expect(t, "+QUEUED", "GET", "a");
+    expect(t, "*2 +OK $5", "EXEC");
+    expect_next(t, ">2 $invalidate *1 $a");
+    expect(s, "+OK", "SET", "a", "6");
+    expect_next(t, ">2 $invalidate *1 $a");
+}
+
 static void a_flush_makes_all_stale(void **state)
 {
     session *s = *state, *t = tracker(s, NULL);
@@ -257,6 +295,7 @@ int main(int argc, char **argv)
         conversation(what_was_read_is_told_when_it_changes),
         conversation(a_stale_key_is_told_before_later_answers),
         conversation(own_writes_are_told_after_their_reply_or_not_at_all),
+        conversation(reads_and_writes_of_a_transaction_count_in_their_order),
         conversation(a_flush_makes_all_stale),
         conversation(what_expires_is_told),
         conversation(optin_and_optout_choose_by_command),
