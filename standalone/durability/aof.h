@@ -58,6 +58,8 @@ void aof_task_wrote(struct server *s) KV_EXCLUDES(kv_shard_held);
 
 /* Whether c must keep its output for now, since what it may tell is not yet safe. If so c holds it, and sends it when it is. */
 bool aof_hold(struct connection *c) KV_EXCLUDES(kv_shard_held);
+/* Whether aof_hold would say so now; this changes nothing. */
+bool aof_would_hold(const struct connection *c);
 /* Before a batch of c: whether it may run now. Not so, and then c is held: too much waits to be written. */
 bool aof_admits(struct connection *c) KV_EXCLUDES(kv_shard_held);
 /* c is closed. */

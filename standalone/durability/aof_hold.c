@@ -61,6 +61,20 @@ static bool hold_when_broken(connection *c)
     return true;
 }
 
+/* Whether replies to c wait for a log in this state that is well. */
+static bool must_wait(const connection *c, aof *a, int state)
+{
+    return (c->flags & CONNECTION_HELD) || (state == AOF_ON && !aof_is_safe(a));
+}
+
+bool aof_would_hold(const connection *c)
+{
+    aof *a = c->owner->server->aof;
+    int state = atomic_load_explicit(&a->state, memory_order_acquire); /* as in aof_hold */
+
+    return state == AOF_BROKEN || must_wait(c, a, state);
+}
+
 bool aof_hold(connection *c)
 {
     aof *a = c->owner->server->aof;
@@ -69,7 +83,7 @@ bool aof_hold(connection *c)
 
     if (state == AOF_BROKEN)
         return hold_when_broken(c);
-    if (!(c->flags & CONNECTION_HELD) && (state != AOF_ON || aof_is_safe(a)))
+    if (!must_wait(c, a, state))
         return false;
     keep(c);
     return true;

@@ -351,6 +351,8 @@ void worker_run(worker *w)
     while (!is_finished(w)) {
         event_base_loop(w->base,
                         EVLOOP_ONCE | (w->runnable || w->expiring || w->dooming ? EVLOOP_NONBLOCK : 0));
+        if (w->gathering.count)
+            gather_run(w);
         run_runnable(w);
         if (w->dooming)
             worker_begin(w);
@@ -372,6 +374,7 @@ void worker_run(worker *w)
 
 void worker_drain(worker *w, int64_t until_ms)
 {
+    gather_run(w);
     w->draining = true;
     w->drain_until_ms = until_ms;
     for (connection *c = w->connections, *next; c; c = next) {

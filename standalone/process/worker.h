@@ -15,6 +15,7 @@
 
 #include "aof_buffer.h"
 #include "batch.h"
+#include "gather.h"
 #include "notify.h"
 #include "output.h"
 #include "resp_reply.h"
@@ -88,6 +89,7 @@ struct worker {
     size_t input_len;
     resp_parser parser;
     batch batch;
+    gathering gathering;
     output out; /* of the connection being served */
     resp_reply reply;
     kv_call call;

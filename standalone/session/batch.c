@@ -30,26 +30,25 @@ static inline int first_key(const kv_command *row, int argc)
     return row && row->keys.first < argc ? row->keys.first : 0;
 }
 
-/* Finds the row and hashes the first key. */
-static void prepare(batch *b, const kv_domain *domain, const kv_slice *argv, int argc)
+/* Finds the row and hashes the first key. end: of the request. */
+static void prepare(const batch *b, request *r, const kv_domain *domain, const kv_slice *argv, int argc,
+                    size_t end)
 {
-    request *r = &b->requests[b->count++];
     const kv_command *row = b->renames ? kv_renames_find(b->renames, argv[0]) : kv_command_find(argv[0]);
 
     r->row = row;
     r->argv = argv;
     r->argc = argc;
-    r->end = b->used;
+    r->end = end;
     r->direct = row && b->direct[row->id] && kv_command_arity_ok(row, argc);
     hash_key(r, domain, first_key(row, argc));
 }
 
 /* ---- requests that begin like the one before ---- */
 
-/* Remembers how the last request, which resp_parse_small took, began, in place of the oldest that is remembered. */
-static void remember(batch *b, const char *data)
+/* Remembers how a request that resp_parse_small took began, in place of the oldest that is remembered. */
+static void remember(batch *b, const request *r, const char *data)
 {
-    const request *r = &b->requests[b->count - 1];
     size_t len = (size_t)(r->argv[0].data - data) + r->argv[0].len + 2;
     batch_opening *o;
 
@@ -158,7 +157,7 @@ static batch_end parse_any(batch *b, resp_parser *parser, const resp_limits *lim
     b->used += used;
     switch (status) {
     case RESP_REQUEST:
-        prepare(b, domain, parser->argv, parser->argc);
+        prepare(b, &b->requests[b->count++], domain, parser->argv, parser->argc, b->used);
         return BATCH_FULL;
     case RESP_ERROR:
         return BATCH_ERROR;
@@ -204,8 +203,29 @@ batch_end batch_parse(batch *b, resp_parser *parser, const resp_limits *limits, 
         if (argc == 0)
             return parse_any(b, parser, limits, domain, data, len);
         b->used += used;
-        prepare(b, domain, slices, argc);
-        remember(b, data + b->used - used);
+        prepare(b, &b->requests[b->count], domain, slices, argc, b->used);
+        remember(b, &b->requests[b->count++], data + b->used - used);
         slices += argc;
     }
+}
+
+bool batch_parse_alone(batch *b, const kv_domain *domain, request *r, kv_slice argv[RESP_SMALL_ARGS],
+                       char *data, size_t len)
+{
+    char *next = take_alike(&b->openings[b->opening], r, domain, data, data + len, argv);
+    size_t used = len;
+    int argc;
+
+    if (!next && recall(b, data, len))
+        next = take_alike(&b->openings[b->opening], r, domain, data, data + len, argv);
+    if (next) {
+        r->end = len;
+        return next == data + len;
+    }
+    argc = resp_parse_small(data, len, argv, &used);
+    if (argc == 0 || used != len)
+        return false;
+    prepare(b, r, domain, argv, argc, len);
+    remember(b, r, data);
+    return true;
 }

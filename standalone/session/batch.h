@@ -61,4 +61,9 @@ void batch_init(batch *b, const bool direct[KV_COMMAND_COUNT], const kv_renames 
 batch_end batch_parse(batch *b, resp_parser *parser, const resp_limits *limits, const kv_domain *domain,
                       char *data, size_t len);
 
+/* Parses data that is one request by itself, and a short one: r points into it and into argv. False: it is not, or it takes more
+ * than that to say; use batch_parse. */
+bool batch_parse_alone(batch *b, const kv_domain *domain, request *r, kv_slice argv[RESP_SMALL_ARGS],
+                       char *data, size_t len);
+
 #endif

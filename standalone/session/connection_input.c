@@ -5,6 +5,8 @@
  *                  next read  |   v                              v
  *                             c->input                      c->input, READY  --> connection_resume
  *
+ * One short request by itself waits for those of other clients that can be read in the same pass, see gather.c.
+ *
  * A short tail is copied back in front of the worker's buffer at the next read; a long one (a big value under
  * way) stays in c->input, which grows with what arrives, never with what was announced, and keeps the parser's knowledge of
  * it.
@@ -147,20 +149,24 @@ static bool keep_tail(connection *c, const char *tail, size_t len)
     return true;
 }
 
-/* Runs what the worker's buffer holds. */
-__attribute__((always_inline)) static inline void run_shared(connection *c, size_t len)
+/* Runs what the worker's buffer holds at data. */
+__attribute__((always_inline)) static inline void run_shared(connection *c, char *data, size_t len)
 {
     worker *w = c->owner;
     size_t done;
 
-    connection_drop_input(c);
     w->input_len = len;
-    done = run_requests(c, &w->parser, w->input, len);
+    done = run_requests(c, &w->parser, data, len);
     if (c->flags & (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER))
         resp_parser_reset(&w->parser);
-    else if (done < len && !keep_tail(c, w->input + done, len - done))
+    else if (done < len && !keep_tail(c, data + done, len - done))
         connection_close_for_memory(c);
     connection_flush(c);
+}
+
+__attribute__((noinline)) void connection_run_input(connection *c, char *data, size_t len)
+{
+    run_shared(c, data, len);
 }
 
 /* Runs what c->input holds. */
@@ -278,19 +284,23 @@ __attribute__((noinline)) static void read_own(connection *c)
 __attribute__((always_inline)) static inline void read_shared(connection *c)
 {
     worker *w = c->owner;
+    char *data = w->input + w->gathering.used;
     size_t kept = c->input ? c->input->len : 0, n;
 
     if (kept)
-        memcpy(w->input, c->input->data + c->input->start, kept);
-    n = received(c, receive(c, w->input + kept, WORKER_INPUT_BYTES - kept));
-    if (n)
-        run_shared(c, kept + n);
-    else
+        memcpy(data, c->input->data + c->input->start, kept);
+    n = received(c, receive(c, data + kept, WORKER_INPUT_BYTES - w->gathering.used - kept));
+    if (n == 0) {
         read_nothing(c);
+        return;
+    }
+    connection_drop_input(c);
+    if (!gather_add(c, data, kept + n))
+        run_shared(c, data, kept + n);
 }
 
-/* Keeps what arrives while the client has replies to take. The end of the stream is left for later: its replies
- * are sent first. */
+/* Keeps what arrives while the client has replies to take, or waits for one. The end of the stream is left for later: its
+ * replies are sent first. */
 static void read_ahead(connection *c)
 {
     ssize_t n;
@@ -318,12 +328,21 @@ static void read_ahead(connection *c)
 
 #define BUSY (CONNECTION_PARKED | CONNECTION_RUNNABLE | CONNECTION_ACTOR_WAITING | CONNECTION_HELD)
 
+/* No request of c may run now. One that is blocked is read from, so that its end is noticed. */
+static __attribute__((noinline)) void read_busy(connection *c)
+{
+    if (c->flags & BUSY)
+        connection_wait_for(c, CONNECTION_NOTHING);
+    else
+        read_ahead(c);
+}
+
 static inline __attribute__((always_inline)) void read_requests(connection *c)
 {
     if (c->pending)
         read_ahead(c);
-    else if (c->flags & BUSY)
-        connection_wait_for(c, CONNECTION_NOTHING);
+    else if (c->flags & (BUSY | CONNECTION_BLOCKED))
+        read_busy(c);
     else if (c->input && c->input->len > TAIL_SHORT)
         read_own(c);
     else

@@ -20,6 +20,11 @@ void connection_on_event(evutil_socket_t fd, short what, void *arg);
 bool connection_within_limits(connection *c);
 void connection_close_for_output(connection *c) KV_EXCLUDES(kv_shard_held);
 
+/* Runs what was read of c, which nothing is kept of, in the worker's buffer, and flushes. */
+void connection_run_input(connection *c, char *data, size_t len) KV_EXCLUDES(kv_shard_held);
+/* Whether to send what is in the worker's output is all that is to be done for c, and may be done at once. */
+bool connection_only_sends(connection *c);
+
 void connection_drop_input(connection *c);
 void connection_drop_pending(connection *c);
 

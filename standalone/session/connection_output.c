@@ -90,6 +90,17 @@ static bool keep_pending(connection *c)
 
 /* ---- sending ---- */
 
+static inline bool is_common(const connection *c, const output *out)
+{
+    return !(c->pending || out->reference_count || out->failed || out->len == 0 || (c->flags & UNCOMMON));
+}
+
+bool connection_only_sends(connection *c)
+{
+    return is_common(c, &c->owner->out) && c->wait == CONNECTION_READ &&
+           !(c->owner->guarded && aof_would_hold(c));
+}
+
 /* The common case: a few replies, which the socket takes at once, and nothing else to decide. False: it is
  * not that, or not wholly; then connection_send_held does the rest. */
 __attribute__((always_inline)) static inline bool flush_at_once(connection *c)
@@ -98,7 +109,7 @@ __attribute__((always_inline)) static inline bool flush_at_once(connection *c)
     output *out = &w->out;
     ssize_t n;
 
-    if (c->pending || out->reference_count || out->failed || out->len == 0 || (c->flags & UNCOMMON))
+    if (!is_common(c, out))
         return false;
     n = socket_send(c->fd, out->data, out->len);
     stats_add(&w->stats.writes, 1);

@@ -20,6 +20,11 @@
  * fewer than all when c was parked, closed or told to close, or when it has written enough for now. */
 int dispatch_batch(connection *c, const batch *b) KV_EXCLUDES(kv_shard_held);
 
+/* Runs one request of input_bytes with a row that is direct; hint may be NULL. False: something is special about it, or about c, and
+ * it has not run; dispatch_batch says what is to be done. */
+bool dispatch_one(connection *c, const request *r, size_t input_bytes, const map_hint *hint)
+    KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
+
 /* Brings what requests need to know of clock and configuration up to date, for all of this turn. */
 void dispatch_begin_turn(worker *w);
 

@@ -183,14 +183,52 @@ static void a_batch_is_bounded(void **state)
     assert_int_equal(p->batch->used, BATCH_REQUESTS * 14);
 }
 
+/* What gather.c asks: one request, all of it, and nothing behind it. */
+static void one_request_alone_is_told_from_others(void **state)
+{
+    static const char *const others[] = {
+        "",
+        "PING\r\n",
+        "*2\r\n$3\r\nGET\r\n$1\r\na\r",
+        "*2\r\n$3\r\nGET\r\n$1\r\na\r\n*",
+        "*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n",
+        "*2\r\n$3\r\nGET\r\n$01\r\na\r\n",
+        "*1\r\n$-1\r\n",
+    };
+    parsing *p = *state;
+    char buffer[512];
+    kv_slice argv[RESP_SMALL_ARGS];
+    request *r = &p->batch->requests[0];
+
+    p->batch->count = 1;                      /* for expect_request */
+    for (int round = 0; round < 2; round++) { /* the second knows how the one before began */
+        strcpy(buffer, "*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n");
+        assert_true(batch_parse_alone(p->batch, p->domain, r, argv, buffer, strlen(buffer)));
+        expect_request(p, 0, KV_COMMAND_get, "key", true);
+        assert_int_equal(r->end, strlen(buffer));
+        assert_ptr_equal(r->argv, argv);
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+            strcpy(buffer, others[i]);
+            assert_false(batch_parse_alone(p->batch, p->domain, r, argv, buffer, strlen(buffer)));
+        }
+    }
+    strcpy(buffer, "*1\r\n$3\r\nGET\r\n");
+    assert_true(batch_parse_alone(p->batch, p->domain, r, argv, buffer, strlen(buffer)));
+    expect_request(p, 0, KV_COMMAND_get, NULL, false);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_session_command_has_a_function), TEST(a_batch_holds_the_requests_in_order),
-        TEST(what_begins_alike_need_not_go_on_alike),           TEST(kinds_of_requests_may_take_turns),
-        TEST(a_request_of_the_state_machine_ends_a_batch),      TEST(a_batch_is_bounded),
+        cmocka_unit_test(every_session_command_has_a_function),
+        TEST(a_batch_holds_the_requests_in_order),
+        TEST(what_begins_alike_need_not_go_on_alike),
+        TEST(kinds_of_requests_may_take_turns),
+        TEST(a_request_of_the_state_machine_ends_a_batch),
+        TEST(a_batch_is_bounded),
+        TEST(one_request_alone_is_told_from_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
