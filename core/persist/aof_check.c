@@ -33,17 +33,12 @@ __attribute__((format(printf, 3, 4))) static void tell(const checking *c, aof_sa
     c->say(c->arg, how, text);
 }
 
-/* Cuts a file off at `size`, and syncs it. */
 static int cut(const checking *c, const char *path, uint64_t size)
 {
-    int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
+    int err = aof_file_cut(path, size, NULL);
 
-    if (fd < 0 || ftruncate(fd, (off_t)size) != 0 || fsync(fd) != 0)
-        err = errno;
-    if (fd >= 0)
-        close(fd);
     if (err)
-        tell(c, AOF_WARNING, "%s: cannot be cut: %s", path, strerror(err));
+        tell(c, AOF_WARNING, "%s: cannot be cut: %s", path, strerror(-err));
     else
         tell(c, AOF_NOTICE, "%s: was cut to %" PRIu64 " bytes", path, size);
     return err ? 1 : 0;

@@ -212,6 +212,17 @@ void aof_file_close(aof_file *file)
     file->block = NULL;
 }
 
+int aof_file_cut(const char *path, uint64_t size, fault_plan *faults)
+{
+    int fd = fault_open(faults, path, O_WRONLY | O_CLOEXEC, 0), err = 0;
+
+    if (fd < 0 || fault_ftruncate(faults, fd, (off_t)size) != 0 || fault_fsync(faults, fd) != 0)
+        err = -errno;
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 int aof_directory_sync(const char *path, fault_plan *faults)
 {
     int fd = fault_open(faults, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), err = 0;

@@ -39,6 +39,8 @@ int aof_file_create(aof_file *file, const char *path) KV_EXCLUDES(kv_shard_held)
 /* An existing one, to go on at file->size, where its last whole batch ends; what is behind is cut off. */
 int aof_file_reopen(aof_file *file, const char *path) KV_EXCLUDES(kv_shard_held);
 void aof_file_close(aof_file *file);
+/* Cuts a file off at `size`, and syncs it. */
+int aof_file_cut(const char *path, uint64_t size, fault_plan *faults) KV_EXCLUDES(kv_shard_held);
 
 /* Appends a batch; an empty queue is none. The queue stays as it is. */
 int aof_file_write(aof_file *file, const aof_queue *queue) KV_EXCLUDES(kv_shard_held);

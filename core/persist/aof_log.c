@@ -285,8 +285,11 @@ static aof_log_found found_torn(const loading *l, const aof_entry *item, const a
         "The log file %s/%s has a bad tail of %" PRIu64 " bytes, from byte %" PRIu64
         " on: %s. It ends now with batch %" PRIu64 ".",
         l->log->directory, item->name, torn, reader->offset, reader->reason,
-        reader->next ? reader->next - 1 : l->end->next - 1);
+        reader->next   ? reader->next - 1
+        : l->end->next ? l->end->next - 1
+                       : 0);
     l->end->torn_bytes = torn;
+    l->end->torn_at = reader->offset;
     return AOF_LOG_LOADED;
 }
 
@@ -458,6 +461,18 @@ int aof_log_add(aof_log *log, const aof_entry *item)
     return err;
 }
 
+/* The last file will not be the last one any more, and then it may have no bad tail. */
+static int cut_last(aof_log *log, const aof_end *end, const aof_entry *last)
+{
+    char path[AOF_PATH_MAX];
+
+    if (!end->torn_bytes || !last)
+        return 0;
+    if (!aof_log_path(log, last->name, path))
+        return -ENAMETOOLONG;
+    return failed(log, aof_file_cut(path, end->torn_at, log->faults), "Can't cut the log file", last->name);
+}
+
 int aof_log_continue(aof_log *log, const aof_end *end, aof_file *file)
 {
     const aof_entry *last = aof_manifest_last(&log->manifest);
@@ -472,7 +487,9 @@ int aof_log_continue(aof_log *log, const aof_end *end, aof_file *file)
             return -ENAMETOOLONG;
         return failed(log, aof_file_reopen(file, path), "Can't go on with the log file", last->name);
     }
-    err = aof_log_new_file(log, end->next, file, &item);
+    err = cut_last(log, end, last ? last : aof_manifest_base(&log->manifest));
+    if (!err)
+        err = aof_log_new_file(log, end->next, file, &item);
     if (!err)
         err = aof_log_add(log, &item);
     if (err)

@@ -155,7 +155,7 @@ static int load_log(persistence *p)
     server *s = p->server;
 
     if (aof_load(s, goes_on, p) == 0)
-        return aof_start(s);
+        return 0;
     if (!atomic_load(&p->ending))
         log_write(&s->log, CONFIG_LOG_WARNING,
                   "The log of changes cannot be used, exiting. See kvserver --check-log.");
@@ -170,7 +170,7 @@ static void load_all(persistence *p)
         log_write(&p->server->log, CONFIG_LOG_NOTICE, "The server ends while it is loading");
         return;
     }
-    if (err) {
+    if (err || aof_start(p->server) != 0) {
         log_write(&p->server->log, CONFIG_LOG_WARNING, "Exiting.");
         _exit(1);
     }

@@ -10,10 +10,8 @@
 
 #include "aof_apply.h"
 #include "aof_manifest.h"
-#include "crc32c.h"
+#include "content.h"
 #include "fuzz.h"
-
-#define NOW 1700000000000
 
 static void check_manifest(const uint8_t *data, size_t size)
 {
@@ -30,38 +28,14 @@ static void check_manifest(const uint8_t *data, size_t size)
     aof_manifest_done(&manifest);
 }
 
-/* Two databases, and what became of a file that was read into them. */
+/* What became of a file that was read into databases. */
 typedef struct outcome {
-    kv_domain *domain;
-    kv_store *stores[2];
     int err; /* of a command */
     uint64_t failed_at, offset;
     char reason[AOF_REASON_MAX];
     aof_found found;
-    uint64_t sum; /* of all that is there, in whatever order */
+    uint64_t sum; /* of all that is there */
 } outcome;
-
-static void sum_entry(void *arg, const entry *e)
-{
-    kv_slice key = entry_key(e), value = entry_value(e, NULL);
-    int64_t deadline_ms = entry_deadline(e);
-    uint64_t sum = crc32c(1, key.data, key.len);
-
-    sum = sum << 32 | crc32c((uint32_t)sum, value.data, value.len);
-    *(uint64_t *)arg += (sum ^ (uint64_t)deadline_ms * 0x9e3779b97f4a7c15) * 0xd6e8feb86659fd93;
-}
-
-static uint64_t sum_of(kv_domain *domain, kv_store *store)
-{
-    uint64_t cursor = 0, sum = 0;
-
-    must(epoch_enter(domain) == 0);
-    do
-        cursor = store_scan(store, cursor, sum_entry, &sum, INT64_MIN);
-    while (cursor);
-    epoch_leave(domain);
-    return sum;
-}
 
 static void take_units(outcome *o, aof_reader *reader, aof_apply *apply, const uint8_t *data, size_t size)
 {
@@ -81,16 +55,16 @@ static void take_units(outcome *o, aof_reader *reader, aof_apply *apply, const u
 
 static outcome read_file(const char *path, const uint8_t *data, size_t size, int threads)
 {
-    outcome o = { .domain = kv_domain_new(NULL), .found = AOF_END };
-    kv_databases databases = { .stores = o.stores, .count = 2 };
+    outcome o = { .found = AOF_END };
+    content c;
     aof_reader reader;
     aof_apply apply;
 
-    for (int i = 0; i < 2; i++)
-        o.stores[i] = kv_store_new(&(kv_store_options){ .domain = o.domain });
+    content_open(&c);
     must(aof_reader_open(&reader, path, 0, NULL) == 0);
-    aof_apply_init(&apply, &(aof_apply_options){
-                               .databases = &databases, .now_ms = NOW, .threads = threads, .alone = 1 });
+    aof_apply_init(&apply,
+                   &(aof_apply_options){
+                       .databases = &c.databases, .now_ms = CONTENT_NOW_MS, .threads = threads, .alone = 1 });
     take_units(&o, &reader, &apply, data, size);
     must(reader.offset <= size);
     must(o.found == AOF_UNIT || o.found == AOF_END || strlen(reader.reason) > 0);
@@ -99,11 +73,8 @@ static outcome read_file(const char *path, const uint8_t *data, size_t size, int
     memcpy(o.reason, apply.reason, sizeof o.reason);
     aof_apply_done(&apply);
     aof_reader_close(&reader);
-    for (int i = 0; i < 2; i++) {
-        o.sum = o.sum * 31 + sum_of(o.domain, o.stores[i]);
-        kv_store_unref(o.stores[i]);
-    }
-    kv_domain_unref(o.domain);
+    o.sum = content_sum(&c);
+    content_close(&c);
     return o;
 }
 

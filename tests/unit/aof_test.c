@@ -292,6 +292,40 @@ static void commands_without_batches_are_loaded(void **state)
     end_bed(&b);
 }
 
+/* What redis-server has written is not gone on with, but followed by a new file: so its bad tail is cut off, or the next start would
+ * find it in the middle. base: the file is one. */
+static void assert_cut_commands_go_on(bool base)
+{
+    static const char commands[] = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n*3\r\n$3\r\nSE";
+    const char *manifest = base ? "file " INCR " seq 1 type b\n" : "file " INCR " seq 1 type i\n";
+    aof_end end;
+    char *text;
+    bed b;
+
+    make_bed(&b);
+    write_all(path_in(&b, MANIFEST), manifest, strlen(manifest));
+    write_all(path_in(&b, INCR), commands, sizeof commands - 1);
+    assert_int_equal(aof_log_open(&b.log), 0);
+    assert_int_equal(load(&b, true, &text, &end), AOF_LOG_LOADED);
+    assert_int_equal(end.torn_bytes, 10);
+    free(text);
+    assert_int_equal(aof_log_continue(&b.log, &end, &b.file), 0);
+    run(&b, 0, "SET after 1");
+    assert_int_equal(load(&b, true, &text, &end), AOF_LOG_LOADED);
+    assert_int_equal(end.torn_bytes, 0);
+    assert_non_null(strstr(text, "k=v("));
+    assert_non_null(strstr(text, "after=1("));
+    free(text);
+    end_bed(&b);
+}
+
+static void a_cut_log_of_commands_goes_on(void **state)
+{
+    (void)state;
+    assert_cut_commands_go_on(false);
+    assert_cut_commands_go_on(true);
+}
+
 /* redis-server appends to the last file of ours that it has loaded. */
 static void commands_behind_batches_are_loaded(void **state)
 {
@@ -370,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_bad_tail_stays_unless_it_may_be_cut),
         cmocka_unit_test(a_cut_log_goes_on),
         cmocka_unit_test(commands_without_batches_are_loaded),
+        cmocka_unit_test(a_cut_log_of_commands_goes_on),
         cmocka_unit_test(commands_behind_batches_are_loaded),
         cmocka_unit_test(memory_that_is_out_is_noticed),
     };
