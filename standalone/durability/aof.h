@@ -92,6 +92,8 @@ uint64_t aof_position(struct server *s);
 bool aof_is_synced(struct server *s, uint64_t position);
 /* More is on disk than was: ends each WAITAOF of the worker that has what it waits for (blocking_commands.c). */
 void waitaof_look(worker *w) KV_EXCLUDES(kv_shard_held);
+/* Has w do that soon: for one that has begun to wait while what it waits for came. */
+void aof_look_soon(worker *w) KV_EXCLUDES(kv_shard_held);
 /* Why writes are refused, as an error. */
 #define AOF_REFUSAL_MAX 512
 kv_slice aof_refusal(struct server *s, char text[AOF_REFUSAL_MAX]);

@@ -170,6 +170,11 @@ void aof_post_release(worker *w, uint64_t turn)
         worker_post(w, &w->release);
 }
 
+void aof_look_soon(worker *w)
+{
+    aof_post_release(w, atomic_load(&w->hold_released));
+}
+
 void aof_turn_ends(worker *w)
 {
     aof *a = w->server->aof;

@@ -162,6 +162,8 @@ static void release_all(const aof *a)
 
 void aof_tell_waiting(const aof *a)
 {
+    atomic_thread_fence(
+        memory_order_seq_cst); /* pairs with that of wait_for_aof: one of the two sees the other */
     for (int i = 0; i < a->server->worker_count; i++) {
         worker *w = &a->server->workers[i];
 

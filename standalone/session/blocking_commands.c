@@ -156,6 +156,9 @@ static void wait_for_aof(kv_call *call, const aof_waiting *wanted, int64_t timeo
     wait->replicas = wanted->replicas;
     if (wait->replicas)
         feed_ask(s);
+    atomic_thread_fence(memory_order_seq_cst); /* see aof_tell_waiting */
+    if (has_all(s, wait))
+        aof_look_soon(c->owner);
 }
 
 /* WAITAOF numlocal numreplicas timeout */
