@@ -153,6 +153,26 @@ static void answer_text(struct evhttp_request *asked, int status, const char *re
         evbuffer_free(body);
 }
 
+static void write_slowlog(FILE *out, server *s)
+{
+    int64_t id, usec;
+
+    slowlog_newest(s->slowlog, &id, &usec);
+    metrics_write(out, "redis_slowlog_length", "gauge", (double)slowlog_len(s->slowlog));
+    metrics_write(out, "redis_slowlog_last_id", "gauge", (double)id);
+    metrics_write(out, "redis_last_slow_execution_duration_seconds", "gauge", (double)usec / 1e6);
+}
+
+/* What redis_exporter asks CONFIG GET for. */
+static void write_settings(FILE *out, server *s)
+{
+    metrics_write(out, "redis_config_maxclients", "gauge",
+                  (double)config_number(s->config, CONFIG_ID_maxclients));
+    metrics_write(out, "redis_config_maxmemory", "gauge",
+                  (double)config_number(s->config, CONFIG_ID_maxmemory));
+    metrics_write(out, "redis_config_io_threads", "gauge", s->worker_count);
+}
+
 static bool write_figures(server *s, struct evbuffer *body)
 {
     char *text = NULL, *info = info_everything(s);
@@ -163,7 +183,8 @@ static bool write_figures(server *s, struct evbuffer *body)
     if (out) {
         metrics_write(out, "redis_up", "gauge", 1);
         metrics_write(out, "redis_start_time_seconds", "gauge", (double)s->started_ms / 1000);
-        metrics_write(out, "redis_slowlog_length", "gauge", (double)slowlog_len(s->slowlog));
+        write_slowlog(out, s);
+        write_settings(out, s);
         metrics_write_info(out, info);
         done = fclose(out) == 0 && evbuffer_add(body, text, len) == 0;
     }

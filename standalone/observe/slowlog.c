@@ -155,6 +155,14 @@ size_t slowlog_len(slowlog *log)
     return count;
 }
 
+void slowlog_newest(slowlog *log, int64_t *ret_id, int64_t *ret_usec)
+{
+    pthread_mutex_lock(&log->lock);
+    *ret_id = log->first ? log->first->id : 0;
+    *ret_usec = log->first ? log->first->usec : 0;
+    pthread_mutex_unlock(&log->lock);
+}
+
 void slowlog_reset(slowlog *log)
 {
     slowlog_entry *dropped;

@@ -44,6 +44,8 @@ void slowlog_entry_free(slowlog_entry *e);
 /* Puts it in front, and drops the oldest beyond max_len. */
 void slowlog_add(slowlog *log, slowlog_entry *e, size_t max_len) KV_EXCLUDES(kv_shard_held);
 size_t slowlog_len(slowlog *log);
+/* Of the newest entry; 0 and 0: there is none. */
+void slowlog_newest(slowlog *log, int64_t *ret_id, int64_t *ret_usec);
 void slowlog_reset(slowlog *log);
 /* Replies the newest most entries, as SLOWLOG GET does. */
 void slowlog_reply(slowlog *log, size_t most, kv_reply *reply);

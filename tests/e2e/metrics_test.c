@@ -141,6 +141,9 @@ static void a_scrape_says_what_info_says(void **state)
         { "redis_cluster_enabled", "cluster_enabled" },
         { "redis_process_id", "process_id" },
         { "kv_threads", "threads" },
+        { "redis_config_io_threads", "threads" },
+        { "redis_config_maxclients", "maxclients" },
+        { "redis_config_maxmemory", "maxmemory" },
         { "kv_lock_measured", "lock_measured" },
     };
     server *s = begin_metrics();
@@ -154,6 +157,7 @@ static void a_scrape_says_what_info_says(void **state)
     says(c, "_", "GET", "nokey");
     says(c, "-ERR", "INCR");
     says(c, "-ERR", "EXPIRE", "a", "soon");
+    says(c, "+OK", "CONFIG", "SET", "slowlog-log-slower-than", "0", "maxmemory", "1gb");
     says(c, "+OK", "SELECT", "3");
     says(c, "+OK", "SET", "c", "1");
     told = info(c);
@@ -163,6 +167,9 @@ static void a_scrape_says_what_info_says(void **state)
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
         assert_true(atof(sample(text, same[i][0])) == field(told, same[i][1]));
     assert_true(atof(sample(text, "redis_up")) == 1);
+    assert_true(atof(sample(text, "redis_slowlog_length")) >= 2);
+    assert_true(atof(sample(text, "redis_slowlog_last_id")) >= 1);
+    assert_true(atof(sample(text, "redis_last_slow_execution_duration_seconds")) < 60);
     assert_true(atof(sample(text, "redis_uptime_in_seconds")) >= field(told, "uptime_in_seconds"));
     assert_true(atof(sample(text, "redis_memory_used_bytes")) > 0);
     assert_true(atof(sample(text, "redis_commands_processed_total")) >= 9);
