@@ -1,7 +1,8 @@
 /* durable.c - see durable.h.
  *
  * The log: a fresh server for each policy of each round, asked for SETs by connections that wait for each answer, and by
- * pipelines; a write counts when it is acknowledged. Servers take turns, so that the disk's moods meet all of them.
+ * pipelines; a write counts when it is acknowledged. Servers take turns, so that the disk's moods meet all of them. Where a
+ * replica follows, that is another server of the same kind, and the CPU time is the primary's alone.
  *
  * Snapshots: each server is filled, told to SAVE and to BGSAVE (while others ask for keys, whose waiting is measured for about as long
  * as the SAVE took), stopped, and started again from its file: ready when it answers PING with PONG.
@@ -28,18 +29,21 @@
 #define PATIENCE_S 600 /* of one command: SAVE of many keys */
 #define ROUNDS_MAX 99
 
-enum { NO_LOG, EVERYSEC, ALWAYS, NO_LOG_DEEP, EVERYSEC_DEEP, LOG_ROWS };
+enum { NO_LOG, EVERYSEC, ALWAYS, NO_LOG_DEEP, EVERYSEC_DEEP, FOLLOWED, FOLLOWED_DEEP, LOG_ROWS };
 
 static const struct log_row {
     const char *policy; /* NULL: no log */
     bool deep;          /* pipelined */
+    bool followed;      /* by a replica */
     const char *name;
 } log_rows[LOG_ROWS] = {
-    [NO_LOG] = { NULL, false, "no log" },
-    [EVERYSEC] = { "everysec", false, "appendfsync everysec" },
-    [ALWAYS] = { "always", false, "appendfsync always" },
-    [NO_LOG_DEEP] = { NULL, true, "no log, pipelined" },
-    [EVERYSEC_DEEP] = { "everysec", true, "appendfsync everysec, pipelined" },
+    [NO_LOG] = { NULL, false, false, "no log" },
+    [EVERYSEC] = { "everysec", false, false, "appendfsync everysec" },
+    [ALWAYS] = { "always", false, false, "appendfsync always" },
+    [NO_LOG_DEEP] = { NULL, true, false, "no log, pipelined" },
+    [EVERYSEC_DEEP] = { "everysec", true, false, "appendfsync everysec, pipelined" },
+    [FOLLOWED] = { NULL, false, true, "no log, a replica follows" },
+    [FOLLOWED_DEEP] = { NULL, true, true, "no log, a replica follows, pipelined" },
 };
 
 enum { SAVED, SAVED_BEHIND, P99_MEANWHILE, STARTED, SNAPSHOT_ROWS };
@@ -113,14 +117,14 @@ static int tell(redisContext *c, fault *f, const char *command)
     return err;
 }
 
-/* Waits until INFO persistence has this line. */
+/* Waits until INFO has this line. */
 static int wait_for(redisContext *c, fault *f, const char *line)
 {
     double deadline = load_clock() + PATIENCE_S;
     bool there = false;
 
     while (!there && load_clock() < deadline) {
-        redisReply *r = redisCommand(c, "INFO persistence");
+        redisReply *r = redisCommand(c, "INFO");
 
         if (!r || r->type != REDIS_REPLY_STRING) {
             freeReplyObject(r);
@@ -168,6 +172,44 @@ static int write_for(const options *o, const struct log_row *row, server *s, spe
     return 0;
 }
 
+/* A server of the same kind, in a directory below dir, that has what primary has and follows it. */
+static int start_replica(const contestant *who, const server *primary, const char *dir, server *ret, fault *f)
+{
+    redisContext *c = connect_to(primary, f), *r = NULL;
+    char own[340], command[64];
+    int err = !c || tell(c, f, "CONFIG SET repl-diskless-sync-delay 0");
+
+    if (c)
+        redisFree(c);
+    snprintf(own, sizeof own, "%s/replica", dir);
+    if (err || (mkdir(own, 0700) && fault_set(f, "cannot make %s", own)) ||
+        contestant_start(who, ret, own, NULL, f))
+        return -1;
+    snprintf(command, sizeof command, "REPLICAOF 127.0.0.1 %d", primary->port);
+    r = connect_to(ret, f);
+    err = !r || tell(r, f, command) || wait_for(r, f, "master_link_status:up");
+    if (r)
+        redisFree(r);
+    if (err) {
+        contestant_blame(ret, f);
+        contestant_stop(ret, 20);
+    }
+    return err ? -1 : 0;
+}
+
+static int write_followed(const contestant *who, const options *o, const struct log_row *row, server *s,
+                          const char *dir, speed *ret, fault *f)
+{
+    server replica;
+    int err;
+
+    if (start_replica(who, s, dir, &replica, f))
+        return -1;
+    err = write_for(o, row, s, ret, f);
+    contestant_stop(&replica, 20);
+    return err;
+}
+
 static int measure_log(const contestant *who, const options *o, const struct log_row *row, const char *dir,
                        speed *ret, fault *f)
 {
@@ -176,7 +218,8 @@ static int measure_log(const contestant *who, const options *o, const struct log
 
     if (contestant_start(who, &s, dir, NULL, f))
         return -1;
-    err = switch_on(&s, row->policy, f) || write_for(o, row, &s, ret, f);
+    err = row->followed ? write_followed(who, o, row, &s, dir, ret, f)
+                        : switch_on(&s, row->policy, f) || write_for(o, row, &s, ret, f);
     if (err)
         contestant_blame(&s, f);
     contestant_stop(&s, 20);
