@@ -35,16 +35,42 @@ static aof_parse take_number(const char **at, const char *end, char mark, int64_
     return AOF_WHOLE;
 }
 
+/* The same of one or two digits, when all of it is there, as it mostly is. False: it is not that. */
+__attribute__((always_inline)) static inline bool take_short_number(const char **at, const char *end,
+                                                                    char mark, int64_t *ret_value)
+{
+    const char *p = *at;
+    unsigned first, second;
+
+    if (end - p < 5 || p[0] != mark)
+        return false;
+    first = (unsigned char)p[1] - (unsigned)'0';
+    second = (unsigned char)p[2] - (unsigned)'0';
+    if (first <= 9 && p[2] == '\r' && p[3] == '\n') {
+        *ret_value = first;
+        *at = p + 4;
+        return true;
+    }
+    if (first <= 9 && second <= 9 && p[3] == '\r' && p[4] == '\n') {
+        *ret_value = 10 * first + second;
+        *at = p + 5;
+        return true;
+    }
+    return false;
+}
+
 static aof_parse take_bulk(const char **at, const char *end, kv_slice *ret_bulk)
 {
     int64_t len;
-    aof_parse found = take_number(at, end, '$', (int64_t)KV_VALUE_MAX, &len);
+    aof_parse found = take_short_number(at, end, '$', &len)
+                          ? AOF_WHOLE
+                          : take_number(at, end, '$', (int64_t)KV_VALUE_MAX, &len);
 
     if (found != AOF_WHOLE)
         return found;
     if (end - *at < len + 2)
         return AOF_SHORT;
-    if (memcmp(*at + len, "\r\n", 2) != 0)
+    if ((*at)[len] != '\r' || (*at)[len + 1] != '\n')
         return AOF_MALFORMED;
     *ret_bulk = kv_slice_of(*at, (size_t)len);
     *at += len + 2;
@@ -78,7 +104,7 @@ aof_parse aof_command_parse(aof_command *command, kv_slice bytes, size_t *ret_us
             return AOF_SHORT;
         at++;
     }
-    found = take_number(&at, end, '*', ARGS_MAX, &argc);
+    found = take_short_number(&at, end, '*', &argc) ? AOF_WHOLE : take_number(&at, end, '*', ARGS_MAX, &argc);
     if (found == AOF_WHOLE && argc == 0)
         found = AOF_MALFORMED;
     for (command->argc = 0; found == AOF_WHOLE && command->argc < argc; command->argc++) {

@@ -322,3 +322,21 @@ size_t batch_at(const char *bytes, size_t len, size_t i)
     }
     return at;
 }
+
+void assert_cut_anywhere(bed *b)
+{
+    size_t len, whole = 0;
+    char *bytes;
+
+    write_script(b, false);
+    bytes = read_all(path_in(b, INCR), &len);
+    for (size_t n = 0; n <= len; n++) {
+        while (whole < b->batches && batch_at(bytes, len, whole + 2) <= n)
+            whole++;
+        write_all(path_in(b, INCR), bytes, n);
+        assert_loads(b, whole);
+        if (n > AOF_OPENING_BYTES && n < batch_at(bytes, len, whole + 1) + 1)
+            assert_string_equal(b->said, "");
+    }
+    free(bytes);
+}

@@ -70,6 +70,8 @@ char *state_of(bed *b);
 aof_log_found load(bed *b, bool cut_tail, char **ret_state, aof_end *ret_end);
 void assert_loads(bed *b, size_t batches);
 void assert_refused(bed *b, const char *why);
+/* Writes the script, and loads it cut at every byte: what is whole is there. */
+void assert_cut_anywhere(bed *b);
 
 char *read_all(const char *path, size_t *ret_len);
 /* In place: to write a file anew each time would make the file system sync it. */

@@ -373,22 +373,12 @@ static void it_stops_when_told_to(void **state)
 
 static void cut_anywhere_the_last_whole_batch_is_the_end(void **state)
 {
-    size_t len, whole = 0;
-    char *bytes;
     bed b;
 
     (void)state;
     make_bed(&b);
     b.threads = 2;
-    write_script(&b, false);
-    bytes = read_all(path_in(&b, INCR), &len);
-    for (size_t n = 0; n <= len; n++) {
-        while (whole < b.batches && batch_at(bytes, len, whole + 2) <= n)
-            whole++;
-        write_all(path_in(&b, INCR), bytes, n);
-        assert_loads(&b, whole);
-    }
-    free(bytes);
+    assert_cut_anywhere(&b);
     end_bed(&b);
 }
 
