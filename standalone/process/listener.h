@@ -26,6 +26,10 @@ typedef struct listener_socket {
     listener_kind kind;
     char name[256];      /* "127.0.0.1:6379", or a path */
     struct event *event; /* worker 0's; NULL: not yet watched */
+    /* Worker 0's: the tcp-keepalive that its new connections have from it, -1: none of its options; and whether some that
+     * came before it had them may be waiting. */
+    int keepalive_s;
+    bool older_wait;
 } listener_socket;
 
 typedef struct listener_sockets {

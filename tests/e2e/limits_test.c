@@ -491,6 +491,64 @@ static void only_the_loopback_listens_by_default(void **state)
     end(s);
 }
 
+/* The kernel's timer of the server's end of a connection: 0 none, 1 something is not yet acknowledged, 2 keepalive; -1: it is not
+ * there. */
+static int timer_of(int server_port, int client_port)
+{
+    FILE *table = fopen("/proc/net/tcp", "r");
+    char line[512];
+    int found = -1;
+
+    assert_non_null(table);
+    while (found < 0 && fgets(line, sizeof line, table)) {
+        unsigned local, remote, state;
+        int timer;
+
+        if (sscanf(line, "%*d: %*8x:%x %*8x:%x %x %*x:%*x %d:", &local, &remote, &state, &timer) == 4 &&
+            local == (unsigned)server_port && remote == (unsigned)client_port)
+            found = timer;
+    }
+    fclose(table);
+    return found;
+}
+
+/* A new connection has that timer once all is acknowledged. */
+static void expect_timer(server *s, int timer)
+{
+    conn *c = conn_open_tcp("127.0.0.1", server_port(s));
+    char *info;
+    int port, is = -1;
+
+    assert_non_null(c);
+    info = ask(c, "CLIENT", "INFO");
+    assert_non_null(info);
+    assert_non_null(strstr(info, " addr=127.0.0.1:"));
+    port = atoi(strstr(info, " addr=127.0.0.1:") + strlen(" addr=127.0.0.1:"));
+    for (int i = 0; i < 4000 && is != timer; i++) { /* 20 seconds */
+        is = timer_of(server_port(s), port);
+        if (is != timer)
+            usleep(5000);
+    }
+    assert_int_equal(is, timer);
+    free(info);
+    conn_close(c);
+}
+
+static void connections_are_kept_alive_as_they_should_be_now(void **state)
+{
+    server *s = begin_tcp("--tcp-keepalive", "100");
+    conn *c = connect_to(s);
+
+    (void)state;
+    expect_timer(s, 2);
+    says(c, "+OK", "CONFIG", "SET", "tcp-keepalive", "0");
+    expect_timer(s, 0);
+    says(c, "+OK", "CONFIG", "SET", "tcp-keepalive", "300");
+    expect_timer(s, 2);
+    conn_close(c);
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -507,6 +565,7 @@ int main(void)
         cmocka_unit_test(a_request_past_the_query_buffer_limit_ends_the_connection),
         cmocka_unit_test(many_small_arguments_are_bounded_too),
         cmocka_unit_test(a_value_longer_than_proto_max_bulk_len_is_refused),
+        cmocka_unit_test(connections_are_kept_alive_as_they_should_be_now),
         cmocka_unit_test(protected_mode_denies_strangers),
         cmocka_unit_test(only_the_loopback_listens_by_default),
     };
