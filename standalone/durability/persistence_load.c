@@ -166,12 +166,11 @@ static void load_all(persistence *p)
 {
     int err = p->loads_log ? load_log(p) : persistence_load(p);
 
-    if (!err) /* without a log, too: it may be switched on later */
-        err = aof_start(p->server);
     if (atomic_load(&p->ending)) {
         log_write(&p->server->log, CONFIG_LOG_NOTICE, "The server ends while it is loading");
         return;
     }
+    /* Without a log, too: it may be switched on later. */
     if (err || aof_start(p->server) != 0) {
         log_write(&p->server->log, CONFIG_LOG_WARNING, "Exiting.");
         _exit(1);
