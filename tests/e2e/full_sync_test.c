@@ -79,7 +79,7 @@ static void fetches_anew(const char *how, const char *sharing, bool may_refuse)
     conn *c = connect_to(replica);
     reader readers[2];
 
-    says(p, "+OK", "DEBUG", "POPULATE", "20000", "key", "200");
+    says(p, "+OK", "DEBUG", "POPULATE", "5000", "key", "200");
     says(p, "+OK", "SET", "k", "new");
     says(c, "+OK", "SET", "k", "old");
     says(c, "+OK", "SET", "of-before", "1");
@@ -87,14 +87,14 @@ static void fetches_anew(const char *how, const char *sharing, bool may_refuse)
         readers[i] = (reader){ .replica = replica };
         assert_int_equal(pthread_create(&readers[i].thread, NULL, read_on, &readers[i]), 0);
     }
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 3; i++) {
         says(c, "+OK", "REPLICAOF", "NO", "ONE");
         says(c, "+OK", "SET", "of-before", "1");
         follow_port(c, server_port(primary));
         wait_for_field(c, "master_link_status", "up");
         wait_for_offset(p, c);
         says(c, "_", "GET", "of-before");
-        says(c, ":20001", "DBSIZE");
+        says(c, ":5001", "DBSIZE");
     }
     for (int i = 0; i < 2; i++) {
         atomic_store(&readers[i].stop, true);
