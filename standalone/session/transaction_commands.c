@@ -11,6 +11,10 @@
  *
  *     *5  +OK :1 | CLIENT LIST | $v :2         part 0: command 2, and the replies of 3 and 4
  *
+ * An EXEC is one act by definition, and holds its worker until the end: nothing of it can be put off. What bounds it is the memory of
+ * its queue, multi-memory-limit (48 MB) for all clients together: about 300,000 short SETs. EXEC of 200,000 takes 80 ms of CPU where
+ * all keys are new, 20 where they are there; a client's pipeline of 100,000 commands is well within that.
+ *
  * Going through the parts may be interrupted as often as there are such commands, by parking; UNFINISHED says that
  * the connection has to go on there before anything else (connection_resume).
  *
