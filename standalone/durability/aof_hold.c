@@ -45,8 +45,10 @@ static void keep(connection *c)
 {
     worker *w = c->owner;
 
-    if (!(c->flags & CONNECTION_HELD))
+    if (!(c->flags & CONNECTION_HELD)) {
         link_held(c);
+        w->kept++;
+    }
     c->hold_turn = w->hold_turn;
     w->holds = true;
 }
@@ -178,16 +180,19 @@ void aof_look_soon(worker *w)
 void aof_turn_ends(worker *w)
 {
     aof *a = w->server->aof;
-    uint64_t turn = w->hold_turn++;
+    uint64_t turn = w->hold_turn++, enough;
 
     w->holds = false;
     if (atomic_load_explicit(&a->state, memory_order_relaxed) != AOF_ON || aof_make_safe(a)) {
         release(w, turn);
         return;
     }
-    /* Pairs with the acquire of the task in collect. */
-    atomic_store_explicit(&w->hold_asked, turn, memory_order_release);
-    aof_ask(a);
+    atomic_store(&w->kept_told, w->kept);
+    atomic_store(&w->hold_asked, turn);
+    /* In this order with the above, as the task clears it before it looks at them: who sees it set is not overlooked. */
+    enough = atomic_load(&a->enough);
+    if (!enough || aof_kept_in_all(a) >= enough)
+        aof_ask(a);
 }
 
 void aof_init_worker(worker *w)

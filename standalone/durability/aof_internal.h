@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "aof.h"
+#include "aof_group.h"
 #include "rdb_load.h"
 
 enum aof_state {
@@ -45,6 +46,10 @@ struct aof {
     bool started, asked, stopping;
     bool ending; /* appendonly no: the task closes the log */
 
+    aof_group group; /* the task's own */
+    /* While the task waits for company: it need not be asked before aof_kept_in_all is so much. 0: it does not wait. */
+    _Atomic uint64_t enough;
+
     /* Of a rewrite; see aof_rewrite.c. */
     pthread_mutex_t rewriter_lock; /* guards the next two */
     pthread_t rewriter;
@@ -78,6 +83,8 @@ bool aof_is_safe(aof *a);
 bool aof_make_safe(aof *a) KV_EXCLUDES(kv_shard_held);
 /* Those who wait for the sync itself (WAITAOF) look again. */
 void aof_tell_waiting(const aof *a) KV_EXCLUDES(kv_shard_held);
+/* How many replies workers ever kept back. */
+uint64_t aof_kept_in_all(const aof *a);
 /* Wakes the task. */
 void aof_ask(aof *a);
 /* Takes and writes what has been told. file_lock is held. 0 or -errno. */

@@ -6,7 +6,8 @@
  *                                    batch --write--> file --sync--> written, synced
  *
  * Group commit. The task takes everything that has been told, by whatever worker, writes it as one batch, syncs once, and
- * tells each worker up to which of its turns the replies may go. While it syncs, the next batch gathers.
+ * tells each worker up to which of its turns the replies may go. While it syncs, the next batch gathers; with always it then waits a
+ * little for those whom it has just released (aof_group.h).
  *
  * What must be waited for. A reader takes no lock: it may have seen a value that its writer has published and not yet told. So "all that
  * was told is on disk" is not enough to release a reply. Writers mark the span from before they publish to after
@@ -137,8 +138,8 @@ bool aof_make_safe(aof *a)
 static void collect(const aof *a, uint64_t asked[])
 {
     for (int i = 0; i < a->server->worker_count; i++)
-        /* Pairs with the release in aof_turn_ends: what was seen in those turns was published before. */
-        asked[i] = atomic_load_explicit(&a->server->workers[i].hold_asked, memory_order_acquire);
+        /* Pairs with the store in aof_turn_ends: what was seen in those turns was published before. */
+        asked[i] = atomic_load(&a->server->workers[i].hold_asked);
 }
 
 static void release(const aof *a, const uint64_t asked[])
@@ -379,13 +380,58 @@ static int write_and_sync(aof *a)
     return err;
 }
 
+uint64_t aof_kept_in_all(const aof *a)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < a->server->worker_count; i++)
+        sum += atomic_load(&a->server->workers[i].kept_told);
+    return sum;
+}
+
+static struct timespec deadline_after(uint64_t ns)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    ns += (uint64_t)until.tv_nsec;
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    return until;
+}
+
+/* Lets those come back whom the last sync has released. */
+static void wait_for_company(aof *a)
+{
+    uint64_t kept = aof_kept_in_all(a), start_ns = clock_ns(),
+             patience_ns = aof_group_patience(&a->group, kept);
+    struct timespec until = deadline_after(patience_ns);
+    bool over = false;
+
+    if (patience_ns == 0)
+        return;
+    atomic_store(&a->enough, a->group.expected);
+    pthread_mutex_lock(&a->lock);
+    while (!over && !a->stopping && !a->ending && aof_kept_in_all(a) < a->group.expected) {
+        a->asked = false; /* so that the next one who asks wakes this thread */
+        over = pthread_cond_timedwait(&a->wake, &a->lock, &until) != 0;
+    }
+    pthread_mutex_unlock(&a->lock);
+    atomic_store(&a->enough, 0);
+    aof_group_waited(&a->group, kept, aof_kept_in_all(a), clock_ns() - start_ns);
+}
+
 /* Serves those who asked. */
 static void serve(aof *a)
 {
-    uint64_t asked[AOF_WORKERS_MAX];
+    uint64_t asked[AOF_WORKERS_MAX], taken_at, start_ns;
     int err;
 
+    if (aof_syncs_always(a))
+        wait_for_company(a);
     collect(a, asked);
+    taken_at = aof_kept_in_all(a);
+    start_ns = clock_ns();
     wait_for_spans(a);
     pthread_mutex_lock(&a->file_lock);
     err = write_and_sync(a);
@@ -394,6 +440,7 @@ static void serve(aof *a)
         release(a, asked);
     else
         release_all(a);
+    aof_group_released(&a->group, taken_at, aof_kept_in_all(a), clock_ns() - start_ns);
 }
 
 static void sync_now(aof *a, uint64_t *last_ns)
@@ -448,15 +495,9 @@ static void end_if_wanted(aof *a)
 /* Sleeps until somebody asks, or for a part of a second. Returns what to do. */
 static bool wait_for_work(aof *a, bool *ret_stopping)
 {
-    struct timespec until;
+    struct timespec until = deadline_after(100 * 1000000);
     bool asked;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += 100 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
     pthread_mutex_lock(&a->lock);
     while (!a->asked && !a->stopping && pthread_cond_timedwait(&a->wake, &a->lock, &until) == 0)
         ;

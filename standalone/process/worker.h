@@ -119,6 +119,8 @@ struct worker {
     struct connection *held, **held_tail;
     uint64_t hold_turn;                         /* of this turn; counts those in which any were held */
     _Atomic uint64_t hold_asked, hold_released; /* turns up to which it asks, and may send */
+    uint64_t kept;                              /* replies that were ever held */
+    _Atomic uint64_t kept_told;                 /* the same, as of the end of the last such turn */
     worker_message release;
     _Atomic bool release_posted;
 
