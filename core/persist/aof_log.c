@@ -88,7 +88,7 @@ static int sync_parent(const aof_log *log)
                   "Can't sync the directory above", log->prefix);
 }
 
-static int make_directory(const aof_log *log)
+int aof_log_make_directory(const aof_log *log)
 {
     if (fault_mkdir(log->faults, log->directory, 0755) != 0 && errno != EEXIST)
         return failed(log, -errno, "Can't make the directory of", log->prefix);
@@ -118,7 +118,7 @@ static int adopt_old(aof_log *log, const char *old)
     if (strlen(log->prefix) >= AOF_NAME_MAX || !aof_log_path(log, log->prefix, path))
         return -ENAMETOOLONG;
     strcpy(item.name, log->prefix);
-    err = make_directory(log);
+    err = aof_log_make_directory(log);
     if (err)
         return err;
     if (log->manifest.count == 0) {
@@ -435,7 +435,7 @@ int aof_log_new_file(aof_log *log, uint64_t next, aof_file *file, aof_entry *ret
 
     *ret_entry = (aof_entry){ .type = AOF_INCREMENT, .ours = true };
     *file = (aof_file){ .fd = -1, .id = random_id(), .sequence = next, .faults = log->faults };
-    err = make_directory(log);
+    err = aof_log_make_directory(log);
     if (err)
         return err;
     do { /* a file that nobody names may be left of an attempt that failed */
@@ -502,13 +502,13 @@ int aof_log_continue(aof_log *log, const aof_end *end, aof_file *file)
 /* The manifest with the new base, in `fresh`. */
 static int with_base(const aof_log *log, const aof_entry *base, const aof_entry *since, aof_manifest *fresh)
 {
-    bool named = false;
+    bool named = !since;
     int err = aof_manifest_add(fresh, base);
 
     for (size_t i = 0; i < log->manifest.count && !err; i++) {
         aof_entry item = log->manifest.entries[i];
 
-        if (item.type != AOF_INCREMENT || item.seq < since->seq)
+        if (item.type != AOF_INCREMENT || !since || item.seq < since->seq)
             item.type = AOF_HISTORY;
         named |= item.type == AOF_INCREMENT && item.seq == since->seq;
         err = aof_manifest_add(fresh, &item);

@@ -85,8 +85,11 @@ int aof_log_new_file(aof_log *log, uint64_t next, aof_file *file, aof_entry *ret
     KV_EXCLUDES(kv_shard_held);
 int aof_log_add(aof_log *log, const aof_entry *item) KV_EXCLUDES(kv_shard_held);
 
-/* A new base is in place: the manifest names it and, of the incremental files, `since` and those after it. The others are
- * history, and removed. */
+/* Makes the directory, if it is not there: for a base that comes before any other file. */
+int aof_log_make_directory(const aof_log *log) KV_EXCLUDES(kv_shard_held);
+
+/* A new base is in place: the manifest names it and, of the incremental files, `since` and those after it (NULL: none). The
+ * others are history, and removed. */
 int aof_log_replace(aof_log *log, const aof_entry *base, const aof_entry *since) KV_EXCLUDES(kv_shard_held);
 
 /* For --check-log and --repair: path is a manifest, a directory with one, or a log file by itself. Prints what it finds to

@@ -47,12 +47,14 @@ static void read_config(aof *a)
 static int switch_on(aof *a, config_error *error)
 {
     server *s = a->server;
+    int err;
 
     atomic_fetch_add(&a->age, 1);
     atomic_store(&a->state, AOF_WAITING);
     atomic_store(&s->aof_guards, true);
     notify_apply(s);
-    if (aof_rewrite_start(s) == 0)
+    err = aof_rewrite_start(s);
+    if (!err || err == -EBUSY) /* a base is being written by itself: aof_tick begins the rewrite */
         return 0;
     atomic_store(&s->aof_guards, false);
     notify_apply(s);

@@ -69,7 +69,7 @@ void aof_turn_ends(worker *w) KV_EXCLUDES(kv_shard_held);
 
 /* ---- for commands and INFO: any thread ---- */
 
-/* Begins a rewrite; -1: one is under way, or it cannot be begun. */
+/* Begins a rewrite; while appendonly is no, of the base alone. -EBUSY: one is under way; -1: it cannot be begun. */
 int aof_rewrite_start(struct server *s) KV_EXCLUDES(kv_shard_held);
 /* The databases were exchanged for others, of which nothing was told: a rewrite brings them into the log. Until it ends,
  * the log does not have them. Any thread. */

@@ -11,8 +11,6 @@ void session_bgrewriteaof(kv_call *call)
     aof_read_figures(s, &figures);
     if (figures.rewriting)
         kv_reply_errorf(call->reply, "ERR Background append only file rewriting already in progress");
-    else if (!aof_listens(s))
-        kv_reply_errorf(call->reply, "ERR there is no log of changes to rewrite: appendonly is no");
     else if (aof_rewrite_start(s) != 0)
         kv_reply_errorf(
             call->reply,

@@ -51,9 +51,11 @@ struct aof {
     _Atomic uint64_t enough;
 
     /* Of a rewrite; see aof_rewrite.c. */
-    pthread_mutex_t rewriter_lock; /* guards the next two */
+    pthread_mutex_t rewriter_lock; /* guards the next three */
     pthread_t rewriter;
     bool rewriter_started;
+    bool
+        bare; /* appendonly is no: the rewrite writes a base, and nothing goes on behind it. Set while no rewriter runs */
     _Atomic bool rewriting, stop_rewriting, rewrite_ok;
     _Atomic uint64_t rewrite_started_ns, no_rewrite_before_ns, rewrites, rewrites_failed;
     _Atomic int64_t last_rewrite_s;

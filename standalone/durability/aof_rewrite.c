@@ -16,6 +16,10 @@
  * Switching on is the same with nothing before: what was told before the moment is dropped, and no manifest names the new file until the
  * base is there. Until then the log promises nothing.
  *
+ * While appendonly is no, BGREWRITEAOF writes a base, too, as redis-server does: the manifest then names it and nothing else, and a
+ * start with appendonly yes begins with it. Nothing is sealed, and no file goes on behind it. Who switches the log on meanwhile
+ * waits: a tick begins the rewrite that does.
+ *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdlib.h>
@@ -138,7 +142,8 @@ static void ended(aof *a, int err, uint64_t start_ns, uint64_t base_bytes)
     atomic_store(&a->rewrite_ok, err == 0);
     if (err) {
         atomic_fetch_add(&a->rewrites_failed, 1);
-        atomic_store(&a->no_rewrite_before_ns, clock_ns() + RETRY_NS);
+        if (!a->bare) /* who switches it on need not wait for that */
+            atomic_store(&a->no_rewrite_before_ns, clock_ns() + RETRY_NS);
         log_write(&s->log, CONFIG_LOG_WARNING, "Rewriting the log of changes failed: %s", strerror(-err));
     } else {
         atomic_store(&a->rewrites_failed, 0);
@@ -156,7 +161,7 @@ static int rewrite(aof *a, uint64_t *ret_bytes)
     bool rdb = config_number(s->config, CONFIG_ID_aof_use_rdb_preamble) != 0;
     snapshot_options options = { .keep_bytes =
                                      (size_t)config_number(s->config, CONFIG_ID_aof_rewrite_keep_bytes),
-                                 .at_moment = seal,
+                                 .at_moment = a->bare ? NULL : seal,
                                  .at_moment_arg = a };
     char temporary[AOF_PATH_MAX], path[AOF_PATH_MAX];
     aof_entry base, since;
@@ -165,9 +170,11 @@ static int rewrite(aof *a, uint64_t *ret_bytes)
 
     if (!aof_log_path(&a->log, "temp-rewrite.base", temporary) || !name_base(a, rdb, &base, path))
         err = -ENAMETOOLONG;
+    if (!err && a->bare)
+        err = aof_log_make_directory(&a->log);
     if (!err && snapshot_begin(snap) != 0)
         err = -ENOMEM;
-    if (!err)
+    if (!err && !a->bare)
         err = wait_for_rotation(a, &since);
     fault_point(a->log.faults, "log-rotated");
     if (!err)
@@ -177,7 +184,7 @@ static int rewrite(aof *a, uint64_t *ret_bytes)
     snapshot_free(snap);
     fault_point(a->log.faults, "base-written");
     if (!err)
-        err = install(a, temporary, &base, &since, path);
+        err = install(a, temporary, &base, a->bare ? NULL : &since, path);
     if (err && temporary[0])
         unlink(temporary);
     return err;
@@ -240,9 +247,9 @@ static void *run(void *arg)
         kv_thread_unregister(s->domain);
     }
     ended(a, err, start_ns, bytes);
-    if (err)
+    if (!a->bare && err)
         begin_again(a);
-    else
+    else if (!a->bare)
         is_whole(a, enabling);
     atomic_store(&a->rewriting, false);
     return NULL;
@@ -253,12 +260,19 @@ static int start_rewriter(aof *a)
 {
     if (a->rewriter_started)
         pthread_join(a->rewriter, NULL); /* it has ended */
+    a->bare = !aof_listens(a->server);
     pthread_mutex_lock(&a->lock);
     a->rotated = false;
     pthread_mutex_unlock(&a->lock);
     atomic_store(&a->rewrite_started_ns, clock_ns());
     a->rewriter_started = pthread_create(&a->rewriter, NULL, run, a) == 0;
     return a->rewriter_started ? 0 : -1;
+}
+
+/* It is neither being loaded nor being switched off. */
+static bool may_rewrite(const aof *a)
+{
+    return aof_listens(a->server) || (atomic_load(&a->state) == AOF_OFF && !atomic_load(&a->loading));
 }
 
 int aof_rewrite_start(server *s)
@@ -268,8 +282,8 @@ int aof_rewrite_start(server *s)
     int err;
 
     if (pthread_mutex_trylock(&a->rewriter_lock) != 0)
-        return -1;
-    err = aof_listens(s) && atomic_compare_exchange_strong(&a->rewriting, &busy, true) ? 0 : -1;
+        return -EBUSY;
+    err = !may_rewrite(a) ? -1 : atomic_compare_exchange_strong(&a->rewriting, &busy, true) ? 0 : -EBUSY;
     if (!err) {
         err = start_rewriter(a);
         if (err)

@@ -113,6 +113,72 @@ static void a_rewritten_log_tells_the_same(void **state)
     }
 }
 
+/* As redis-server: what the databases hold becomes a base, and nothing else is named any more. */
+static void without_a_log_a_base_is_written(void **state)
+{
+    static const char *const formats[] = { "yes", "no" };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char *dir = new_directory();
+        server *s = with_log(dir, "--aof-use-rdb-preamble", formats[i]);
+        conn *c = connect_to(s);
+
+        says(c, "+OK", "SET", "before", "1");
+        says(c, "+OK", "CONFIG", "SET", "appendonly", "no");
+        wait_for(c, "aof_enabled:0");
+        says(c, ":1", "DEL", "before");
+        write_some(c);
+        says(c, "+Background append only file rewriting started", "BGREWRITEAOF");
+        wait_for(c, "aof_rewrite_in_progress:0");
+        wait_for(c, "aof_last_bgrewrite_status:ok");
+        wait_for(c, "aof_enabled:0");
+        says(c, "+OK", "SET", "late", "1"); /* nobody logs it */
+        killed(s, c);
+        s = with_log(dir, "--threads", "1");
+        c = connect_to(s);
+        read_some(c);
+        says(c, ":0", "EXISTS", "before", "late");
+        says(c, "+OK", "SET", "after", "1");
+        killed(s, c);
+        s = with_log(dir, "--threads", "2");
+        c = connect_to(s);
+        read_some(c);
+        says(c, "$1", "GET", "after");
+        conn_close(c);
+        end(s);
+        remove_directory(dir);
+    }
+}
+
+/* The base may still be written when the log is switched on. */
+static void a_base_is_written_and_the_log_is_switched_on(void **state)
+{
+    char *dir = new_directory();
+    server *s = begin("--dir", dir, "--enable-debug-command", "yes");
+    conn *c = connect_to(s);
+
+    (void)state;
+    write_some(c);
+    says(c, "+OK", "DEBUG", "POPULATE", "50000");
+    says(c, "+Background", "BGREWRITEAOF");
+    says(c, "+OK", "CONFIG", "SET", "appendonly", "yes");
+    says(c, "+OK", "CONFIG", "SET", "appendfsync", "always");
+    wait_for(c, "aof_rewrites:2");
+    wait_for(c, "aof_rewrite_in_progress:0");
+    wait_for(c, "aof_last_bgrewrite_status:ok");
+    says(c, "+OK", "SET", "after", "1");
+    killed(s, c);
+    s = with_log(dir, "--threads", "2");
+    c = connect_to(s);
+    read_some(c);
+    says(c, "$value:49999", "GET", "key:49999");
+    says(c, "$1", "GET", "after");
+    conn_close(c);
+    end(s);
+    remove_directory(dir);
+}
+
 static void the_log_is_switched_on_and_off(void **state)
 {
     char *dir = new_directory();
@@ -120,7 +186,6 @@ static void the_log_is_switched_on_and_off(void **state)
     conn *c = connect_to(s);
 
     (void)state;
-    says(c, "-ERR", "BGREWRITEAOF");
     write_some(c);
     says(c, "+OK", "CONFIG", "SET", "appendonly", "yes");
     wait_for(c, "aof_rewrite_in_progress:0");
@@ -543,6 +608,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_killed_server_has_all_that_was_acknowledged),
         cmocka_unit_test(a_rewritten_log_tells_the_same),
+        cmocka_unit_test(without_a_log_a_base_is_written),
+        cmocka_unit_test(a_base_is_written_and_the_log_is_switched_on),
         cmocka_unit_test(the_log_is_switched_on_and_off),
         cmocka_unit_test(among_transactions_it_is_switched_on_and_off),
         cmocka_unit_test(waitaof_waits_for_the_disk),
