@@ -53,7 +53,7 @@ struct feed {
     int64_t start, end;
     feed_reader *readers;
     size_t reader_count;
-    int64_t idle_since_ms, ping_ms;
+    int64_t idle_since_ms, pinged_ms;
     uint64_t full, resumed, refused;
 };
 
@@ -250,7 +250,7 @@ static void begin_history(server *s)
     atomic_store(&f->base, f->end - (int64_t)position);
     f->start = f->end;
     read_limit(s);
-    f->ping_ms = f->idle_since_ms = peer_clock_ms();
+    f->pinged_ms = f->idle_since_ms = peer_clock_ms();
     atomic_store(&f->taken, position);
     atomic_store(&f->crowded, false);
     atomic_fetch_add_explicit(&f->age, 1, memory_order_release);
@@ -344,7 +344,7 @@ static void look_at(server *s, feed_reader *r, int64_t now_ms)
         r->behind_since_ms = now_ms;
     else if (now_ms - r->behind_since_ms > limit.soft_seconds * 1000)
         lose(r, "it is behind by more than client-output-buffer-limit allows, for too long");
-    if (r->state >= FEED_LOADED &&
+    if (r->state >= FEED_LOADED && !r->mute &&
         now_ms - r->heard_ms > config_number(s->config, CONFIG_ID_repl_timeout) * 1000)
         lose(r, "it has said nothing for repl-timeout");
 }
@@ -374,9 +374,10 @@ void feed_tick(server *s)
     if (!feed_listens(s))
         return;
     pthread_mutex_lock(&f->lock);
-    ping = f->readers && now_ms >= f->ping_ms;
-    if (ping)
-        f->ping_ms = now_ms + config_number(s->config, CONFIG_ID_repl_ping_replica_period) * 1000;
+    ping = f->readers &&
+           now_ms - f->pinged_ms >= config_number(s->config, CONFIG_ID_repl_ping_replica_period) * 1000;
+    if (ping || !f->readers)
+        f->pinged_ms = now_ms;
     pthread_mutex_unlock(&f->lock);
     if (ping)
         feed_tell(s, 1, &word);
@@ -518,12 +519,13 @@ void feed_heard(server *s, feed_reader *r)
     pthread_mutex_unlock(&s->feed->lock);
 }
 
-void feed_loaded(server *s, feed_reader *r)
+void feed_loaded(server *s, feed_reader *r, bool online)
 {
     pthread_mutex_lock(&s->feed->lock);
-    r->state = r->answers ? FEED_ONLINE : FEED_LOADED;
+    online |= r->answers;
+    r->state = online ? FEED_ONLINE : FEED_LOADED;
     r->heard_ms = peer_clock_ms();
-    if (r->answers)
+    if (online)
         post(r);
     pthread_mutex_unlock(&s->feed->lock);
 }

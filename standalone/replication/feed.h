@@ -37,6 +37,7 @@ typedef struct feed_reader {
     char address[FEED_ADDRESS_MAX]; /* that it listens on; and */
     int port;
     bool entered; /* and has not left; the worker's */
+    bool mute;    /* it is not closed for its silence; set before it enters */
 
     /* Guarded by the feed's lock. */
     struct feed_reader *next, **link; /* link NULL: it is not among them */
@@ -92,8 +93,8 @@ int64_t feed_join(server *s, feed_reader *r) KV_EXCLUDES(kv_shard_held);
 
 /* It has said something: it is there. */
 void feed_heard(server *s, feed_reader *r);
-/* It was sent its data set. */
-void feed_loaded(server *s, feed_reader *r);
+/* It was sent its data set. online: it is sent what follows at once, not when it has acknowledged that. */
+void feed_loaded(server *s, feed_reader *r, bool online);
 /* It has applied everything up to offset, and has it on disk up to durable; -1: it does not say. */
 void feed_acknowledge(server *s, feed_reader *r, int64_t offset, int64_t durable);
 

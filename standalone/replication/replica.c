@@ -6,7 +6,8 @@
  *     PSYNC id offset --------> +CONTINUE, if that is in the backlog -----------+--> the stream (feed.c), as the socket takes it
  *
  * The stream does not begin before the first ACK: redis-server looks for the end mark of a data set at the end of what it has
- * received, and would not find one that something follows.
+ * received, and would not find one that something follows. Behind a data set whose length was told (to who has not said capa eof) it
+ * begins at once, as redis-server's does: many who say a bare SYNC never acknowledge anything.
  *
  * From SYNC on the connection is sent nothing else: replies to what it asks are dropped (as with CLIENT REPLY OFF), and dispatch.c
  * refuses everything but what replicas say. Its own output holds no more than some pieces at a time; what it has not taken stays in the
@@ -152,7 +153,7 @@ void replica_ended(connection *c, bool whole)
 {
     c->replica->transfer = NULL;
     if (whole && c->replica->reader.entered && !c->owner->draining)
-        feed_loaded(server_of(c), &c->replica->reader);
+        feed_loaded(server_of(c), &c->replica->reader, !c->replica->takes_mark);
     else
         connection_close(c);
 }
@@ -261,15 +262,13 @@ void session_replconf(kv_call *call)
 /* ---- SYNC, PSYNC ---- */
 
 /* Why c is not sent the data set now; NULL: it is. */
-static const char *refusal(kv_call *call, const replica *r)
+static const char *refusal(kv_call *call)
 {
     replication_figures f;
 
     replication_read_figures(session_server(call), &f);
     if (f.state != REPLICATION_NONE && f.state != REPLICATION_CONNECTED)
         return "NOMASTERLINK Can't SYNC while not connected with my master";
-    if (!r->takes_mark)
-        return "ERR the length of the data set is not known before it is sent: say REPLCONF capa eof";
     return NULL;
 }
 
@@ -314,9 +313,10 @@ static void send_data_set(kv_call *call, bool psync)
 {
     connection *c = session_connection(call);
     replica *r = c->replica;
+    unsigned how = (psync ? DATA_SET_PSYNC : 0U) | (r->takes_mark ? DATA_SET_MARK : 0U);
 
     r->transfer =
-        data_sets_send(session_server(call)->data_sets, c, psync, r->data_set_only ? NULL : &r->reader);
+        data_sets_send(session_server(call)->data_sets, c, how, r->data_set_only ? NULL : &r->reader);
     if (r->transfer) {
         serve(c);
         return;
@@ -330,12 +330,13 @@ static void synchronize(kv_call *call, bool psync, kv_slice id, int64_t offset)
 {
     connection *c = session_connection(call);
     replica *r = replica_of(c);
-    const char *reason = r ? refusal(call, r) : kv_error_text(KV_ENOMEM);
+    const char *reason = r ? refusal(call) : kv_error_text(KV_ENOMEM);
 
     if (reason) {
         call->reply->ops->error(call->reply, kv_str(reason));
         return;
     }
+    r->reader.mute = !psync && !r->takes_mark;
     if (!r->data_set_only)
         enter(c);
     if (r->reader.entered && feed_resume(server_of(c), &r->reader, id, offset - 1)) {

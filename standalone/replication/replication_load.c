@@ -19,7 +19,6 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -32,6 +31,7 @@
 #include "persistence.h"
 #include "rdb.h"
 #include "replication_internal.h"
+#include "spool.h"
 
 #define NEWLINE_INTERVAL_MS 1000
 #define VERSIONS_APART      ((uint64_t)1 << 32)
@@ -76,19 +76,8 @@ static void count_bytes(replication *r, size_t n)
 
 static bool write_file(loading *l, const char *bytes, size_t len)
 {
-    while (len > 0) {
-        ssize_t n = write(l->file, bytes, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            l->file_error = errno;
-            return false;
-        }
-        bytes += n;
-        len -= (size_t)n;
-    }
-    return true;
+    l->file_error = spool_write(l->r->server->faults, l->file, bytes, len);
+    return l->file_error == 0;
 }
 
 static ssize_t read_file(void *arg, void *into, size_t max)
@@ -100,12 +89,10 @@ static ssize_t read_file(void *arg, void *into, size_t max)
         l->link_failed = true;
         return -ECONNRESET;
     }
-    do
-        n = read(l->file, into, max);
-    while (n < 0 && errno == EINTR);
+    n = spool_read(l->file, into, max);
     if (n < 0)
-        l->file_error = errno;
-    return n < 0 ? -l->file_error : n;
+        l->file_error = (int)-n;
+    return n;
 }
 
 static ssize_t read_link(void *arg, void *into, size_t max)
@@ -283,16 +270,11 @@ static bool needs_file(const server *s)
     return keys > 0 && config_number(s->config, CONFIG_ID_repl_diskless_load) != CONFIG_LOAD_SWAPDB;
 }
 
-/* One that nobody else sees, and that is gone with the process. */
 static int open_file(loading *l)
 {
-    char name[64];
-
-    snprintf(name, sizeof name, "temp-%lld.%d.rdb", (long long)clock_ms(), (int)getpid());
-    l->file = open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    l->file = spool_open(l->r->server->faults);
     if (l->file < 0)
-        return replication_fail(l->r, "a file for its data set, in 'dir': %s", strerror(errno));
-    unlink(name);
+        return replication_fail(l->r, "a file for its data set, in 'dir': %s", strerror(-l->file));
     l->to_file = true;
     return 0;
 }

@@ -387,7 +387,6 @@ static void it_is_refused_with_a_reason(void **state)
     conn *c = connect_to(kvserver);
 
     (void)state;
-    says(c, "-ERR the length of the data set is not known", "SYNC");
     says(c, "-ERR value is not an integer or out of range", "PSYNC", "?", "x");
     says(c, "-ERR PSYNC FAILOVER can't be sent to a master.", "PSYNC", "?", "-1", "FAILOVER");
     says(c, "-ERR wrong number of arguments for 'psync' command", "PSYNC", "?");
