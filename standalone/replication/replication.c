@@ -23,6 +23,9 @@
  * lets the task begin: no write that was acknowledged is in a batch that still runs. The way back takes goal_lock,
  * under which the task applies: once REPLICAOF NO ONE has replied, nothing of the primary's comes any more.
  *
+ * CLIENT PAUSE holds back the primary's commands as it does clients': they are received meanwhile, as much as
+ * client-query-buffer-limit, then the primary has to wait; and acknowledged when they have been applied.
+ *
  * Invariants
  *   1. Nothing is applied but under goal_lock, with serving == goal.
  *   2. has_history: the databases are the primary's history `id` up to the stream's offset. False from the first moment in
@@ -46,6 +49,7 @@
 
 #define RETRY_FIRST_MS 100
 #define RETRY_MOST_MS  1000
+#define PAUSE_LOOK_MS  20 /* between two looks whether a pause is over */
 
 /* ---- small things ---- */
 
@@ -147,7 +151,15 @@ static void publish_offsets(replication *r)
     pthread_mutex_unlock(&r->figures_lock);
 }
 
-/* Applies what has come. -1: that cannot go on. */
+/* A pause holds back what has come. 1, or -1: the goal has changed. */
+static int hold_back(replication *r)
+{
+    publish_offsets(r);
+    replication_note_link(r);
+    return replication_is_stale(r) ? -1 : 1;
+}
+
+/* Applies what has come; 1: a pause holds back the rest. -1: that cannot go on. */
 static int apply_received(replication *r)
 {
     stream_status status = STREAM_AGAIN;
@@ -156,6 +168,8 @@ static int apply_received(replication *r)
         size_t used = 0;
         bool stale;
 
+        if (blocking_pause(r->server, clock_ms()) != PAUSE_NONE)
+            return hold_back(r);
         pthread_mutex_lock(&r->goal_lock);
         stale = r->goal != r->serving;
         if (!stale)
@@ -187,18 +201,28 @@ static int receive_some(replication *r, int64_t until_ms, int64_t lost_ms)
     return status == PEER_OK ? 0 : replication_fail_link(r, "the link is lost");
 }
 
+/* The same while a pause holds back what was received. When that is as much as may be the primary waits, which is no silence of its. */
+static int receive_in_pause(replication *r, int64_t lost_ms)
+{
+    struct pollfd fd = { .fd = r->poke_fd, .events = POLLIN };
+
+    if (r->link.len < (size_t)config_number(r->server->config, CONFIG_ID_client_query_buffer_limit))
+        return receive_some(r, peer_clock_ms() + PAUSE_LOOK_MS, lost_ms);
+    poll(&fd, 1, PAUSE_LOOK_MS);
+    return 0;
+}
+
 static void follow_stream(replication *r)
 {
     int64_t ack_ms, lost_ms = replication_deadline(r);
-    int received = 0;
+    int received = 0, held;
 
     replication_begin_acks(r);
     while (received >= 0) {
-        if (r->link.len && apply_received(r) != 0)
+        held = r->link.len ? apply_received(r) : 0;
+        if (held < 0 || replication_acknowledge(r, &ack_ms) != 0)
             return;
-        if (replication_acknowledge(r, &ack_ms) != 0)
-            return;
-        received = receive_some(r, ack_ms, lost_ms);
+        received = held ? receive_in_pause(r, lost_ms) : receive_some(r, ack_ms, lost_ms);
         if (received == 0) {
             lost_ms = replication_deadline(r);
             replication_note_heard(r);

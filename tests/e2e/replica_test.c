@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "replica.h"
 
@@ -236,6 +237,44 @@ static void clients_may_not_write_but_the_primary_does(void **state)
     conn_close(c);
 }
 
+/* Waits until the replica has received as much as the primary has told now. */
+static void wait_until_received(conn *primary, conn *replica)
+{
+    long long told = info_number(primary, "master_repl_offset");
+    int tries = 0;
+
+    while (info_number(replica, "slave_read_repl_offset") < told && tries++ < 12000)
+        usleep(5000);
+    assert_true(info_number(replica, "slave_read_repl_offset") >= told);
+}
+
+static void a_pause_holds_back_the_primary(void **state)
+{
+    pair *both = *state;
+    long long applied;
+
+    follow_port(both->r, server_port(both->primary));
+    says(both->p, "+OK", "SET", "k", "1");
+    wait_for_offset(both->p, both->r);
+    says(both->r, "+OK", "CLIENT", "PAUSE", "1000000", "WRITE");
+    applied = info_number(both->r, "slave_repl_offset");
+    for (int i = 0; i < 100; i++)
+        says(both->p, ":", "INCR", "k");
+    wait_until_received(both->p, both->r);
+    assert_int_equal(info_number(both->r, "slave_repl_offset"), applied);
+    says(both->r, "$1", "GET", "k");
+    says(both->r, "+OK", "CLIENT", "UNPAUSE");
+    wait_for_offset(both->p, both->r);
+    says(both->r, "$101", "GET", "k");
+    says(both->r, "+OK", "CLIENT", "PAUSE", "1000000", "WRITE");
+    says(both->p, ":102", "INCR", "k");
+    wait_until_received(both->p, both->r);
+    says(both->r, "+OK", "REPLICAOF", "NO", "ONE"); /* the task does not wait for the end of the pause */
+    says(both->r, "$101", "GET", "k");
+    says(both->r, "+OK", "CLIENT", "UNPAUSE");
+    says(both->r, ":102", "INCR", "k");
+}
+
 static void stale_data_are_not_served_if_so_configured(void **state)
 {
     pair *both = *state;
@@ -345,6 +384,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_primary_that_was_away_is_followed_again, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(nobody_sees_half_of_a_transaction, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(clients_may_not_write_but_the_primary_does, begin_pair, end_pair),
+        cmocka_unit_test_setup_teardown(a_pause_holds_back_the_primary, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(stale_data_are_not_served_if_so_configured, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(what_is_not_replicated_is_named, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(messages_are_passed_on, begin_pair, end_pair),
