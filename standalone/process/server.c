@@ -31,6 +31,7 @@
 #include "monitor.h"
 #include "oom_score.h"
 #include "persistence.h"
+#include "replica_guard.h"
 #include "replication.h"
 #include "server_internal.h"
 #include "tls_reload.h"
@@ -244,6 +245,7 @@ int server_init(server *s, config *c)
         return fail(s, "Out of memory for the stream to replicas");
     notify_open(s);
     memory_apply(s);
+    replica_guard_look(s);
     s->replication = replication_new(s);
     s->migrations = migrations_new(s);
     s->data_sets = data_sets_new(s);

@@ -51,9 +51,10 @@ enum server_restriction {
     SERVER_PAUSED = 256,          /* there is a pause, see CLIENT PAUSE */
     SERVER_MONITORED = 512,       /* somebody is shown commands, see MONITOR */
     SERVER_MEMORY_LIMITED = 1024, /* maxmemory is set: there may have to be room made */
+    SERVER_LONELY = 2048,         /* too few replicas are near, see replica_guard.h */
     SERVER_REFUSES = SERVER_STALE | SERVER_LOADING | SERVER_DISK_ERROR, /* more than commands that write */
 };
-#define SERVER_NO_WRITES (SERVER_READ_ONLY | SERVER_LOG_BROKEN)
+#define SERVER_NO_WRITES (SERVER_READ_ONLY | SERVER_LOG_BROKEN | SERVER_LONELY)
 
 typedef struct server_rate {
     uint64_t last;

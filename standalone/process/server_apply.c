@@ -19,6 +19,7 @@
 #include "metrics.h"
 #include "oom_score.h"
 #include "persistence.h"
+#include "replica_guard.h"
 #include "replication.h"
 #include "secret.h"
 #include "server.h"
@@ -260,6 +261,8 @@ static const effect effects[CONFIG_COUNT] = {
     [CONFIG_ID_aof_error_action] = { .try = aof_apply_config },
     [CONFIG_ID_aof_buffer_limit] = { .try = aof_apply_config },
     [CONFIG_ID_no_appendfsync_on_rewrite] = { .try = aof_apply_config },
+    [CONFIG_ID_min_replicas_to_write] = { .tell = replica_guard_look },
+    [CONFIG_ID_min_replicas_max_lag] = { .tell = replica_guard_look },
     [CONFIG_ID_replica_read_only] = { .tell = replication_apply },
     [CONFIG_ID_replica_serve_stale_data] = { .tell = replication_apply },
     [CONFIG_ID_replica_ignore_maxmemory] = { .tell = replication_apply },

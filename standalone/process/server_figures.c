@@ -11,6 +11,7 @@
 #include "aof.h"
 #include "feed.h"
 #include "persistence.h"
+#include "replica_guard.h"
 #include "replication.h"
 #include "server.h"
 #include "server_internal.h"
@@ -161,5 +162,6 @@ void server_tick(server *s)
     supervise_tick(s);
     persistence_tick(s->persistence);
     feed_tick(s);
+    replica_guard_look(s);
     shutdown_tick(s);
 }

@@ -7,6 +7,7 @@
 #include "actor.h"
 #include "peer.h"
 #include "replica.h"
+#include "replica_guard.h"
 #include "replication.h"
 #include "round.h"
 #include "session.h"
@@ -176,6 +177,7 @@ void replication_write_info(server *s, FILE *out)
         write_gaps(out, &f);
     }
     fprintf(out, "connected_slaves:%zu\r\n", stream.readers);
+    replica_guard_write(s, out);
     replica_write_list(s, out);
     fprintf(out,
             "master_failover_state:no-failover\r\nmaster_replid:%s\r\n"

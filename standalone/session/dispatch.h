@@ -9,7 +9,8 @@
 #include "slow.h"
 
 /* What a replica says to commands that write. */
-#define DISPATCH_READONLY "READONLY You can't write against a read only replica."
+#define DISPATCH_READONLY   "READONLY You can't write against a read only replica."
+#define DISPATCH_NOREPLICAS "NOREPLICAS Not enough good replicas to write."
 #define DISPATCH_MISCONF                                                                                 \
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. "  \
     "Commands that may modify the data set are disabled, because this instance is configured to report " \

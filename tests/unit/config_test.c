@@ -195,7 +195,7 @@ static void what_the_server_does_not_do_is_refused(void **state)
 
     set(c, "cluster-enabled", "no", NULL);
     set(c, "cluster-enabled", "yes", "this server supports only 'no' here");
-    expect_refused(c, "min-replicas-to-write 1\n", "line 1", "this server supports only '0' here");
+    expect_refused(c, "activedefrag yes\n", "line 1", "this server supports only 'no' here");
 }
 
 static void output_limits_are_set_all_or_none(void **state)
