@@ -26,6 +26,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "relay.h"
+
 #define BLOCK_COMMANDS 512u
 #define BLOCK_SLICES   (4 * BLOCK_COMMANDS)
 #define BLOCK_BYTES    (128u << 10)
@@ -36,7 +38,7 @@ typedef struct item {
 } item;
 
 typedef struct block {
-    struct block *next;
+    relay_block link; /* first */
     size_t count, slices_used, bytes_used;
     size_t slice_capacity, byte_capacity;
     kv_slice *slices;
@@ -47,14 +49,10 @@ typedef struct block {
 typedef struct loader {
     aof_loaders *all;
     pthread_t thread;
-    aof_runner runner;    /* its thread's */
-    block *filling;       /* whoever gives has it */
-    pthread_mutex_t lock; /* guards the next five */
-    pthread_cond_t changed;
-    block *full, **full_tail, *empty;
-    int busy; /* blocks that are full, or being run */
-    bool ended;
-    bool failed; /* its thread's, and after the lock was held anybody's */
+    aof_runner runner; /* its thread's */
+    block *filling;    /* whoever gives has it */
+    relay relay;
+    bool failed; /* its thread's, and when the relay is idle anybody's */
     aof_failure failure;
     block blocks[AOF_LOADER_BLOCKS];
 } loader;
@@ -65,76 +63,6 @@ struct aof_loaders {
     _Atomic bool failed; /* one of them has: nothing more is wanted */
     loader loaders[];
 };
-
-/* ---- blocks on their way ---- */
-
-/* An empty block: waits for one. */
-static block *take_empty(loader *l)
-{
-    block *b;
-
-    pthread_mutex_lock(&l->lock);
-    while (!l->empty)
-        pthread_cond_wait(&l->changed, &l->lock);
-    b = l->empty;
-    l->empty = b->next;
-    pthread_mutex_unlock(&l->lock);
-    b->next = NULL;
-    b->count = b->slices_used = b->bytes_used = 0;
-    return b;
-}
-
-/* Hands over the block that is being filled. */
-static void give_full(loader *l)
-{
-    block *b = l->filling;
-
-    l->filling = NULL;
-    if (!b)
-        return;
-    pthread_mutex_lock(&l->lock);
-    *l->full_tail = b;
-    l->full_tail = &b->next;
-    l->busy++;
-    pthread_cond_signal(&l->changed);
-    pthread_mutex_unlock(&l->lock);
-}
-
-/* A full block; NULL: it is the end. */
-static block *take_full(loader *l)
-{
-    block *b;
-
-    pthread_mutex_lock(&l->lock);
-    while (!l->full && !l->ended)
-        pthread_cond_wait(&l->changed, &l->lock);
-    b = l->ended ? NULL : l->full;
-    if (b) {
-        l->full = b->next;
-        if (!l->full)
-            l->full_tail = &l->full;
-    }
-    pthread_mutex_unlock(&l->lock);
-    return b;
-}
-
-static void give_empty(loader *l, block *b)
-{
-    pthread_mutex_lock(&l->lock);
-    b->next = l->empty;
-    l->empty = b;
-    l->busy--;
-    pthread_cond_signal(&l->changed);
-    pthread_mutex_unlock(&l->lock);
-}
-
-static void wait_idle(loader *l)
-{
-    pthread_mutex_lock(&l->lock);
-    while (l->busy)
-        pthread_cond_wait(&l->changed, &l->lock);
-    pthread_mutex_unlock(&l->lock);
-}
 
 /* ---- a loader ---- */
 
@@ -212,10 +140,10 @@ static void *run(void *arg)
     loader *l = arg;
     block *b;
 
-    while ((b = take_full(l)) != NULL) {
+    while ((b = (block *)relay_take_full(&l->relay)) != NULL) {
         if (!l->failed)
             run_block(l, b);
-        give_empty(l, b);
+        relay_give_back(&l->relay, &b->link);
     }
     return NULL;
 }
@@ -283,6 +211,25 @@ static void copy(block *b, const aof_todo *todo, size_t span, uint64_t offset)
     b->slices_used += (size_t)todo->argc;
 }
 
+/* Hands over the block that is being filled. */
+static void give_full(loader *l)
+{
+    block *b = l->filling;
+
+    l->filling = NULL;
+    if (b)
+        relay_give_full(&l->relay, &b->link);
+}
+
+/* Waits for an empty block. */
+static block *take_empty(loader *l)
+{
+    block *b = (block *)relay_take_empty(&l->relay);
+
+    b->count = b->slices_used = b->bytes_used = 0;
+    return b;
+}
+
 bool aof_loaders_give(aof_loaders *all, int which, const aof_todo *todo, uint64_t offset)
 {
     loader *l = &all->loaders[which];
@@ -308,7 +255,7 @@ bool aof_loaders_settle(aof_loaders *all, aof_failure *ret_failure)
         if (all->loaders[i].filling && all->loaders[i].filling->count)
             give_full(&all->loaders[i]);
     for (int i = 0; i < all->count; i++)
-        wait_idle(&all->loaders[i]);
+        relay_wait_idle(&all->loaders[i].relay);
     for (int i = 0; i < all->count; i++)
         if (all->loaders[i].failed && (!first || all->loaders[i].failure.offset < first->failure.offset))
             first = &all->loaders[i];
@@ -323,13 +270,9 @@ static void open_loader(aof_loaders *all, loader *l, const kv_databases *databas
 {
     l->all = all;
     aof_runner_init(&l->runner, databases, now_ms);
-    pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->changed, NULL);
-    l->full_tail = &l->full;
-    for (int i = 0; i < AOF_LOADER_BLOCKS; i++) {
-        l->blocks[i].next = l->empty;
-        l->empty = &l->blocks[i];
-    }
+    relay_init(&l->relay);
+    for (int i = 0; i < AOF_LOADER_BLOCKS; i++)
+        relay_add(&l->relay, &l->blocks[i].link);
 }
 
 static void close_loader(loader *l)
@@ -338,8 +281,7 @@ static void close_loader(loader *l)
         free(l->blocks[i].slices);
         free(l->blocks[i].bytes);
     }
-    pthread_cond_destroy(&l->changed);
-    pthread_mutex_destroy(&l->lock);
+    relay_done(&l->relay);
 }
 
 aof_loaders *aof_loaders_new(const kv_databases *databases, int64_t now_ms, int threads)
@@ -369,10 +311,7 @@ void aof_loaders_free(aof_loaders *all)
     for (int i = 0; all && i < all->count; i++) {
         loader *l = &all->loaders[i];
 
-        pthread_mutex_lock(&l->lock);
-        l->ended = true;
-        pthread_cond_signal(&l->changed);
-        pthread_mutex_unlock(&l->lock);
+        relay_break(&l->relay);
         pthread_join(l->thread, NULL);
         close_loader(l);
     }

@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "relay.h"
+
 #define BATCH_RECORDS 512
 #define BATCH_BYTES   (128u << 10)
 #define THREADS_MAX   16
@@ -32,7 +34,7 @@ typedef struct loaded {
 } loaded;
 
 typedef struct batch {
-    struct batch *next;
+    relay_block link; /* first */
     size_t count, used, size;
     char *bytes;
     loaded records[BATCH_RECORDS];
@@ -41,80 +43,10 @@ typedef struct batch {
 typedef struct loader {
     rdb_load *load;
     kv_domain *domain;
-    pthread_mutex_t lock; /* guards the next five */
-    pthread_cond_t changed;
-    batch *full, **full_tail, *empty;
-    bool ended;
-    int failed;     /* RDB_ENOMEM */
+    relay relay;    /* broken: memory was out */
     batch *current; /* the reader's */
     batch *batches;
 } loader;
-
-/* ---- the queue ---- */
-
-/* An empty batch, or NULL: an inserter has failed. */
-static batch *take_empty(loader *l)
-{
-    batch *b;
-
-    pthread_mutex_lock(&l->lock);
-    while (!l->empty && !l->failed)
-        pthread_cond_wait(&l->changed, &l->lock);
-    b = l->failed ? NULL : l->empty;
-    if (b) {
-        l->empty = b->next;
-        b->next = NULL;
-        b->count = b->used = 0;
-    }
-    pthread_mutex_unlock(&l->lock);
-    return b;
-}
-
-static void give_full(loader *l, batch *b)
-{
-    pthread_mutex_lock(&l->lock);
-    *l->full_tail = b;
-    l->full_tail = &b->next;
-    pthread_cond_broadcast(&l->changed);
-    pthread_mutex_unlock(&l->lock);
-}
-
-/* A full batch, or NULL: there will be no more. */
-static batch *take_full(loader *l)
-{
-    batch *b;
-
-    pthread_mutex_lock(&l->lock);
-    while (!l->full && !l->ended && !l->failed)
-        pthread_cond_wait(&l->changed, &l->lock);
-    b = l->failed ? NULL : l->full;
-    if (b) {
-        l->full = b->next;
-        if (!l->full)
-            l->full_tail = &l->full;
-    }
-    pthread_mutex_unlock(&l->lock);
-    return b;
-}
-
-static void give_empty(loader *l, batch *b, int err)
-{
-    pthread_mutex_lock(&l->lock);
-    b->next = l->empty;
-    l->empty = b;
-    if (err)
-        l->failed = RDB_ENOMEM;
-    pthread_cond_broadcast(&l->changed);
-    pthread_mutex_unlock(&l->lock);
-}
-
-static void end_queue(loader *l)
-{
-    pthread_mutex_lock(&l->lock);
-    l->ended = true;
-    pthread_cond_broadcast(&l->changed);
-    pthread_mutex_unlock(&l->lock);
-}
 
 /* ---- inserting ---- */
 
@@ -216,12 +148,25 @@ static void *insert_all(void *arg)
     loader *l = arg;
     batch *b;
 
-    while ((b = take_full(l)) != NULL)
-        give_empty(l, b, insert_batch(l, b));
+    while ((b = (batch *)relay_take_full(&l->relay)) != NULL) {
+        if (insert_batch(l, b) != 0)
+            relay_break(&l->relay);
+        relay_give_back(&l->relay, &b->link);
+    }
     return NULL;
 }
 
 /* ---- reading ---- */
+
+/* Waits for an empty batch; NULL: an inserter has failed. */
+static batch *take_empty(loader *l)
+{
+    batch *b = (batch *)relay_take_empty(&l->relay);
+
+    if (b)
+        b->count = b->used = 0;
+    return b;
+}
 
 /* The current batch, with room for a record of len bytes; NULL: it failed. */
 static batch *batch_with_room(loader *l, size_t len)
@@ -229,7 +174,7 @@ static batch *batch_with_room(loader *l, size_t len)
     batch *b = l->current;
 
     if (b && (b->count == BATCH_RECORDS || (b->count > 0 && b->size - b->used < len))) {
-        give_full(l, b);
+        relay_give_full(&l->relay, &b->link);
         b = NULL;
     }
     l->current = b ? b : take_empty(l);
@@ -334,14 +279,10 @@ static int read_items(loader *l, rdb_reader *r, const char *name)
 
 static int open_loader(loader *l, int threads)
 {
-    pthread_mutex_init(&l->lock, NULL);
-    pthread_cond_init(&l->changed, NULL);
-    l->full_tail = &l->full;
+    relay_init(&l->relay);
     l->batches = calloc((size_t)(2 * threads + 2), sizeof *l->batches);
-    for (int i = 0; l->batches && i < 2 * threads + 2; i++) {
-        l->batches[i].next = l->empty;
-        l->empty = &l->batches[i];
-    }
+    for (int i = 0; l->batches && i < 2 * threads + 2; i++)
+        relay_add(&l->relay, &l->batches[i].link);
     return l->batches ? 0 : -1;
 }
 
@@ -350,8 +291,7 @@ static void close_loader(loader *l, int threads)
     for (int i = 0; l->batches && i < 2 * threads + 2; i++)
         free(l->batches[i].bytes);
     free(l->batches);
-    pthread_cond_destroy(&l->changed);
-    pthread_mutex_destroy(&l->lock);
+    relay_done(&l->relay);
 }
 
 /* Reads while n threads insert, then waits for them. */
@@ -365,11 +305,11 @@ static int read_and_insert(loader *l, rdb_reader *r, const char *name, int n)
     if (started > 0)
         err = read_items(l, r, name);
     if (started > 0 && !err && l->current)
-        give_full(l, l->current);
-    end_queue(l);
+        relay_give_full(&l->relay, &l->current->link);
+    relay_end(&l->relay);
     for (int i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
-    if (!err && (started == 0 || l->failed)) {
+    if (!err && (started == 0 || relay_is_broken(&l->relay))) {
         snprintf(l->load->reason, sizeof l->load->reason,
                  "%.120s: memory is out, or no thread can be started", name);
         err = RDB_ENOMEM;
