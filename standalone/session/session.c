@@ -41,6 +41,7 @@ static session_fn *const functions[KV_COMMAND_COUNT] = {
     [KV_COMMAND_config_rewrite] = session_config_rewrite,
     [KV_COMMAND_config_set] = session_config_set,
     [KV_COMMAND_asking] = session_no_cluster,
+    [KV_COMMAND_cluster_help] = session_no_cluster,
     [KV_COMMAND_cluster_info] = session_no_cluster,
     [KV_COMMAND_cluster_keyslot] = session_no_cluster,
     [KV_COMMAND_cluster_myid] = session_no_cluster,

@@ -223,7 +223,7 @@ static void lolwut_is_an_answer(void **state)
 
 static void there_is_no_cluster(void **state)
 {
-    static const char *const questions[] = { "INFO", "MYID", "NODES", "SHARDS", "SLOTS" };
+    static const char *const questions[] = { "HELP", "INFO", "MYID", "NODES", "SHARDS", "SLOTS" };
     session *s = *state;
 
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
