@@ -81,8 +81,10 @@ uint32_t store_access_known(const kv_store *store, int64_t idle_ms, int frequenc
 
     if (counts && frequency >= 0)
         return minute_of(now_ms) << 8 | ((unsigned)frequency & 255);
-    if (!counts && idle_ms >= 0)
-        return store_access_clock(now_ms - idle_ms);
+    if (!counts && idle_ms >= 0) /* rounded up: it was not used later than that */
+        return (store_access_clock(now_ms) -
+                (uint32_t)(idle_ms / STORE_ACCESS_MS + (idle_ms % STORE_ACCESS_MS != 0))) &
+               0xffffff;
     return store_access_new(store, now_ms);
 }
 

@@ -413,11 +413,23 @@ static void idle_time_is_seen_within_the_clocks_unit(void **state)
     epoch_leave(kv_store_domain(store));
 }
 
+/* The clock is coarse; what is told in seconds must not come out as one less. */
+static void a_key_is_as_old_as_it_was_said_to_be(void **state)
+{
+    for (int64_t now_ms = 5000000; now_ms < 5000000 + 2 * STORE_ACCESS_MS; now_ms++) {
+        uint32_t used = store_access_known(*state, 1000000, -1, now_ms);
+        uint32_t idle = (store_access_clock(now_ms) - used) & 0xffffff;
+
+        assert_in_range(idle * STORE_ACCESS_MS, 1000000, 1000000 + STORE_ACCESS_MS);
+    }
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        test(a_key_is_as_old_as_it_was_said_to_be),
         test(hit_rates_are_near_those_of_true_lru),
         test(hit_rates_are_near_those_of_true_lfu),
         test(only_keys_with_a_deadline_go_when_asked),
