@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "replica.h"
 
@@ -17,6 +18,15 @@ typedef struct scene {
 } scene;
 
 /* The replica has everything, is stopped, and then something is written. */
+/* Returns when no thread of it runs any more. */
+static void stop_wholly(pid_t pid)
+{
+    siginfo_t what;
+
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    assert_int_equal(waitid(P_PID, (id_t)pid, &what, WSTOPPED | WNOWAIT), 0);
+}
+
 static void begin_scene(scene *s, bool redis, const char *timeout_s)
 {
     s->primary =
@@ -30,7 +40,7 @@ static void begin_scene(scene *s, bool redis, const char *timeout_s)
     wait_for_offset(s->p, s->r);
     says(s->p, "+OK", "SET", "k", "early");
     says(s->p, ":1", "WAIT", "1", "0");
-    assert_int_equal(kill(server_pid(s->replica), SIGSTOP), 0);
+    stop_wholly(server_pid(s->replica));
     says(s->p, "+OK", "SET", "k", "late");
 }
 
