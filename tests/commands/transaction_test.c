@@ -295,9 +295,10 @@ static void one_of_many_that_fails_leaves_the_others(void **state)
 static void a_batch_may_end_between_multi_and_exec(void **state)
 {
     session *s = *state;
-    char *value = malloc(ENOUGH + 1);
+    char *value;
 
     needs_server(s);
+    value = malloc(ENOUGH + 1);
     memset(value, 'v', ENOUGH);
     for (size_t less = 0; less < 96; less += 7) {
         value[ENOUGH - less] = '\0';
