@@ -141,8 +141,45 @@ static const option OPTION_TABLE[] = {
 };
 #define OPTION_COUNT_OF (sizeof OPTION_TABLE / sizeof *OPTION_TABLE)
 
-static const char *const MODE_NAMES[] = { "server",   "map",     "contention", "cache", "fanout",
-                                          "overload", "durable", "tls",        "floor" };
+typedef struct mode_row {
+    const char *name, *about; /* about: of its help; "" where its options say it */
+} mode_row;
+
+static const mode_row MODES[] = {
+    [MODE_SERVER] = { "server", "Starts the servers, fills them, and measures the same rows for each in "
+                                "turn, round after round;\n"
+                                "with the defaults that takes about 3 minutes. The first figure is the "
+                                "server's own CPU time per\n"
+                                "request (its ratio to redis-server's in the same round stands beside it), "
+                                "because throughput on\n"
+                                "a machine that also runs the load says little.\n\n" },
+    [MODE_MAP] = { "map",
+                   "Measures the map (core/map) and the store (kvstore.h) in this process: 16-byte keys.\n"
+                   "With the defaults that takes about 3 minutes and 2 GB of memory.\n\n" },
+    [MODE_CONTENTION] = { "contention", "Starts kvserver, lets many connections write to skewed keys, and "
+                                        "prints what LOCKSTAT and INFO\n"
+                                        "contention tell of it: how long locks were waited for and held, for "
+                                        "which shards and keys.\n\n" },
+    [MODE_CACHE] = { "cache", "Gives servers room for a tenth of the keys, asks for keys by Zipf's law, "
+                              "stores those that are missing,\n"
+                              "and counts the hits, beside a true LRU and a true LFU of the same number of "
+                              "keys. Then stores new keys\n"
+                              "in a growing store and in a full one, and compares the server's CPU time per "
+                              "SET.\n\n" },
+    [MODE_FANOUT] = { "fanout", "Publishes to many subscribers, and divides the server's CPU time by the "
+                                "messages that were delivered;\n"
+                                "every byte is counted.\n\n" },
+    [MODE_OVERLOAD] = { "overload", "Ten kinds of clients that misbehave, at servers with their default "
+                                    "settings; how much memory that takes,\n"
+                                    "and how long others wait for their answers meanwhile. With the defaults "
+                                    "that takes about a minute.\n\n" },
+    [MODE_DURABLE] = { "durable", "" },
+    [MODE_TLS] = { "tls", "The same requests at a plain port and at one with TLS, and handshakes, beside "
+                          "redis-server (which must have\n"
+                          "been built with TLS): the server's own CPU time for each.\n\n" },
+    [MODE_FLOOR] = { "floor",
+                     "A libevent server that answers every GET with the same bytes; until SIGTERM.\n\n" },
+};
 
 /* The sizes of a list such as "1000,1M,10M". */
 static int parse_sizes(options *o, const option *row, const char *list, fault *f)
@@ -217,7 +254,7 @@ static int parse_option(options *o, char **argv, int argc, int *at, fault *f)
     len = equals ? (size_t)(equals - name) : strlen(name);
     row = find(name, len, o->mode);
     if (!row)
-        return fault_usage(f, "kvbench %s knows no option \"%.*s\"", MODE_NAMES[o->mode], (int)len + 2, word);
+        return fault_usage(f, "kvbench %s knows no option \"%.*s\"", MODES[o->mode].name, (int)len + 2, word);
     ++*at;
     if (!row->value)
         return equals ? fault_usage(f, "--%s takes no value", row->name) : store_value(o, row, NULL, f);
@@ -230,8 +267,8 @@ static int parse_option(options *o, char **argv, int argc, int *at, fault *f)
 
 static int parse_mode(options *o, const char *word, fault *f)
 {
-    for (unsigned i = 0; i < sizeof MODE_NAMES / sizeof *MODE_NAMES; i++)
-        if (strcmp(word, MODE_NAMES[i]) == 0) {
+    for (unsigned i = 0; i < sizeof MODES / sizeof *MODES; i++)
+        if (strcmp(word, MODES[i].name) == 0) {
             o->mode = (bench_mode)i;
             return 0;
         }
@@ -325,74 +362,40 @@ static void help_options(bench_mode mode)
     }
 }
 
+static void help_overview(void)
+{
+    printf("kvbench - how fast, and how much memory\n\n"
+           "  kvbench server [options]   kvserver beside redis-server, memcached and a server that\n"
+           "                             stores nothing (the floor): CPU time, throughput, memory\n"
+           "  kvbench map [options]      the map and the store in process, without any socket\n"
+           "  kvbench contention [options]  who waits for which lock of kvserver, under a chosen skew\n"
+           "  kvbench cache [options]    eviction: hit rates beside true LRU and LFU, and what it costs\n"
+           "  kvbench fanout [options]   one publisher and many subscribers\n"
+           "  kvbench overload [options] clients that misbehave: the server's memory, and the others' "
+           "waiting\n"
+           "  kvbench durable [options]  the log of changes and snapshots: writes a second, pauses, "
+           "start-up\n"
+           "  kvbench tls [options]      what TLS costs: for each request, and for each handshake\n"
+           "  kvbench floor --port N     run the floor server by itself\n\n"
+           "kvbench server --help, map --help and so on tell their options.\n"
+           "Exit status: 0 measured; 1 a bad option; 2 a server died, hung or answered nonsense.\n"
+           "All servers run on 127.0.0.1, on free ports, and are stopped again.\n");
+}
+
 void options_help(int mode)
 {
     if (mode < 0) {
-        printf("kvbench - how fast, and how much memory\n\n"
-               "  kvbench server [options]   kvserver beside redis-server, memcached and a server that\n"
-               "                             stores nothing (the floor): CPU time, throughput, memory\n"
-               "  kvbench map [options]      the map and the store in process, without any socket\n"
-               "  kvbench contention [options]  who waits for which lock of kvserver, under a chosen skew\n"
-               "  kvbench cache [options]    eviction: hit rates beside true LRU and LFU, and what it costs\n"
-               "  kvbench fanout [options]   one publisher and many subscribers\n"
-               "  kvbench overload [options] clients that misbehave: the server's memory, and the others' "
-               "waiting\n"
-               "  kvbench durable [options]  the log of changes and snapshots: writes a second, pauses, "
-               "start-up\n"
-               "  kvbench tls [options]      what TLS costs: for each request, and for each handshake\n"
-               "  kvbench floor --port N     run the floor server by itself\n\n"
-               "kvbench server --help, map --help and so on tell their options.\n"
-               "Exit status: 0 measured; 1 a bad option; 2 a server died, hung or answered nonsense.\n"
-               "All servers run on 127.0.0.1, on free ports, and are stopped again.\n");
+        help_overview();
         return;
     }
-    printf("kvbench %s [options]\n\n", MODE_NAMES[mode]);
-    if (mode == MODE_SERVER)
-        printf("Starts the servers, fills them, and measures the same rows for each in turn, round after "
-               "round;\n"
-               "with the defaults that takes about 3 minutes. The first figure is the server's own CPU time "
-               "per\n"
-               "request (its ratio to redis-server's in the same round stands beside it), because throughput "
-               "on\n"
-               "a machine that also runs the load says little.\n\n");
-    if (mode == MODE_MAP)
-        printf("Measures the map (core/map) and the store (kvstore.h) in this process: 16-byte keys.\n"
-               "With the defaults that takes about 3 minutes and 2 GB of memory.\n\n");
-    if (mode == MODE_CONTENTION)
-        printf(
-            "Starts kvserver, lets many connections write to skewed keys, and prints what LOCKSTAT and INFO\n"
-            "contention tell of it: how long locks were waited for and held, for which shards and keys.\n\n");
-    if (mode == MODE_CACHE)
-        printf(
-            "Gives servers room for a tenth of the keys, asks for keys by Zipf's law, stores those that are "
-            "missing,\n"
-            "and counts the hits, beside a true LRU and a true LFU of the same number of keys. Then stores "
-            "new keys\n"
-            "in a growing store and in a full one, and compares the server's CPU time per SET.\n\n");
-    if (mode == MODE_FANOUT)
-        printf("Publishes to many subscribers, and divides the server's CPU time by the messages that were "
-               "delivered;\n"
-               "every byte is counted.\n\n");
-    if (mode == MODE_OVERLOAD)
-        printf("Ten kinds of clients that misbehave, at servers with their default settings; how much memory "
-               "that "
-               "takes,\n"
-               "and how long others wait for their answers meanwhile. With the defaults that takes about a "
-               "minute.\n\n");
-    if (mode == MODE_TLS)
-        printf("The same requests at a plain port and at one with TLS, and handshakes, beside redis-server "
-               "(which "
-               "must have\n"
-               "been built with TLS): the server's own CPU time for each.\n\n");
-    if (mode == MODE_FLOOR)
-        printf("A libevent server that answers every GET with the same bytes; until SIGTERM.\n\n");
+    printf("kvbench %s [options]\n\n%s", MODES[mode].name, MODES[mode].about);
     printf("Options (numbers may end with k, M or G):\n");
     help_options((bench_mode)mode);
 }
 
 const char *options_mode(int mode)
 {
-    return mode >= 0 && mode < (int)(sizeof MODE_NAMES / sizeof *MODE_NAMES) ? MODE_NAMES[mode] : NULL;
+    return mode >= 0 && mode < (int)(sizeof MODES / sizeof *MODES) ? MODES[mode].name : NULL;
 }
 
 const char *options_row(int mode, int index, const char **ret_value, const char **ret_help)
