@@ -167,12 +167,6 @@ static const kv_command *reject_write(connection *c, const kv_command *row)
     return reject(c, row, aof_refusal(c->owner->server, text));
 }
 
-/* Too few replicas of ours are near; who is a replica itself has other rules. */
-static bool is_lonely(const connection *c)
-{
-    return (c->owner->restrictions & (SERVER_LONELY | SERVER_REPLICA)) == SERVER_LONELY;
-}
-
 const kv_command *dispatch_resolve(connection *c, const request *r)
 {
     worker *w = c->owner;
@@ -199,7 +193,7 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
         return reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
     if ((w->restrictions & SERVER_DISK_ERROR) && ((row->flags & KV_CMD_WRITE) || row->id == KV_COMMAND_ping))
         return reject(c, row, KV_STR(DISPATCH_MISCONF));
-    if ((row->flags & KV_CMD_WRITE) && is_lonely(c))
+    if ((row->flags & KV_CMD_WRITE) && dispatch_is_lonely(w))
         return reject(c, row, KV_STR(DISPATCH_NOREPLICAS));
     if ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_READ_ONLY))
         return reject(c, row, KV_STR(DISPATCH_READONLY));

@@ -38,6 +38,12 @@ void dispatch_prefetch(kv_store *store, const request requests[], int count, uin
  * memory. */
 const kv_command *dispatch_resolve(connection *c, const request *r);
 
+/* Too few replicas of ours are near (replica_guard.h); who is a replica itself has other rules. */
+static inline bool dispatch_is_lonely(const worker *w)
+{
+    return (w->restrictions & (SERVER_LONELY | SERVER_REPLICA)) == SERVER_LONELY;
+}
+
 /* Whether rows of this kind are refused in this batch: for want of memory, because this is a replica. */
 static inline bool dispatch_refuses(const worker *w, const kv_command *row)
 {

@@ -499,8 +499,7 @@ static const char *obstacle(const kv_call *call, const multi *m)
         return "OOM command not allowed when used memory > 'maxmemory'.";
     if ((m->flags & KV_CMD_WRITE) && (session_connection(call)->owner->restrictions & SERVER_DISK_ERROR))
         return DISPATCH_MISCONF;
-    if ((m->flags & KV_CMD_WRITE) &&
-        (session_connection(call)->owner->restrictions & (SERVER_LONELY | SERVER_REPLICA)) == SERVER_LONELY)
+    if ((m->flags & KV_CMD_WRITE) && dispatch_is_lonely(session_connection(call)->owner))
         return DISPATCH_NOREPLICAS;
     if ((m->flags & KV_CMD_WRITE) && (session_connection(call)->owner->restrictions & SERVER_READ_ONLY))
         return DISPATCH_READONLY;
