@@ -132,24 +132,30 @@ static void is_sent_length_and_stream(server *s)
     conn_close(client);
 }
 
+/* s NULL: there is no redis-server. */
+static void play(server *s, void (*scene)(server *s))
+{
+    if (!s)
+        skip();
+    scene(s);
+    end(s);
+}
+
+static server *begin_theirs_if_there(void)
+{
+    return oracle_program() ? begin_theirs() : NULL;
+}
+
 static void sync_is_sent_the_length_then_the_stream(void **state)
 {
-    server *s = begin_ours();
-
     (void)state;
-    is_sent_length_and_stream(s);
-    end(s);
+    play(begin_ours(), is_sent_length_and_stream);
 }
 
 static void redis_server_sends_the_same(void **state)
 {
-    server *s = oracle_program() ? begin_theirs() : NULL;
-
     (void)state;
-    if (!s)
-        skip();
-    is_sent_length_and_stream(s);
-    end(s);
+    play(begin_theirs_if_there(), is_sent_length_and_stream);
 }
 
 /* PSYNC is closed when it says nothing for repl-timeout; SYNC, which has said nothing for longer, is not. */
@@ -177,22 +183,14 @@ static void only_psync_must_answer(server *s)
 
 static void who_says_sync_need_not_answer(void **state)
 {
-    server *s = begin_ours();
-
     (void)state;
-    only_psync_must_answer(s);
-    end(s);
+    play(begin_ours(), only_psync_must_answer);
 }
 
 static void redis_server_waits_for_no_answer_either(void **state)
 {
-    server *s = oracle_program() ? begin_theirs() : NULL;
-
     (void)state;
-    if (!s)
-        skip();
-    only_psync_must_answer(s);
-    end(s);
+    play(begin_theirs_if_there(), only_psync_must_answer);
 }
 
 /* ---- ours alone ---- */
