@@ -1,4 +1,4 @@
-/* config_internal.h - what config.c, config_file.c and config_rewrite.c share.
+/* config_internal.h - what the files of this folder share.
  * SPDX-License-Identifier: MIT */
 #ifndef KV_STANDALONE_CONFIG_INTERNAL_H
 #define KV_STANDALONE_CONFIG_INTERNAL_H
@@ -27,6 +27,8 @@ struct config {
     void *complain_arg;
     int complaints;
 };
+
+extern const char *const config_class_names[CONFIG_CLASSES]; /* of clients, for client-output-buffer-limit */
 
 /* Writes the sentence and returns -1. */
 int config_fail(config_error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
