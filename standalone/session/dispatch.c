@@ -7,7 +7,7 @@
  *
  * The checks of the common case are one comparison of flags: a client that is authenticated and wants its
  * replies, a row with a function, a fitting number of arguments. Everything else goes the long way
- * through dispatch_resolve, which says what is wrong.
+ * through dispatch_resolve (dispatch_checks.c), which says what is wrong.
  *
  * What is seldom so for anybody (a pause, a monitor, maxmemory, a replica, loading, a log that cannot be written) is a bit of
  * one word of the server, which is looked at once a batch and is 0 nearly always; only when it is not, or was not at the batch before,
@@ -29,7 +29,6 @@
 #include "dispatch.h"
 
 #include <limits.h>
-#include <stdio.h>
 
 #include "acl_session.h"
 #include "actor_batch.h"
@@ -39,9 +38,7 @@
 #include "monitor.h"
 #include "multi.h"
 #include "persistence.h"
-#include "protect.h"
 #include "pubsub.h"
-#include "replica.h"
 #include "rest.h"
 #include "server.h"
 #include "session.h"
@@ -67,151 +64,6 @@ void dispatch_prefetch(kv_store *store, const request requests[], int count, uin
     }
     if (hashed)
         store_prefetch(store, (size_t)count, ret_hashes, ret_hints);
-}
-
-/* ---- checks ---- */
-
-bool dispatch_is_direct(const kv_command *row)
-{
-    size_t subcommands;
-
-    if ((!row->run && !(row->flags & KV_CMD_SESSION)) || (row->flags & KV_CMD_PROTECTED))
-        return false;
-    if (row->arity >= 0)
-        return true;
-    kv_command_subcommands(row, &subcommands);
-    return subcommands == 0;
-}
-
-/* A browser that was made to talk to us gets no answer. */
-static void close_http(connection *c)
-{
-    log_limited(
-        &c->owner->server->log, LOG_HTTP, CONFIG_LOG_WARNING,
-        "Possible SECURITY ATTACK detected: POST or Host: commands from client id=%llu. Connection aborted.",
-        (unsigned long long)c->id);
-    connection_close(c);
-}
-
-static const kv_command *reject(connection *c, const kv_command *row, kv_slice reason)
-{
-    worker *w = c->owner;
-
-    stats_add(&w->stats.rejected_calls[row->id], 1);
-    if (row->id == KV_COMMAND_exec)
-        transaction_abort(c, reason);
-    else
-        w->reply.base.ops->error(&w->reply.base, reason);
-    return NULL;
-}
-
-/* Of a request with the wrong number of arguments; one for an unknown command counts nowhere. */
-static void count_rejected(worker *w, const request *r)
-{
-    const kv_command *row = r->row;
-    size_t subcommands;
-
-    if (!row)
-        return;
-    kv_command_subcommands(row, &subcommands);
-    if (subcommands && r->argc > 1)
-        row = kv_command_find_sub(row, r->argv[1]);
-    if (row)
-        stats_add(&w->stats.rejected_calls[row->id], 1);
-}
-
-/* What a subscriber may ask in RESP2, where it could not tell a reply from a message. */
-static bool runs_for_subscribers(const kv_command *row)
-{
-    switch (row->id) {
-    case KV_COMMAND_ping:
-    case KV_COMMAND_psubscribe:
-    case KV_COMMAND_punsubscribe:
-    case KV_COMMAND_quit:
-    case KV_COMMAND_reset:
-    case KV_COMMAND_ssubscribe:
-    case KV_COMMAND_subscribe:
-    case KV_COMMAND_sunsubscribe:
-    case KV_COMMAND_unsubscribe:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static const kv_command *reject_subscriber(connection *c, const kv_command *row)
-{
-    char name[KV_COMMAND_NAME_MAX], text[256];
-    kv_slice full = kv_command_name(row, name);
-
-    snprintf(text, sizeof text,
-             "ERR Can't execute '%.*s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
-             "allowed in this context",
-             (int)full.len, full.data);
-    return reject(c, row, kv_str(text));
-}
-
-static const kv_command *reject_protected(connection *c, const kv_command *row)
-{
-    char text[256];
-
-    protect_refusal(row, text);
-    return reject(c, row, kv_str(text));
-}
-
-/* The log of changes cannot be written. */
-static const kv_command *reject_write(connection *c, const kv_command *row)
-{
-    char text[AOF_REFUSAL_MAX];
-
-    return reject(c, row, aof_refusal(c->owner->server, text));
-}
-
-const kv_command *dispatch_resolve(connection *c, const request *r)
-{
-    worker *w = c->owner;
-    const kv_command *row;
-    char denial[ACL_REASON_MAX];
-
-    w->call.command = NULL; /* an error from here on is not a failure of the last command */
-    if (!r->row && resp_is_http(r->argv[0])) {
-        close_http(c);
-        return NULL;
-    }
-    row = kv_command_resolve_from(r->row, r->argc, r->argv, &w->reply.base);
-    if (!row) {
-        count_rejected(w, r);
-        return NULL;
-    }
-    if (!protect_allows_row(c, row))
-        return reject_protected(c, row);
-    if (!(row->flags & KV_CMD_NO_AUTH) && acl_session_must_authenticate(c))
-        return reject(c, row, KV_STR("NOAUTH Authentication required."));
-    if ((c->flags & CONNECTION_LIMITED) && !acl_session_allows(c, row, r->argc, r->argv, false, denial))
-        return reject(c, row, kv_str(denial));
-    if ((row->flags & KV_CMD_DENYOOM) && w->refuse_memory)
-        return reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
-    if ((w->restrictions & SERVER_DISK_ERROR) && ((row->flags & KV_CMD_WRITE) || row->id == KV_COMMAND_ping))
-        return reject(c, row, KV_STR(DISPATCH_MISCONF));
-    if ((row->flags & KV_CMD_WRITE) && dispatch_is_lonely(w))
-        return reject(c, row, KV_STR(DISPATCH_NOREPLICAS));
-    if ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_READ_ONLY))
-        return reject(c, row, KV_STR(DISPATCH_READONLY));
-    if (replica_is_served(c) && row->id != KV_COMMAND_replconf && row->id != KV_COMMAND_ping)
-        return reject(c, row, KV_STR("ERR Replica can't interact with the keyspace"));
-    if ((c->flags & CONNECTION_MONITOR) && (row->flags & (KV_CMD_WRITE | KV_CMD_READONLY)))
-        return reject(c, row, KV_STR("ERR Replica can't interact with the keyspace"));
-    if ((row->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_LOG_BROKEN))
-        return reject_write(c, row);
-    if ((c->flags & CONNECTION_RESTRICTED) && !runs_for_subscribers(row))
-        return reject_subscriber(c, row);
-    if (!(row->flags & KV_CMD_STALE) && (w->restrictions & SERVER_STALE))
-        return reject(
-            c, row,
-            KV_STR("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."));
-    if (!(row->flags & KV_CMD_LOADING) && (w->restrictions & SERVER_LOADING))
-        return reject(c, row, KV_STR("LOADING Redis is loading the dataset in memory"));
-    return row;
 }
 
 /* ---- running one ---- */
@@ -277,11 +129,6 @@ __attribute__((always_inline)) static inline void run_request(connection *c, con
         run_row(call, row);
 }
 
-bool dispatch_replies_by_push(const kv_command *row)
-{
-    return row && (row->flags & KV_CMD_PUBSUB) && runs_for_subscribers(row);
-}
-
 /* How many requests from r on are alike, and may run as one: same row, same number of arguments, one after the
  * other in memory. */
 static int alike(const request *r, const request *end)
@@ -321,7 +168,7 @@ static int queue_requests(connection *c, const request *r, const request *end, c
     }
     /* Without memory nothing is queued, whatever it would do. */
     if (row && c->owner->refuse_memory && transaction_queues(row))
-        row = reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
+        row = dispatch_reject(c, row, KV_STR("OOM command not allowed when used memory > 'maxmemory'."));
     if (!row && (c->flags & CONNECTION_MULTI)) { /* an EXEC that is refused ends it */
         c->multi->failed = true;
     } else if (row && transaction_queues(row)) {

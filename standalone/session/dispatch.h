@@ -37,6 +37,8 @@ void dispatch_prefetch(kv_store *store, const request requests[], int count, uin
 /* The row that a request runs, or NULL after replying why not: unknown, wrong arguments, not authenticated, out of
  * memory. */
 const kv_command *dispatch_resolve(connection *c, const request *r);
+/* Replies why the row does not run, and counts that. Returns NULL. */
+const kv_command *dispatch_reject(connection *c, const kv_command *row, kv_slice reason);
 
 /* Too few replicas of ours are near (replica_guard.h); who is a replica itself has other rules. */
 static inline bool dispatch_is_lonely(const worker *w)
