@@ -153,21 +153,6 @@ static void land_calls(kvc_peer *peer)
     TAILQ_CONCAT(&peer->waiting, &again, queue);
 }
 
-/* A failure that another attempt will hardly mend: those who wait need not wait for their deadline. */
-static bool is_lasting(kvc_status status)
-{
-    switch (status) {
-    case KVC_EAUTH:
-    case KVC_ETLS:
-    case KVC_EREPLY:
-    case KVC_ENOTSUP:
-    case KVC_EARG:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void refuse_waiting(kvc_peer *peer)
 {
     kvc_call *call;
@@ -213,7 +198,7 @@ static void go_down(kvc_peer *peer, const kvc_error *failure)
     if (was_up)
         tell_state(peer, false);
     tell_failure(peer);
-    if (is_lasting(failure->status) && !was_up)
+    if (kvc_is_lasting(failure->status) && !was_up) /* those who wait need not wait for their deadline */
         refuse_waiting(peer);
     drop_internal(peer);
     if (peer->async->nodes)

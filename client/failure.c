@@ -32,6 +32,20 @@ const char *kvc_status_text(kvc_status status)
     return "unknown status";
 }
 
+bool kvc_is_lasting(kvc_status status)
+{
+    switch (status) {
+    case KVC_EAUTH:
+    case KVC_ETLS:
+    case KVC_EREPLY:
+    case KVC_ENOTSUP:
+    case KVC_EARG:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void kvc_error_clear(kvc_error *error)
 {
     if (error)

@@ -23,6 +23,8 @@ kvc_status kvc_fail_io(kvc_error *error, int sys_errno, const char *doing);
 /* An error reply of the server: its word and its text. */
 kvc_status kvc_fail_reply(kvc_error *error, kvc_status status, kvc_slice text);
 kvc_status kvc_fail_nomem(kvc_error *error);
+/* Of connecting: whether another attempt will hardly mend it. */
+bool kvc_is_lasting(kvc_status status);
 /* Nothing went wrong. */
 void kvc_error_clear(kvc_error *error);
 

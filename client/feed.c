@@ -314,21 +314,6 @@ static kvc_status come_up(kvc_feed *feed, int64_t now_ms, kvc_error *error)
     return KVC_OK;
 }
 
-/* A failure that more attempts will not mend. */
-static bool must_be_told(kvc_status status)
-{
-    switch (status) {
-    case KVC_EAUTH:
-    case KVC_ETLS:
-    case KVC_EREPLY:
-    case KVC_ENOTSUP:
-    case KVC_EARG:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* KVC_OK: go on. KVC_NIL: *ret_wait. */
 static kvc_status connect_step(kvc_feed *feed, int64_t now_ms, kvc_dial_wait *ret_wait, kvc_error *error)
 {
@@ -350,7 +335,7 @@ static kvc_status connect_step(kvc_feed *feed, int64_t now_ms, kvc_dial_wait *re
     if (status >= 0)
         return status;
     go_down(feed, now_ms, &failure);
-    if (!must_be_told(status))
+    if (!kvc_is_lasting(status))
         return KVC_OK; /* waits for retry_ms next */
     if (error)
         *error = failure;

@@ -658,6 +658,17 @@ static void malformed_conditions_discard(void **state)
 
 /* ---- long ones ---- */
 
+/* As many letters, to be freed. */
+static char *text_of(size_t len)
+{
+    char *text = malloc(len + 1);
+
+    assert_non_null(text);
+    memset(text, 'v', len);
+    text[len] = '\0';
+    return text;
+}
+
 static void a_long_queue_runs_as_a_whole(void **state)
 {
     session *s = *state;
@@ -677,10 +688,8 @@ static void a_long_queue_runs_as_a_whole(void **state)
 static void long_values_are_queued_whole(void **state)
 {
     session *s = *state;
-    char *value = malloc(300001);
+    char *value = text_of(300000);
 
-    memset(value, 'v', 300000);
-    value[300000] = '\0';
     expect(s, "+OK", "MULTI");
     expect(s, "+QUEUED", "SET", "a", value);
     expect(s, "+QUEUED", "STRLEN", "a");
@@ -698,10 +707,7 @@ static void queues_have_a_limit_together(void **state)
     not_in_redis(s, "multi-memory-limit is ours");
     needs_server(s);
     other = another_client(s);
-    value = malloc(100001);
-    assert_non_null(value);
-    memset(value, 'v', 100000);
-    value[100000] = '\0';
+    value = text_of(100000);
     expect(s, "+OK", "CONFIG", "SET", "multi-memory-limit", "250000");
     expect(other, "+OK", "MULTI");
     expect(other, "+QUEUED", "SET", "a", value);
@@ -726,10 +732,7 @@ static void a_queue_counts_as_query_buffer(void **state)
     not_in_redis(s, "it closes one request later");
     needs_server(s);
     other = another_client(s);
-    value = malloc(400001);
-    assert_non_null(value);
-    memset(value, 'v', 400000);
-    value[400000] = '\0';
+    value = text_of(400000);
     expect(s, "+OK", "CONFIG", "SET", "client-query-buffer-limit", "1mb");
     expect(other, "+OK", "MULTI");
     expect(other, "+QUEUED", "SET", "a", value);

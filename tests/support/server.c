@@ -7,7 +7,6 @@
  * SPDX-License-Identifier: MIT */
 #include "server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -17,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -140,34 +137,6 @@ static char *file_text(const char *directory, const char *name)
         fclose(in);
     fclose(out);
     return text;
-}
-
-static bool is_free(int port)
-{
-    struct sockaddr_in address = { .sin_family = AF_INET,
-                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                                   .sin_port = htons((uint16_t)port) };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool is = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
-
-    if (fd >= 0)
-        close(fd);
-    return is;
-}
-
-/* Below those that the kernel gives to who connects: one of these may be taken before a server gets to it. Anywhere among them,
- * because other tests look for theirs at the same time. */
-int free_port(void)
-{
-    enum { least = 10000, count = 22000 };
-    uint16_t start;
-
-    if (getrandom(&start, sizeof start, 0) != sizeof start)
-        abort();
-    for (int i = 0; i < count; i++)
-        if (is_free(least + (start + i) % count))
-            return least + (start + i) % count;
-    return 0;
 }
 
 /* ---- children --------------------------------------------------------------------------- */

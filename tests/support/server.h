@@ -19,6 +19,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "harness/port.h"
+
 /* Where the program is: $KV_<NAME> ("KV_KVSERVER"), else in PATH. NULL when it is not to be found. The result
  * lives as long as the process. */
 const char *server_program(const char *name);
@@ -50,9 +52,6 @@ bool server_kill(server *s);
 int server_wait(server *s);
 /* Frees one that has ended as the test wanted, whatever its status; the directory is gone. */
 void server_forget(server *s);
-
-/* A port on 127.0.0.1 that nobody listens on now. */
-int free_port(void);
 
 /* Runs argv to its end, in a directory that exists: its exit status (128 + signal when killed), or -1 when
  * it did not end in time. *ret_output is what it wrote to stdout and stderr, yours. */

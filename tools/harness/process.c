@@ -4,15 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/random.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -189,36 +186,6 @@ int process_explain(const process *p, fault *f)
     tail[got] = '\0';
     if (got > 0)
         snprintf(f->text + len, sizeof f->text - len, "\nIt said last:\n%s", tail);
-    return -1;
-}
-
-static bool is_free(int port)
-{
-    struct sockaddr_in address = { .sin_family = AF_INET,
-                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                                   .sin_port = htons((uint16_t)port) };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool is = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
-
-    if (fd >= 0)
-        close(fd);
-    return is;
-}
-
-/* Below those that the kernel gives to who connects: one of these may be taken before a server gets to it. */
-int process_free_port(void)
-{
-    enum { least = 10000, count = 22000 };
-    uint16_t start;
-
-    if (getrandom(&start, sizeof start, 0) != sizeof start)
-        return -1;
-    for (int i = 0; i < count; i++) {
-        int port = least + (start + i) % count;
-
-        if (is_free(port))
-            return port;
-    }
     return -1;
 }
 

@@ -44,8 +44,6 @@ pid_t process_child(const process *p);
 /* Adds the last lines that it printed to the fault. Always -1. */
 int process_explain(const process *p, fault *f);
 
-/* A port that nobody listens on at this moment, or -1. */
-int process_free_port(void);
 /* A new empty directory for servers to run in, called after the tool; process_remove_dir deletes it and all
  * that is in it. */
 int process_make_dir(const char *name, char path[], size_t size, fault *f);

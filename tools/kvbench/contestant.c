@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "port.h"
+
 #define DEATH_PATIENCE 0.5  /* seconds that a server may take to die after its last reply */
 #define START_PATIENCE 60.0 /* seconds until it must answer: generous, since it may run under valgrind */
 
@@ -70,7 +72,7 @@ static char *substitute(const char *word, server *s, const char *dir)
             fprintf(out, "%d", s->port);
             word += 6;
         } else if (strncmp(word, "{tls-port}", 10) == 0) {
-            s->tls_port = process_free_port();
+            s->tls_port = free_port();
             fprintf(out, "%d", s->tls_port);
             word += 10;
         } else if (strncmp(word, "{dir}", 5) == 0) {
@@ -113,7 +115,7 @@ int contestant_start(const contestant *c, server *s, const char *dir, char *cons
 
     memset(s, 0, sizeof *s);
     s->contestant = c;
-    s->port = process_free_port();
+    s->port = free_port();
     if (s->port < 0)
         return fault_set(f, "no free port on 127.0.0.1");
     for (; wrapper && wrapper[wrapped] && wrapped < CONTESTANT_WORDS - 1; wrapped++)

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "clock.h"
+#include "port.h"
 
 #define START_S 30 /* until it listens and has loaded what it must */
 #define WRONG_S 1  /* of answers that are none to PING */
@@ -63,7 +64,7 @@ int launch_init(launch *l, options *o, fault *f)
     if (strstr(at, "{socket}"))
         o->socket = l->socket;
     if (!o->port) {
-        int port = process_free_port();
+        int port = free_port();
 
         if (port < 0)
             return fault_set(f, "there is no free port");
