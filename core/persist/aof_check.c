@@ -79,12 +79,13 @@ static int check_preamble(const checking *c, const char *path, const aof_entry *
 
 static int judge(const checking *c, const char *path, const aof_reader *reader, aof_found found, bool last)
 {
-    uint64_t torn = reader->size - reader->offset;
+    uint64_t torn = reader->size - reader->offset - reader->filler;
 
     if (found == AOF_END) {
         if (reader->ours)
-            tell(c, AOF_NOTICE, "%s: ok, %" PRIu64 " bytes, batches %" PRIu64 " to %" PRIu64, path,
-                 reader->size, reader->opening.first, reader->next - 1);
+            tell(c, AOF_NOTICE, "%s: ok, %" PRIu64 " bytes, batches %" PRIu64 " to %" PRIu64 "%s", path,
+                 reader->size - reader->filler, reader->opening.first, reader->next - 1,
+                 reader->filler ? ", and filler behind them" : "");
         else
             tell(c, AOF_NOTICE, "%s: ok, %" PRIu64 " bytes", path, reader->size);
         return 0;

@@ -5,6 +5,11 @@
  * `size`, which is cut off before anything else is written. That can fail as well: then the next write tries again, and whoever
  * reads the file meanwhile finds a bad tail.
  *
+ *     opening | batch | batch |##########\n###########...##\n
+ *                             size                          prepared
+ *
+ * Where the file is prepared, a batch overwrites filler. So the file's own position says where the next byte goes to, not its end.
+ *
  * SPDX-License-Identifier: MIT */
 #include "aof_file.h"
 
@@ -12,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aof_filler.h"
 #include "crc32c.h"
 
 #define BLOCK_BYTES  AOF_CHUNK_BYTES
@@ -61,16 +67,72 @@ static void add(block *b, const char *bytes, size_t len)
     }
 }
 
+/* The next byte goes to where the last batch ends. */
+static int go_to_end(const aof_file *file)
+{
+    return lseek(file->fd, (off_t)file->size, SEEK_SET) < 0 ? -errno : 0;
+}
+
 /* Cuts off what a failed write has left. */
 static int mend(aof_file *file)
 {
+    int err;
+
     if (!file->torn)
         return 0;
     if (fault_ftruncate(file->faults, file->fd, (off_t)file->size) != 0)
         return -errno;
+    err = go_to_end(file);
+    if (err)
+        return err;
+    file->prepared = file->size;
     file->torn = false;
     return 0;
 }
+
+/* ---- filler ---- */
+
+static int write_filler(aof_file *file, uint64_t from, uint64_t to)
+{
+    int err = lseek(file->fd, (off_t)from, SEEK_SET) < 0 ? -errno : 0;
+
+    while (from < to && !err) {
+        size_t len = to - from < BLOCK_BYTES ? (size_t)(to - from) : BLOCK_BYTES;
+
+        aof_filler_write(file->block, len, from);
+        err = write_all(file, file->block, len);
+        from += len;
+    }
+    return err ? err : go_to_end(file);
+}
+
+int aof_file_prepare(aof_file *file, uint64_t batch_bytes, uint64_t step)
+{
+    uint64_t end = file->size + AOF_HEADER_BYTES + batch_bytes, to = end + step;
+    int err;
+
+    if (batch_bytes == 0 || batch_bytes > step || end < file->prepared || file->bare)
+        return 0;
+    err = mend(file);
+    if (err)
+        return 0; /* the write that follows tries that again, and tells */
+    to += AOF_FILLER_LINE - to % AOF_FILLER_LINE; /* whole lines: redis-server may append */
+    err = write_filler(file, file->prepared > file->size ? file->prepared : file->size, to);
+    if (err) {
+        file->bare = file->torn = true;
+        return err;
+    }
+    file->prepared = to;
+    return 0;
+}
+
+/* Whether what is left of the filler would begin with the end of a line. */
+static bool splits_line(const aof_file *file, uint64_t end)
+{
+    return end < file->prepared && aof_filler_at(end) != '#';
+}
+
+/* ---- batches ---- */
 
 static uint32_t unsynced_before(aof_file *file, uint64_t sequence)
 {
@@ -86,6 +148,7 @@ static int write_batch(aof_file *file, const aof_queue *queue)
                           .length = queue->bytes };
     char line[AOF_HEADER_BYTES];
     block b = { .file = file };
+    bool extra;
     int err = mend(file);
 
     if (err)
@@ -97,6 +160,8 @@ static int write_batch(aof_file *file, const aof_queue *queue)
     add(&b, line, sizeof line);
     for (const aof_chunk *chunk = queue->first; chunk; chunk = chunk->next)
         add(&b, chunk->data, chunk->len);
+    extra = splits_line(file, file->size + sizeof line + queue->bytes);
+    add(&b, "#", extra);
     flush(&b);
     if (b.err) {
         file->torn = true;
@@ -104,6 +169,7 @@ static int write_batch(aof_file *file, const aof_queue *queue)
         return b.err;
     }
     file->size += sizeof line + queue->bytes;
+    file->torn = extra && go_to_end(file) != 0;
     /* Pairs with the acquire in aof_file_sync: its bytes were written before. */
     atomic_store_explicit(&file->sequence, header.sequence + 1, memory_order_release);
     file->marked = false;
@@ -144,8 +210,9 @@ static int open_at(aof_file *file, const char *path, int flags)
     file->block = malloc(BLOCK_BYTES);
     if (!file->block)
         return -ENOMEM;
-    file->torn = false;
-    file->fd = fault_open(file->faults, path, O_WRONLY | O_APPEND | O_CLOEXEC | flags, 0600);
+    file->torn = file->bare = false;
+    file->prepared = 0;
+    file->fd = fault_open(file->faults, path, O_WRONLY | O_CLOEXEC | flags, 0600);
     return file->fd >= 0 ? 0 : -errno;
 }
 
@@ -205,6 +272,9 @@ int aof_file_reopen(aof_file *file, const char *path)
 
 void aof_file_close(aof_file *file)
 {
+    if (file->fd >= 0 && file->prepared > file->size)
+        fault_ftruncate(file->faults, file->fd,
+                        (off_t)file->size); /* otherwise whoever reads it passes the filler */
     if (file->fd >= 0)
         close(file->fd);
     free(file->block);

@@ -25,8 +25,10 @@ typedef struct aof_file {
     int fd;                    /* -1: there is none */
     uint64_t id;               /* drawn at random */
     uint64_t size;             /* bytes up to the end of the last batch */
+    uint64_t prepared;         /* up to here the file has filler behind that, where this is more than size */
     bool torn;                 /* there may be more behind it: a write has failed */
     bool marked;               /* there is nothing that a mark could say */
+    bool bare;                 /* it could not be prepared, and that is not tried again */
     _Atomic uint64_t sequence; /* of the next batch */
     _Atomic uint64_t durable;  /* those below are on disk */
     fault_plan *faults;
@@ -38,10 +40,15 @@ typedef struct aof_file {
 int aof_file_create(aof_file *file, const char *path) KV_EXCLUDES(kv_shard_held);
 /* An existing one, to go on at file->size, where its last whole batch ends; what is behind is cut off. */
 int aof_file_reopen(aof_file *file, const char *path) KV_EXCLUDES(kv_shard_held);
+/* Filler is cut off. */
 void aof_file_close(aof_file *file);
 /* Cuts a file off at `size`, and syncs it. */
 int aof_file_cut(const char *path, uint64_t size, fault_plan *faults) KV_EXCLUDES(kv_shard_held);
 
+/* Before a batch of batch_bytes: writes filler (aof_filler.h) for it and for step bytes behind it, unless it has room already, or is
+ * longer than step. 0: none is wanted. The next sync takes longer, those after it less long. After an error, which comes once, the file
+ * goes on without. */
+int aof_file_prepare(aof_file *file, uint64_t batch_bytes, uint64_t step) KV_EXCLUDES(kv_shard_held);
 /* Appends a batch; an empty queue is none. The queue stays as it is. */
 int aof_file_write(aof_file *file, const aof_queue *queue) KV_EXCLUDES(kv_shard_held);
 int aof_file_sync(aof_file *file) KV_EXCLUDES(kv_shard_held);

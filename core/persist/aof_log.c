@@ -270,7 +270,7 @@ static aof_log_found end_units(const loading *l, const aof_entry *item)
 
 static aof_log_found found_torn(const loading *l, const aof_entry *item, const aof_reader *reader, bool last)
 {
-    uint64_t torn = reader->size - reader->offset;
+    uint64_t torn = reader->size - reader->offset - reader->filler;
 
     if (!last)
         return refuse(l, item, reader->offset, reader->reason);
@@ -307,6 +307,8 @@ static aof_log_found file_ends(const loading *l, const aof_entry *item, const ao
         return AOF_LOG_REFUSED;
     if (reader->ours && item->type == AOF_INCREMENT)
         l->end->next = reader->next;
+    if (last)
+        l->end->filler_bytes = reader->filler;
     if (last && item->type == AOF_INCREMENT && !reader->plain && (reader->ours || reader->expects)) {
         l->end->has_last = true;
         l->end->last = (aof_file){ .fd = -1,

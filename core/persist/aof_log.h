@@ -61,6 +61,7 @@ typedef struct aof_end {
     aof_file last;              /* id, sequence of its next batch, and the size that is whole */
     uint64_t next;              /* the sequence of the next batch, whatever file it comes to stand in */
     uint64_t torn_bytes;        /* that were no whole batch at its end */
+    uint64_t filler_bytes;      /* behind that, or behind the last batch */
     uint64_t torn_at;           /* where they begin in the last file, which may be no incremental one */
     uint64_t commands;          /* that were carried out */
     uint64_t base_bytes, bytes; /* of the base file, and of all files */

@@ -11,10 +11,12 @@
  * end is torn. Is there one, batches were written and read as whole once that are not any more: damage; unless
  *
  *   1. no header says that the bad batch was on disk when it was written, and
- *   2. the bad part has zeros up to the end of a page.
+ *   2. the bad part has zeros, or filler (aof_filler.h), up to the end of a page.
  *
  * Then it is what a power cut leaves: of writes that were not yet synced, the pages reach the disk in any order, and those that
- * did not are read as zeros. Nothing from there on was promised to anybody, and the end is torn, too.
+ * did not are read as zeros, or as what was there before. Nothing from there on was promised to anybody, and the end is torn, too.
+ *
+ * Filler up to the end of the file is where nothing was written yet. What redis-server has appended stands behind it.
  *
  * Lines with a sequence that is not the next one are damage in any case: something is missing before them.
  *
@@ -34,6 +36,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "aof_filler.h"
 #include "crc32c.h"
 
 #define READ_BYTES (1024u * 1024)
@@ -125,10 +128,10 @@ typedef struct search {
     aof_header first; /* the first header behind it */
     uint64_t at;      /* and where */
     bool found;
-    bool was_durable; /* one of them says that the bad batch was on disk */
-    uint64_t begun;   /* where the bad batch does */
-    uint64_t zeros;   /* how many precede where the search is */
-    bool hole;        /* zeros up to the end of a page, before the first header */
+    bool was_durable;       /* one of them says that the bad batch was on disk */
+    uint64_t begun;         /* where the bad batch does */
+    uint64_t zeros, filler; /* how many of these precede where the search is */
+    bool hole;              /* either up to the end of a page, before the first header */
 } search;
 
 /* Looks in the window from byte *from on for a header that could be the next one or a later one; *from moves to where to go
@@ -162,15 +165,24 @@ static void note_header(const aof_reader *r, search *s, const aof_header *header
     s->was_durable |= header->unsynced < UINT32_MAX && header->sequence - header->unsynced > r->next;
 }
 
-/* Looks for zeros among the first n bytes of the window. */
+/* Whether so many bytes that are alike, up to `end`, are what was never written. */
+static bool is_hole(const search *s, uint64_t alike, uint64_t end)
+{
+    return alike >= HOLE_BYTES || (alike && alike == end - s->begun);
+}
+
+/* Looks for zeros and filler among the first n bytes of the window. */
 static void find_hole(const aof_reader *r, search *s, size_t n)
 {
     const char *bytes = window(r).data;
 
     for (size_t i = 0; i < n && !(s->found && r->offset + i == s->at); i++) {
+        uint64_t at = r->offset + i;
+
         s->zeros = bytes[i] ? 0 : s->zeros + 1;
-        s->hole |= (r->offset + i + 1) % PAGE_BYTES == 0 &&
-                   (s->zeros >= HOLE_BYTES || (s->zeros && s->zeros == r->offset + i + 1 - s->begun));
+        s->filler = bytes[i] == aof_filler_at(at) || (at == s->begun && bytes[i] == '#') ? s->filler + 1 : 0;
+        s->hole |=
+            (at + 1) % PAGE_BYTES == 0 && (is_hole(s, s->zeros, at + 1) || is_hole(s, s->filler, at + 1));
     }
 }
 
@@ -195,6 +207,8 @@ static bool search_rest(aof_reader *r, search *s)
         skip(r, from);
         from = 0;
     } while (more && !s->was_durable);
+    if (!s->found) /* too short for a header */
+        find_hole(r, s, r->len);
     return true;
 }
 
@@ -208,15 +222,55 @@ static aof_found judge(aof_reader *r, const char *what)
     r->offset = offset;
     if (!searched)
         return AOF_FAILED;
-    if (!s.found)
+    if (!s.found) {
+        r->filler = s.filler;
         return ends(r, AOF_TORN, "%s", what);
+    }
     if (s.hole && !s.was_durable)
         return ends(r, AOF_TORN,
-                    "%s, in zeros up to the end of a page that was not synced; batch %" PRIu64
-                    " at byte %" PRIu64 " is dropped, too",
+                    "%s, in a page of which the end was not written; batch %" PRIu64 " at byte %" PRIu64
+                    " is dropped, too",
                     what, s.first.sequence, s.at);
     return ends(r, AOF_DAMAGED, "%s, and batch %" PRIu64 " follows at byte %" PRIu64, what, s.first.sequence,
                 s.at);
+}
+
+/* ---- filler ---- */
+
+static bool seek(aof_reader *r, uint64_t offset)
+{
+    r->start = r->len = 0;
+    r->offset = offset;
+    if (lseek(r->fd, (off_t)offset, SEEK_SET) >= 0)
+        return true;
+    ends(r, AOF_FAILED, "it cannot be read: %s", strerror(errno));
+    return false;
+}
+
+static bool begins_plain(const aof_reader *r)
+{
+    return begins_with(window(r), "*") || begins_with(window(r), "#TS:");
+}
+
+/* A batch could stand here. AOF_UNIT: read on here, which is behind the filler if there was some and commands follow. */
+static aof_found pass_filler(aof_reader *r)
+{
+    uint64_t begun = r->offset;
+    size_t n;
+
+    do {
+        if (!fill(r, READ_BYTES))
+            return AOF_FAILED;
+        n = aof_filler_span(window(r), r->offset, r->offset == begun);
+        skip(r, n);
+    } while (n && r->len == 0);
+    if (r->offset == begun || begins_plain(r))
+        return AOF_UNIT;
+    if (r->len)
+        return seek(r, begun) ? AOF_UNIT : AOF_FAILED;
+    r->filler = r->offset - begun;
+    r->offset = begun;
+    return AOF_END;
 }
 
 /* ---- batches ---- */
@@ -456,9 +510,15 @@ aof_found aof_reader_next(aof_reader *r, aof_unit *ret_unit)
         r->begun = true;
     }
     if (r->ours && !r->plain) {
-        if (!fill(r, 4))
+        if (!fill(r, AOF_HEADER_BYTES))
             return AOF_FAILED;
-        first = begins_with(window(r), "*") || begins_with(window(r), "#TS:");
+        if (aof_filler_span(window(r), r->offset, true) > 1) { /* one may be the first of a batch */
+            aof_found found = pass_filler(r);
+
+            if (found != AOF_UNIT)
+                return found;
+        }
+        first = begins_plain(r);
         if (!first)
             return take_batch(r, ret_unit);
     }

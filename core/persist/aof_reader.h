@@ -6,7 +6,7 @@
  *     if (found != AOF_END) ... reader.reason, at reader.offset ...
  *
  * A file of ours is believed batch by batch (aof_frame.h). One that redis-server has written has nothing to be checked but its
- * form; and what redis-server has appended to a file of ours is taken like that.
+ * form; and what redis-server has appended to a file of ours is taken like that. Filler behind the last batch is nothing.
  *
  * Threads    One at a time.
  * Ownership  A unit points into the reader's memory, until the next call.
@@ -22,7 +22,7 @@
 
 typedef enum aof_found {
     AOF_UNIT,
-    AOF_END, /* all of the file was believed */
+    AOF_END, /* all of the file was believed, but for filler */
     AOF_TORN, /* what is behind offset is no whole batch or command, and nothing whole follows: what a crash leaves */
     AOF_DAMAGED, /* anything else */
     AOF_FAILED,  /* the file cannot be read, or memory is out */
@@ -38,8 +38,10 @@ typedef struct aof_reader {
     int fd;
     char *data; /* bytes start .. start + len are of the file, from offset on */
     size_t start, len, capacity;
-    uint64_t offset;         /* up to where the file was believed; where something is wrong with it */
-    uint64_t size;           /* of the file, when it was opened */
+    uint64_t offset; /* up to where the file was believed; where something is wrong with it */
+    uint64_t size;   /* of the file, when it was opened */
+    uint64_t
+        filler; /* bytes of filler (aof_filler.h) that it ends with; known at its end, or when it is torn */
     bool begun, ours, plain; /* ours: it has an opening line; plain: commands without batches are read */
     bool expects;
     aof_opening opening; /* expected, or found */

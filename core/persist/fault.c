@@ -183,10 +183,8 @@ ssize_t fault_write(fault_plan *plan, int fd, const void *bytes, size_t len)
     return write(fd, bytes, len);
 }
 
-static int sync_by(fault_plan *plan, int fd, int (*call)(int fd))
+static int sync_by(fault_plan *plan, int fd, off_t size, int (*call)(int fd))
 {
-    off_t size = fault_record_size(record_of(plan), fd);
-
     take_longer(plan);
     if (fails(plan, OP_SYNC) || call(fd) != 0)
         return -1;
@@ -196,12 +194,12 @@ static int sync_by(fault_plan *plan, int fd, int (*call)(int fd))
 
 int fault_fsync(fault_plan *plan, int fd)
 {
-    return sync_by(plan, fd, fsync);
+    return sync_by(plan, fd, fault_record_size(record_of(plan), fd), fsync);
 }
 
 int fault_fdatasync(fault_plan *plan, int fd)
 {
-    return sync_by(plan, fd, fdatasync);
+    return sync_by(plan, fd, fault_record_position(record_of(plan), fd), fdatasync);
 }
 
 int fault_rename(fault_plan *plan, const char *from, const char *to)

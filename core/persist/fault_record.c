@@ -65,6 +65,13 @@ off_t fault_record_size(const fault_record *record, int fd)
     return record && fstat(fd, &status) == 0 ? status.st_size : 0;
 }
 
+off_t fault_record_position(const fault_record *record, int fd)
+{
+    off_t size = fault_record_size(record, fd), at = record ? lseek(fd, 0, SEEK_CUR) : 0;
+
+    return at >= 0 && at < size ? at : size;
+}
+
 void fault_record_sync(fault_record *record, int fd, off_t size)
 {
     char link[64], path[PATH_MAX];

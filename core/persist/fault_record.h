@@ -2,7 +2,7 @@
  *
  * A line for each call that matters, in a file `record`:
  *
- *     sync INODE SIZE          so many bytes of that file are on disk
+ *     sync INODE SIZE          so many bytes of that file are on disk, as they are now
  *     directory PATH           the names in it are
  *     create PATH              a name is new
  *     rename N FROM TO         N: TO as it was, a link in the record's directory; -: there was none
@@ -24,6 +24,8 @@ void fault_record_free(fault_record *record);
 
 /* The size to be told when a sync that begins now succeeds. NULL is no record, here and below. */
 off_t fault_record_size(const fault_record *record, int fd);
+/* The same of a file that may have more than what was written to it from its beginning on: filler, which is overwritten later. */
+off_t fault_record_position(const fault_record *record, int fd);
 void fault_record_sync(fault_record *record, int fd, off_t size);
 void fault_record_create(fault_record *record, const char *path);
 void fault_record_rename(fault_record *record, const char *from, const char *to);

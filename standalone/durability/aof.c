@@ -41,6 +41,7 @@ static void read_config(aof *a)
     atomic_store(&a->action, (int)config_number(c, CONFIG_ID_aof_error_action));
     atomic_store(&a->no_sync_while_rewriting, config_number(c, CONFIG_ID_no_appendfsync_on_rewrite) != 0);
     atomic_store(&a->buffer_max, (uint64_t)config_number(c, CONFIG_ID_aof_buffer_limit));
+    atomic_store(&a->prepare_bytes, (uint64_t)config_number(c, CONFIG_ID_aof_prepare_bytes));
 }
 
 /* Begins to tell changes, and a rewrite that makes the base. */
@@ -178,7 +179,8 @@ void aof_free(server *s)
 /* Where the log and what is loaded of it stand. */
 static void note_end(aof *a, const aof_end *end)
 {
-    uint64_t all = end->bytes - (end->bytes > end->torn_bytes ? end->torn_bytes : 0);
+    uint64_t cut = end->torn_bytes + end->filler_bytes,
+             all = end->bytes > cut ? end->bytes - cut : end->bytes;
 
     atomic_store(&a->base_bytes, all);
     atomic_store(&a->older_bytes, end->has_last && all > a->file.size ? all - a->file.size

@@ -22,7 +22,8 @@ struct aof {
     _Atomic int policy; /* enum aof_policy */
     _Atomic int action; /* enum aof_error_action */
     _Atomic bool no_sync_while_rewriting;
-    _Atomic uint64_t buffer_max; /* bytes that may wait */
+    _Atomic uint64_t buffer_max;    /* bytes that may wait */
+    _Atomic uint64_t prepare_bytes; /* of the file, ahead, with always */
     _Atomic unsigned age; /* grows when changes are heard again: what writers have begun before is nothing */
 
     pthread_mutex_t file_lock; /* guards the next eight */

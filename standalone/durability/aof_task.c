@@ -15,6 +15,9 @@
  * takes from the buffer: what the reader saw was then told. A span is a few hundred instructions, and nobody but
  * the task waits for one.
  *
+ * With always the file is prepared aof-prepare-bytes ahead: a sync of bytes that overwrite others takes about half as long (measured
+ * on ext4: 130 us for 220, and 1.2 times the acknowledged writes). One sync in some hundred takes that much longer, in return.
+ *
  * When nothing happens, the task says at the end of the file that all of it is on disk (a mark): a last batch that is bad then was
  * damaged, and not torn.
  *
@@ -257,12 +260,26 @@ static const char *kind_of_write(const aof *a)
                : "aof-write-alone";
 }
 
+/* So that a sync writes nothing but the batch. */
+static void prepare_file(aof *a)
+{
+    uint64_t step = aof_syncs_always(a) ? atomic_load_explicit(&a->prepare_bytes, memory_order_relaxed) : 0;
+    int err = aof_file_prepare(&a->file, a->batch.bytes, step);
+
+    if (err)
+        log_write(&a->server->log, CONFIG_LOG_WARNING,
+                  "Can't prepare the log of changes for what is to come: %s. Syncs of it will take longer.",
+                  strerror(-err));
+}
+
 static int write_file(aof *a)
 {
     uint64_t start_ns = a->batch.bytes ? latency_start(a) : 0;
     const char *kind = start_ns ? kind_of_write(a) : NULL;
-    int err = aof_file_write(&a->file, &a->batch);
+    int err;
 
+    prepare_file(a);
+    err = aof_file_write(&a->file, &a->batch);
     if (kind) {
         note_latency(a, kind, start_ns);
         note_latency(a, "aof-write", start_ns);

@@ -260,6 +260,7 @@ static const effect effects[CONFIG_COUNT] = {
     [CONFIG_ID_appendfsync] = { .try = aof_apply_config },
     [CONFIG_ID_aof_error_action] = { .try = aof_apply_config },
     [CONFIG_ID_aof_buffer_limit] = { .try = aof_apply_config },
+    [CONFIG_ID_aof_prepare_bytes] = { .try = aof_apply_config },
     [CONFIG_ID_no_appendfsync_on_rewrite] = { .try = aof_apply_config },
     [CONFIG_ID_min_replicas_to_write] = { .tell = replica_guard_look },
     [CONFIG_ID_min_replicas_max_lag] = { .tell = replica_guard_look },

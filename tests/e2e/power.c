@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "aof_filler.h"
 #include "e2e.h"
 
 enum { page_bytes = 4096 };
@@ -141,24 +142,43 @@ static bool synced_bytes(const cut *c, const char *path, unsigned long long inod
     return known;
 }
 
-static void lose_bytes(const cut *c, const char *path, long long from, long long size)
+static bool ends_with_filler(int fd, long long size)
 {
-    static const char zeros[page_bytes];
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool torn = rand_r(c->seed) % 2;
+    char last[2];
 
-    assert_true(fd >= 0);
-    if (rand_r(c->seed) % 2) {
-        size = from + rand_r(c->seed) % (size - from + 1);
-        assert_int_equal(ftruncate(fd, size), 0);
-    }
-    for (long long at = from, to; torn && at < size; at = to) {
+    return size >= 2 && pread(fd, last, 2, size - 2) == 2 && last[0] == '#' &&
+           (last[1] == '#' || last[1] == '\n');
+}
+
+/* What is read of a page that was not written: zeros, or in a file that was prepared what was there before. */
+static void lose_pages(const cut *c, int fd, long long from, long long size, bool filled)
+{
+    for (long long at = from, to; at < size; at = to) {
+        char bytes[page_bytes] = { 0 };
+
         to = (at / page_bytes + 1) * page_bytes;
         if (to > size)
             to = size;
+        if (filled)
+            aof_filler_write(bytes, (size_t)(to - at), (uint64_t)at);
         if (rand_r(c->seed) % 2)
-            assert_int_equal(pwrite(fd, zeros, (size_t)(to - at), at), to - at);
+            assert_int_equal(pwrite(fd, bytes, (size_t)(to - at), at), to - at);
     }
+}
+
+static void lose_bytes(const cut *c, const char *path, long long from, long long size)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    bool torn = rand_r(c->seed) % 2, filled;
+
+    assert_true(fd >= 0);
+    filled = ends_with_filler(fd, size) && rand_r(c->seed) % 4;
+    if (!filled && rand_r(c->seed) % 2) {
+        size = from + rand_r(c->seed) % (size - from + 1);
+        assert_int_equal(ftruncate(fd, size), 0);
+    }
+    if (torn || filled)
+        lose_pages(c, fd, from, size, filled);
     close(fd);
 }
 

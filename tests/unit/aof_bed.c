@@ -150,6 +150,7 @@ void end_batch(bed *b)
 
     assert_int_equal(aof_buffer_take(&b->buffer, &queue, &end), AOF_TAKEN);
     if (queue.bytes) {
+        assert_int_equal(aof_file_prepare(&b->file, queue.bytes, b->prepare), 0);
         assert_int_equal(aof_file_write(&b->file, &queue), 0);
         b->batches++;
         assert_true(b->batches < STATES_MAX);

@@ -40,8 +40,9 @@ typedef struct bed {
     aof_file file;
     char *states[STATES_MAX]; /* after so many batches */
     size_t batches;
-    char said[2048]; /* the last that the log said */
-    int threads;     /* that load it beside the calling one, from the first command on */
+    char said[2048];  /* the last that the log said */
+    uint64_t prepare; /* bytes of filler that the file is prepared with, ahead of each batch; 0: none */
+    int threads;      /* that load it beside the calling one, from the first command on */
 } bed;
 
 void make_bed(bed *b);
