@@ -115,7 +115,7 @@ int aof_file_prepare(aof_file *file, uint64_t batch_bytes, uint64_t step)
         return 0;
     err = mend(file);
     if (err)
-        return 0; /* the write that follows tries that again, and tells */
+        return 0;                                 /* the write that follows tries that again, and tells */
     to += AOF_FILLER_LINE - to % AOF_FILLER_LINE; /* whole lines: redis-server may append */
     err = write_filler(file, file->prepared > file->size ? file->prepared : file->size, to);
     if (err) {
