@@ -23,8 +23,9 @@
 
 #include "decimal.h"
 
-#define REFERRED  (16u * 1024) /* values from this length on are not copied */
-#define SHORT_MAX 32           /* bytes of a key or value that is copied without a call */
+#define REFERRED   (16u * 1024) /* values from this length on are not copied */
+#define SPARES_MAX 16           /* chunks that are kept while nothing is in them */
+#define SHORT_MAX  32           /* bytes of a key or value that is copied without a call */
 #define HEADS \
     (5 * (DECIMAL_MAX + 5) + 64) /* what a record has beside its key and value: heads, names, a deadline */
 
@@ -236,6 +237,24 @@ static void entered(aof_buffer *buffer, size_t before, size_t records)
     advance(&buffer->records, records);
 }
 
+/* Lets a record find room in a chunk that was used before, if one is left. */
+static void provide(aof_buffer *buffer, size_t bytes)
+{
+    const aof_chunk *last = buffer->queue.last;
+
+    if (bytes <= AOF_CHUNK_BYTES && (!last || last->capacity - last->len < bytes) &&
+        aof_queue_take_spare(&buffer->queue, &buffer->spares))
+        buffer->spare_count--;
+}
+
+/* A record of which enter_one knows nothing more. */
+__attribute__((noinline)) static bool enter_any(aof_buffer *buffer, const kv_change *change, int db,
+                                                int other_db)
+{
+    provide(buffer, HEADS + change->key.len + (change->value.len < REFERRED ? change->value.len : 0));
+    return aof_record_write(&buffer->queue, &buffer->db, change, db, other_db);
+}
+
 /* One change that is no part of an act. */
 static void enter_one(aof_buffer *buffer, const kv_change *change, int db, int other_db)
 {
@@ -243,7 +262,8 @@ static void enter_one(aof_buffer *buffer, const kv_change *change, int db, int o
 
     lock_acquire(&buffer->lock);
     before = buffer->queue.bytes;
-    if (!aof_record_write(&buffer->queue, &buffer->db, change, db, other_db))
+    if (!(buffer->db == db && write_short_set(&buffer->queue, change)) &&
+        !enter_any(buffer, change, db, other_db))
         buffer->lost = true;
     entered(buffer, before, 1);
     lock_release(&buffer->lock);
@@ -391,6 +411,22 @@ void aof_buffer_forget_db(aof_buffer *buffer)
     lock_release(&buffer->lock);
 }
 
+void aof_buffer_give_back(aof_buffer *buffer, aof_queue *queue)
+{
+    size_t count = aof_queue_empty(queue, SPARES_MAX);
+
+    if (!count)
+        return;
+    lock_acquire(&buffer->lock);
+    if (buffer->spare_count + count <= SPARES_MAX) {
+        move_all(queue, &buffer->spares); /* those that are the hottest come first */
+        move_all(&buffer->spares, queue);
+        buffer->spare_count += count;
+    }
+    lock_release(&buffer->lock);
+    aof_queue_clear(queue);
+}
+
 void aof_buffer_clear(aof_buffer *buffer)
 {
     aof_queue dropped;
@@ -412,6 +448,7 @@ void aof_buffer_done(aof_buffer *buffer)
 {
     aof_queue_clear(&buffer->queue);
     aof_queue_clear(&buffer->before);
+    aof_queue_clear(&buffer->spares);
 }
 
 void aof_writer_done(aof_writer *writer)

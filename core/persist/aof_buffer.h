@@ -17,15 +17,17 @@
 #include "lock.h"
 
 typedef struct aof_buffer {
-    kv_lock lock;        /* guards the next six; a leaf, taken under the locks of shards */
-    aof_queue queue;     /* what was not yet taken */
-    int db;              /* that a reader of it has selected at its end; -1: unknown */
-    bool lost;           /* something, for want of memory */
-    aof_queue before;    /* what had entered when it was sealed */
-    uint64_t before_end; /* its end, as `appended` counts */
-    _Atomic bool sealed;
+    kv_lock lock;              /* guards the next eight; a leaf, taken under the locks of shards */
+    int db;                    /* that a reader of it has selected at its end; -1: unknown */
+    aof_queue queue;           /* what was not yet taken */
     _Atomic uint64_t appended; /* bytes that entered since the beginning */
     _Atomic uint64_t records;  /* changes that entered */
+    bool lost;                 /* something, for want of memory */
+    _Atomic bool sealed;
+    aof_queue before;    /* what had entered when it was sealed */
+    uint64_t before_end; /* its end, as `appended` counts */
+    aof_queue spares;    /* empty chunks, for what enters next */
+    size_t spare_count;
 } aof_buffer;
 
 /* A thread that changes something. All zero at first. */
@@ -66,6 +68,8 @@ aof_taken aof_buffer_take_sealed(aof_buffer *buffer, aof_queue *queue, uint64_t 
 void aof_buffer_open(aof_buffer *buffer);
 /* The next record begins with its database: another file follows. */
 void aof_buffer_forget_db(aof_buffer *buffer);
+/* Empties queue, whose chunks may serve again for what enters next: who has just written them finds them in its cache. */
+void aof_buffer_give_back(aof_buffer *buffer, aof_queue *queue);
 /* Drops what is there, and forgets that something was lost. */
 void aof_buffer_clear(aof_buffer *buffer);
 

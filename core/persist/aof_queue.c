@@ -94,3 +94,35 @@ void aof_queue_clear(aof_queue *queue)
     }
     *queue = (aof_queue){ 0 };
 }
+
+size_t aof_queue_empty(aof_queue *queue, size_t most)
+{
+    aof_queue kept = { 0 };
+    size_t count = 0;
+
+    for (aof_chunk *chunk = queue->first, *next; chunk; chunk = next) {
+        next = chunk->next;
+        if (count < most && !chunk->owner && chunk->capacity == AOF_CHUNK_BYTES) {
+            chunk->len = 0;
+            append(&kept, chunk);
+            count++;
+        } else {
+            chunk_free(chunk);
+        }
+    }
+    *queue = kept;
+    return count;
+}
+
+bool aof_queue_take_spare(aof_queue *queue, aof_queue *spares)
+{
+    aof_chunk *chunk = spares->first;
+
+    if (!chunk)
+        return false;
+    spares->first = chunk->next;
+    if (!spares->first)
+        spares->last = NULL;
+    append(queue, chunk);
+    return true;
+}

@@ -48,5 +48,9 @@ bool aof_queue_refer(aof_queue *queue, kv_bytes *owner, kv_slice slice);
 bool aof_queue_move(aof_queue *queue, aof_queue *from);
 /* Drops everything. */
 void aof_queue_clear(aof_queue *queue);
+/* The same, but up to `most` of its chunks, of the usual size and empty, are left in it. Returns how many. */
+size_t aof_queue_empty(aof_queue *queue, size_t most);
+/* Moves the first chunk of spares, as aof_queue_empty leaves them, behind what is there. False: there is none. */
+bool aof_queue_take_spare(aof_queue *queue, aof_queue *spares);
 
 #endif

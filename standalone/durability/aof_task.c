@@ -299,7 +299,7 @@ static int write_batch(aof *a)
     }
     if (a->batch.bytes)
         atomic_fetch_add_explicit(&a->batches, 1, memory_order_relaxed);
-    aof_queue_clear(&a->batch);
+    aof_buffer_give_back(&a->buffer, &a->batch);
     note_file(a);
     atomic_store_explicit(&a->written, a->batch_end, memory_order_release);
     return 0;

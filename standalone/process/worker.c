@@ -508,6 +508,7 @@ void worker_done(worker *w)
     free(w->hands);
     resp_parser_done(&w->parser);
     output_done(&w->out);
+    output_spares_done(&w->spare_outputs);
     stats_done(&w->stats);
     aof_writer_done(&w->writer);
     aof_writer_done(&w->feeder);

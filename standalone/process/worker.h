@@ -91,6 +91,7 @@ struct worker {
     batch batch;
     gathering gathering;
     output out; /* of the connection being served */
+    output_spares spare_outputs;
     resp_reply reply;
     kv_call call;
     uint64_t rng;

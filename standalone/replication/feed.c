@@ -217,7 +217,7 @@ static bool append_queue(feed *f, aof_queue *queue)
         else
             whole = append(f, owner, c->owner || !owner ? bytes : kv_bytes_slice(owner));
     }
-    aof_queue_clear(queue);
+    aof_buffer_give_back(&f->buffer, queue);
     return whole;
 }
 

@@ -67,6 +67,35 @@ static bool fail(output *out)
     return false;
 }
 
+output *output_take(output_spares *spares)
+{
+    return spares->count ? spares->some[--spares->count] : calloc(1, sizeof(output));
+}
+
+void output_give(output_spares *spares, output *out)
+{
+    if (!out)
+        return;
+    if (spares->count == OUTPUT_SPARES || out->reference_capacity) {
+        output_done(out);
+        free(out);
+        return;
+    }
+    output_reset(out, OUTPUT_SPARE_BYTES);
+    out->limit = 0;
+    spares->some[spares->count++] = out;
+}
+
+void output_spares_done(output_spares *spares)
+{
+    while (spares->count) {
+        output *out = spares->some[--spares->count];
+
+        output_done(out);
+        free(out);
+    }
+}
+
 bool output_grow(output *out, size_t len)
 {
     size_t capacity = out->capacity ? out->capacity : FIRST_BYTES;
@@ -140,6 +169,15 @@ static void compact(output *out)
     out->sent = 0;
 }
 
+/* The first buffer of one that is not being written to, but waits: not much larger than what it has. */
+static void begin_small(output *out, size_t len)
+{
+    if (out->capacity || len > OUTPUT_SPARE_BYTES)
+        return;
+    out->data = malloc(OUTPUT_SPARE_BYTES);
+    out->capacity = out->data ? OUTPUT_SPARE_BYTES : 0;
+}
+
 void output_move(output *out, output *from)
 {
     size_t limit = out->limit;
@@ -158,6 +196,7 @@ void output_move(output *out, output *from)
     }
     if (out->data)
         compact(out);
+    begin_small(out, from->len - from->sent);
     if (output_room(out, from->len - from->sent)) {
         size_t position = from->sent, at = out->len;
 

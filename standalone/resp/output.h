@@ -44,6 +44,20 @@ typedef struct output {
     bool failed;            /* limit passed, or memory out */
 } output;
 
+/* Outputs that nobody needs now, with small buffers: so that clients which wait for a moment cost no memory management. */
+#define OUTPUT_SPARES      64
+#define OUTPUT_SPARE_BYTES 2048
+typedef struct output_spares {
+    output *some[OUTPUT_SPARES];
+    int count;
+} output_spares;
+
+/* An empty one; NULL: memory is out. */
+output *output_take(output_spares *spares);
+/* Its end, or that of its use. NULL is nothing. */
+void output_give(output_spares *spares, output *out);
+void output_spares_done(output_spares *spares);
+
 typedef enum output_status { OUTPUT_EMPTY, OUTPUT_BLOCKED, OUTPUT_BROKEN } output_status;
 
 /* Frees everything. */

@@ -241,7 +241,9 @@ void connection_free(connection *c)
     acl_session_end(c);
     rest_end(c);
     connection_drop_input(c);
-    connection_drop_pending(c);
+    if (c->pending)
+        output_done(c->pending);
+    free(c->pending);
     actor_batch_free(c->unfinished);
     tls_session_free(c->tls);
     if (c->names) {

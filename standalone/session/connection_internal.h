@@ -27,5 +27,7 @@ bool connection_only_sends(connection *c);
 
 void connection_drop_input(connection *c);
 void connection_drop_pending(connection *c);
+/* What is pending, be it nothing yet; NULL: memory is out. */
+output *connection_pending(connection *c);
 
 #endif

@@ -42,9 +42,7 @@ static bool move_mail(connection *c, size_t sent)
 {
     kv_slice slice;
 
-    if (!c->pending)
-        c->pending = calloc(1, sizeof *c->pending);
-    if (!c->pending)
+    if (!connection_pending(c))
         return false;
     if (c->mail) {
         slice = kv_bytes_slice(c->mail);

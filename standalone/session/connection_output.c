@@ -70,19 +70,22 @@ void connection_close_for_output(connection *c)
 
 void connection_drop_pending(connection *c)
 {
-    if (c->pending)
-        output_done(c->pending);
-    free(c->pending);
+    output_give(&c->owner->spare_outputs, c->pending);
     c->pending = NULL;
     c->over_soft_since_ms = 0;
+}
+
+output *connection_pending(connection *c)
+{
+    if (!c->pending)
+        c->pending = output_take(&c->owner->spare_outputs);
+    return c->pending;
 }
 
 /* Moves what the socket did not take from the worker's output to c. */
 static bool keep_pending(connection *c)
 {
-    if (!c->pending)
-        c->pending = calloc(1, sizeof *c->pending);
-    if (!c->pending)
+    if (!connection_pending(c))
         return false;
     output_move(c->pending, &c->owner->out);
     return !c->pending->failed;
@@ -195,9 +198,7 @@ void connection_queue_bytes(connection *c, kv_bytes *owner, kv_slice bytes)
 {
     if (c->flags & CONNECTION_CLOSING)
         return;
-    if (!c->pending)
-        c->pending = calloc(1, sizeof *c->pending);
-    if (c->pending)
+    if (connection_pending(c))
         output_reference(c->pending, owner, bytes);
     if (!c->pending || c->pending->failed)
         connection_close_for_memory(c);
