@@ -779,7 +779,7 @@ static inline int put_locked(map_shard *s, kv_slice key, uint64_t hash, const ma
         err = shard_insert(s, hash, fresh);
     }
     if (tell && !err)
-        tell(arg, place.entry, fresh);
+        tell(arg, place.entry, fresh, &shard_extra_of(s)->told);
     *ret_before = place.entry;
     return err;
 }

@@ -127,9 +127,14 @@ void shard_replace(map_shard *shard, map_place *place, entry *fresh) KV_REQUIRES
 /* Unlinks place->entry. May merge segments; cannot fail. */
 void shard_remove(map_shard *shard, map_place *place) KV_REQUIRES(kv_shard_held);
 
+/* What whoever is told of puts remembers of a shard, under its lock; all zero in one that is new. */
+typedef struct map_mark {
+    uint64_t epoch, version;
+} map_mark;
+
 /* All of that in one: stores fresh under key, which is its own, whatever stood there; hint may be NULL. *ret_before: what fresh
  * replaced, to be retired by the caller, or NULL. tell (may be NULL) runs under the lock when it is done. KV_ENOMEM. */
-typedef void map_tell_fn(void *arg, const entry *before, const entry *fresh);
+typedef void map_tell_fn(void *arg, const entry *before, const entry *fresh, map_mark *mark);
 /* The same within this thread's hold, which has the shard. */
 int map_put_held(map *m, kv_slice key, uint64_t hash, const map_hint *hint, entry *fresh, entry **ret_before,
                  map_tell_fn *tell, void *arg) KV_EXCLUDES(kv_shard_held);

@@ -54,7 +54,10 @@ typedef struct shard_extra {
     uint32_t deepest;           /* segments whose depth is the directory's */
     uint64_t removed;           /* entries taken out; corrected so that shard_changes is right */
     _Atomic size_t index_bytes; /* segments and directory */
+    map_mark told;              /* the listener's */
 } shard_extra;
+
+_Static_assert(sizeof(shard_extra) == 64, "a line each");
 
 struct snapshot_part;
 

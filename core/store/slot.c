@@ -372,6 +372,7 @@ struct put_told {
     kv_store *store;
     int64_t now_ms;
     _Atomic uint64_t *spans; /* of this thread, once known */
+    const kv_slice *pair;    /* key and value, of one that may be told in short; or NULL */
 };
 
 /* Whoever hears of changes sees spans, too. */
@@ -384,7 +385,21 @@ __attribute__((always_inline)) static inline _Atomic uint64_t *spans_of(struct p
     return put->spans;
 }
 
-KV_UNDER_LOCK static void tell_put(void *arg, const entry *before, const entry *fresh)
+KV_UNDER_LOCK static bool tell_in_short(const struct put_told *put, const entry *before, const entry *fresh,
+                                        map_mark *mark)
+{
+    const kv_store *store = put->store;
+    const store_put_told told = { .tag = store->tag,
+                                  .key = put->pair[0],
+                                  .value = put->pair[1],
+                                  .version = fresh->version,
+                                  .before_version = before ? before->version : 0,
+                                  .mark = mark };
+
+    return store_tells(store) && store->on_put(store->on_put_arg, &told);
+}
+
+KV_UNDER_LOCK static void tell_put(void *arg, const entry *before, const entry *fresh, map_mark *mark)
 {
     const struct put_told *put = arg;
 
@@ -394,6 +409,8 @@ KV_UNDER_LOCK static void tell_put(void *arg, const entry *before, const entry *
         entry_touch(fresh, store_access_after(put->store, expired ? NULL : before, put->now_ms));
     if (expired)
         store_tell_expired(put->store, before);
+    else if (put->pair && tell_in_short(put, before, fresh, mark))
+        return;
     store_tell_set(put->store, fresh, !before || expired);
 }
 
@@ -424,7 +441,7 @@ __attribute__((always_inline)) static inline int put_fresh(struct put_told *put,
 
 int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t now_ms)
 {
-    struct put_told put = { store, now_ms, NULL };
+    struct put_told put = { store, now_ms, NULL, NULL };
     entry *fresh = epoch_reserve(store->domain, 1) == 0 ? entry_new(store->domain, parts) : NULL;
     int err = put_fresh(&put, key, fresh, false);
 
@@ -439,9 +456,9 @@ int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t 
 size_t store_put_run(kv_store *store, size_t n, const kv_slice pairs[], size_t stride,
                      const uint64_t hashes[], const map_hint hints[], uint32_t access, int64_t now_ms)
 {
-    struct put_told put = { store, now_ms, NULL };
+    struct put_told put = { store, now_ms, NULL, NULL };
     kv_domain *domain = store->domain;
-    bool held = map_hold_current(domain) != NULL;
+    bool held = map_hold_current(domain) != NULL, in_short = !held && store->on_put;
 
     for (size_t i = 0; i < n; i++, pairs += stride) {
         store_key key = { pairs[0], hashes[i], &hints[i] };
@@ -449,6 +466,7 @@ size_t store_put_run(kv_store *store, size_t n, const kv_slice pairs[], size_t s
                            ? entry_new_plain(domain, pairs[0], pairs[1], KV_FOREVER, 0, access)
                            : NULL;
 
+        put.pair = in_short ? pairs : NULL;
         if (__builtin_expect(put_fresh(&put, key, fresh, held), 0)) {
             entry_free(domain, fresh);
             return i;

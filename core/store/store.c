@@ -133,6 +133,12 @@ void store_set_telling(kv_store *store, bool on)
     set_hook(store, STORE_TELLS, on);
 }
 
+void store_on_put(kv_store *store, store_put_fn *fn, void *arg)
+{
+    store->on_put = fn;
+    store->on_put_arg = arg;
+}
+
 void store_on_span(kv_store *store, store_span_fn *fn, void *arg)
 {
     store->on_span = fn;

@@ -255,6 +255,19 @@ void store_set_reaping(kv_store *store, bool on);
  * moment may be told or not. */
 void store_set_telling(kv_store *store, bool on);
 
+/* A put that is told in short: of a plain string without a deadline, in the place of nothing or of such a one, by itself. */
+typedef struct store_put_told {
+    const void *tag;
+    kv_slice key, value;
+    uint64_t version, before_version; /* 0: there was nothing */
+    map_mark *mark;                   /* of its shard, for the listener alone */
+} store_put_told;
+
+/* Whether that was heard; false: it is told in full, to the listener of kv_store_on_change. */
+typedef bool store_put_fn(void *arg, const store_put_told *put);
+/* Those of store_put_run, while changes are told. Before other threads use the store. */
+void store_on_put(kv_store *store, store_put_fn *fn, void *arg);
+
 /* When a change is told, readers without a lock may have seen it already. Whoever must know whether there is such a change
  * is shown a span around each write: a counter of the calling thread, which fn returns, is odd from before anybody can see the change
  * until it was told; it grows with release. What raises the marks of its shards (several keys, whole stores, a hold) needs

@@ -19,6 +19,8 @@ struct kv_store {
     atomic_bool reaping;     /* reads remove what they find past its deadline */
     kv_change_fn *on_change; /* once set, it stays; STORE_TELLS says whether it is called */
     void *on_change_arg;
+    store_put_fn *on_put; /* NULL: all is told in full */
+    void *on_put_arg;
     store_span_fn *on_span; /* the same with STORE_SPANS */
     void *on_span_arg;
     const void *tag;

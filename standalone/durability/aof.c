@@ -31,6 +31,15 @@ void aof_note(server *s, aof_writer *writer, const kv_change *change)
                     change->kind == KV_CHANGE_SWAP ? index_of(s, change->other_tag) : 0);
 }
 
+bool aof_note_put(server *s, aof_writer *writer, const store_put_told *put)
+{
+    aof *a = s->aof;
+
+    return writer->age == atomic_load_explicit(&a->age, memory_order_relaxed) &&
+           !atomic_load_explicit(&a->deaf, memory_order_relaxed) &&
+           aof_buffer_note_put(&a->buffer, writer, put, index_of(s, put->tag));
+}
+
 /* ---- configuration ---- */
 
 static void read_config(aof *a)
@@ -340,7 +349,7 @@ void aof_stop(server *s)
 
 uint64_t aof_position(server *s)
 {
-    return atomic_load(&s->aof->buffer.appended);
+    return aof_buffer_appended(&s->aof->buffer);
 }
 
 bool aof_is_synced(server *s, uint64_t position)
@@ -363,7 +372,7 @@ kv_slice aof_refusal(server *s, char text[AOF_REFUSAL_MAX])
 void aof_read_figures(server *s, aof_figures *f)
 {
     aof *a = s->aof;
-    uint64_t appended = atomic_load(&a->buffer.appended), written = atomic_load(&a->written);
+    uint64_t appended = aof_buffer_appended(&a->buffer), written = atomic_load(&a->written);
 
     *f = (aof_figures){
         .enabled = atomic_load(&a->loading) || atomic_load(&a->state) != AOF_OFF,

@@ -44,6 +44,8 @@ int aof_start(struct server *s);
 
 /* A change, from the stores' listener. */
 void aof_note(struct server *s, aof_writer *writer, const kv_change *change) KV_UNDER_LOCK;
+/* The same of a put in short. False: it is told to aof_note. */
+bool aof_note_put(struct server *s, aof_writer *writer, const store_put_told *put) KV_UNDER_LOCK;
 /* Whether changes are to be told. */
 static inline bool aof_listens(const struct server *s)
 {

@@ -16,6 +16,8 @@
 #include "aof_internal.h"
 #include "connection.h"
 
+#define CROWD_LOOK (256u * 1024) /* bytes after which a worker looks again how many wait */
+
 /* ---- the list ---- */
 
 static void link_held(connection *c)
@@ -66,7 +68,7 @@ static bool hold_when_broken(connection *c)
 /* Whether replies to c wait for a log in this state that is well. */
 static bool must_wait(const connection *c, aof *a, int state)
 {
-    return (c->flags & CONNECTION_HELD) || (state == AOF_ON && !aof_is_safe(a));
+    return (c->flags & CONNECTION_HELD) || (state == AOF_ON && !aof_is_safe(a, &c->owner->writer));
 }
 
 bool aof_would_hold(const connection *c)
@@ -94,7 +96,7 @@ bool aof_hold(connection *c)
 static bool is_crowded(const aof *a)
 {
     uint64_t written = atomic_load_explicit(&((aof *)a)->written, memory_order_relaxed),
-             appended = atomic_load_explicit(&((aof *)a)->buffer.appended, memory_order_relaxed);
+             appended = aof_buffer_appended(&a->buffer);
 
     return appended > written &&
            appended - written > atomic_load_explicit(&((aof *)a)->buffer_max, memory_order_relaxed);
@@ -113,13 +115,27 @@ void aof_task_wrote(server *s)
     }
 }
 
+/* The same for a worker, which looks at what others have told only when what it knows itself has grown. */
+static bool is_crowded_for(worker *w)
+{
+    const aof *a = w->server->aof;
+    uint64_t most = atomic_load_explicit(&((aof *)a)->buffer_max, memory_order_relaxed),
+             near = aof_buffer_appended_near(&a->buffer, &w->writer);
+
+    if (w->crowded || near - w->crowded_at >= (most < CROWD_LOOK * 8 ? most / 8 : CROWD_LOOK)) {
+        w->crowded_at = near;
+        w->crowded = is_crowded(a);
+    }
+    return w->crowded;
+}
+
 bool aof_admits(connection *c)
 {
     /* Pairs with the change in aof_break: who does not see it broken may write, and is not answered if it breaks (aof_hold). */
     bool broken = c->owner->restrictions & SERVER_LOG_BROKEN;
 
     c->flags = broken ? c->flags & ~(unsigned)CONNECTION_MAY_WRITE : c->flags | CONNECTION_MAY_WRITE;
-    if (broken || !is_crowded(c->owner->server->aof))
+    if (broken || !is_crowded_for(c->owner))
         return true;
     keep(c);
     return false;

@@ -80,8 +80,8 @@ struct aof {
 
 /* ---- aof_task.c ---- */
 
-/* Whether everything that any thread may have published is safe, by the policy. */
-bool aof_is_safe(aof *a);
+/* Whether everything that any thread may have published is safe, by the policy. writer: this thread's. */
+bool aof_is_safe(aof *a, const aof_writer *writer);
 /* The same, after writing what is to be written on this thread, where the policy allows that and it can be done at once. */
 bool aof_make_safe(aof *a) KV_EXCLUDES(kv_shard_held);
 /* Those who wait for the sync itself (WAITAOF) look again. */

@@ -44,6 +44,7 @@
 
 #define AOF_WORKERS_MAX 128  /* that --threads allows */
 #define SPINS           64   /* looks at a span before the thread is given up */
+#define SOON            400  /* looks of a worker, which has others to serve */
 #define SYNC_MS         1000 /* between two syncs, with everysec */
 #define LOCK_TRIES      200  /* of a worker that would write itself */
 
@@ -78,6 +79,20 @@ static bool any_span(const aof *a)
     return false;
 }
 
+/* The same, but only waits for threads that run: whether all have. */
+static bool spans_end_soon(const aof *a)
+{
+    for (int i = 0; i < writer_count(a); i++) {
+        const aof_writer *writer = writer_at(a, i);
+        uint64_t span = span_of(writer);
+
+        for (int looks = 0; (span & 1) && span_of(writer) == span; looks++)
+            if (looks >= SOON)
+                return false;
+    }
+    return true;
+}
+
 /* Returns when each span that had begun has ended. */
 static void wait_for_spans(const aof *a)
 {
@@ -95,7 +110,7 @@ static void wait_for_spans(const aof *a)
 
 static uint64_t appended(const aof *a)
 {
-    return atomic_load_explicit(&((aof *)a)->buffer.appended, memory_order_acquire);
+    return aof_buffer_appended(&a->buffer);
 }
 
 static bool all_is(const aof *a, const _Atomic uint64_t *position)
@@ -103,11 +118,13 @@ static bool all_is(const aof *a, const _Atomic uint64_t *position)
     return appended(a) <= atomic_load_explicit((_Atomic uint64_t *)position, memory_order_acquire);
 }
 
-bool aof_is_safe(aof *a)
+bool aof_is_safe(aof *a, const aof_writer *writer)
 {
     const _Atomic uint64_t *position = aof_syncs_always(a) ? &a->synced : &a->written;
 
     if (atomic_load_explicit(&a->deaf, memory_order_acquire)) /* what was published since is told to nobody */
+        return false;
+    if (aof_writer_waits(writer)) /* and the others are not looked at, whose lines are theirs */
         return false;
     /* The common case of a server that is written to comes first; what counts is the order of the last two. */
     return all_is(a, position) && !any_span(a) && all_is(a, position);
@@ -128,7 +145,7 @@ bool aof_make_safe(aof *a)
 {
     int err;
 
-    if (aof_syncs_always(a) || any_span(a) || !lock_soon(a))
+    if (aof_syncs_always(a) || !spans_end_soon(a) || !lock_soon(a))
         return false;
     err = a->retry || a->spoilt ? -EIO : aof_commit(a);
     pthread_mutex_unlock(&a->file_lock);

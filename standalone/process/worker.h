@@ -117,6 +117,8 @@ struct worker {
     bool shutdown_posted, shutdown_counts; /* these two */
     bool guarded;                          /* this turn: replies may have to wait */
     bool holds;                            /* connections were held in this turn */
+    bool crowded;                          /* too much waits to be written, as of when so many bytes */
+    uint64_t crowded_at;                   /* had been told as it knew of */
     struct connection *held, **held_tail;
     uint64_t hold_turn;                         /* of this turn; counts those in which any were held */
     _Atomic uint64_t hold_asked, hold_released; /* turns up to which it asks, and may send */

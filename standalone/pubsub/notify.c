@@ -311,6 +311,16 @@ KV_UNDER_LOCK static void take_change(void *arg, const kv_change *change)
         take_notice(s, change);
 }
 
+/* Of puts that are told in short. */
+KV_UNDER_LOCK static bool take_put(void *arg, const store_put_told *put)
+{
+    server *s = arg;
+
+    return aof_listens(s) && !feed_listens(s) &&
+           !atomic_load_explicit(&s->notices.wanted, memory_order_relaxed) &&
+           aof_note_put(s, own_writer(s), put);
+}
+
 void notify_miss(kv_call *call, kv_slice key)
 {
     notice *n = own ? notice_new(call->db, key) : NULL;
@@ -501,6 +511,7 @@ void notify_open(server *s)
     s->notices.last = &s->notices.first;
     for (int i = 0; i < s->databases.count; i++) {
         kv_store_on_change(s->databases.stores[i], take_change, s, &s->databases.stores[i]);
+        store_on_put(s->databases.stores[i], take_put, s);
         store_on_span(s->databases.stores[i], own_spans, s);
     }
     notify_apply(s);

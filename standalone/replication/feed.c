@@ -73,7 +73,7 @@ static void make_id(char id[FEED_ID_LEN + 1])
 
 static uint64_t appended(const feed *f)
 {
-    return atomic_load_explicit(&((feed *)f)->buffer.appended, memory_order_acquire);
+    return aof_buffer_appended(&f->buffer);
 }
 
 static int index_of(const server *s, const void *tag)

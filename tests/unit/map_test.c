@@ -176,11 +176,14 @@ struct told {
     int calls;
 };
 
-KV_UNDER_LOCK static void tell(void *arg, const entry *before, const entry *fresh)
+KV_UNDER_LOCK static void tell(void *arg, const entry *before, const entry *fresh, map_mark *mark)
 {
     struct told *told = arg;
 
     told->calls++;
+    assert_int_equal(mark->epoch,
+                     mark->version); /* only this function writes it, and once for each change of the shard */
+    mark->epoch = mark->version = fresh->version;
     assert_int_equal(before != NULL, told->cell->present);
     if (before)
         assert_true(entry_is(before, told->cell));
