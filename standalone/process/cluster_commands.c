@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: MIT */
 #include "session.h"
 
-/* ASKING, READONLY, READWRITE, CLUSTER HELP, INFO, KEYSLOT key, MYID, NODES, SHARDS, SLOTS */
+/* ASKING, READONLY, READWRITE, CLUSTER with any subcommand */
 void session_no_cluster(kv_call *call)
 {
     kv_reply_errorf(call->reply, "ERR This instance has cluster support disabled");

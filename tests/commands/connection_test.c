@@ -223,15 +223,31 @@ static void lolwut_is_an_answer(void **state)
 
 static void there_is_no_cluster(void **state)
 {
-    static const char *const questions[] = { "HELP", "INFO", "MYID", "NODES", "SHARDS", "SLOTS" };
+    static const char *const questions[] = { "BUMPEPOCH", "FAILOVER", "FLUSHSLOTS", "HELP",
+                                             "INFO",      "LINKS",    "MYID",       "NODES",
+                                             "RESET",     "SHARDS",   "SLOTS",      "SAVECONFIG" };
+    static const char *const about_one[] = { "ADDSLOTS",        "COUNT-FAILURE-REPORTS",
+                                             "COUNTKEYSINSLOT", "DELSLOTS",
+                                             "FORGET",          "KEYSLOT",
+                                             "REPLICAS",        "REPLICATE",
+                                             "RESET",           "SET-CONFIG-EPOCH",
+                                             "SLAVES" };
+    static const char *const about_two[] = { "ADDSLOTSRANGE", "DELSLOTSRANGE", "GETKEYSINSLOT", "MEET",
+                                             "SETSLOT" };
+    const char *no = "-ERR This instance has cluster support disabled";
     session *s = *state;
 
     for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
-        expect(s, "-ERR This instance has cluster support disabled", "CLUSTER", questions[i]);
-    expect(s, "-ERR This instance has cluster support disabled", "CLUSTER", "KEYSLOT", "k");
-    expect(s, "-ERR This instance has cluster support disabled", "READONLY");
-    expect(s, "-ERR This instance has cluster support disabled", "READWRITE");
-    expect(s, "-ERR This instance has cluster support disabled", "ASKING");
+        expect(s, no, "CLUSTER", questions[i]);
+    for (size_t i = 0; i < sizeof about_one / sizeof *about_one; i++)
+        expect(s, no, "CLUSTER", about_one[i], "1");
+    for (size_t i = 0; i < sizeof about_two / sizeof *about_two; i++)
+        expect(s, no, "CLUSTER", about_two[i], "1", "2");
+    expect(s, no, "READONLY");
+    expect(s, no, "READWRITE");
+    expect(s, no, "ASKING");
+    expect(s, "-ERR wrong number of arguments for 'cluster|meet' command", "CLUSTER", "MEET");
+    expect(s, "-ERR wrong number of arguments for 'cluster|addslots' command", "CLUSTER", "ADDSLOTS");
     expect(s, "-ERR unknown subcommand 'NOPE'. Try CLUSTER HELP.", "CLUSTER", "NOPE");
 }
 
