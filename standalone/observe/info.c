@@ -188,8 +188,9 @@ static void memory_section(info *i)
     fprintf(
         i->out,
         "mem_fragmentation_bytes:%lld\r\nmem_not_counted_for_evict:0\r\nmem_total_replication_buffers:%zu\r\n"
-        "mem_cluster_links:0\r\nmem_clients_normal:%llu\r\nmem_clients_slaves:0\r\nmem_aof_buffer:0\r\n",
-        (long long)resident - (long long)used, feed_backlog_bytes(s), U(memory_of_clients(s)));
+        "mem_cluster_links:0\r\nmem_clients_normal:%llu\r\nmem_clients_slaves:%llu\r\nmem_aof_buffer:0\r\n",
+        (long long)resident - (long long)used, feed_backlog_bytes(s), U(memory_of_clients(s)),
+        U(memory_of_replicas(s)));
     fprintf(i->out, "mem_allocator:libc\r\nactive_defrag_running:0\r\nlazyfree_pending_objects:"
                     "0\r\nlazyfreed_objects:0\r\n");
 }

@@ -26,8 +26,10 @@
 
 #include "connection.h"
 #include "pubsub.h"
+#include "replica.h"
 #include "tracking.h"
 
+#define REPLICAS        (-1)          /* a class of its own: never closed for want of memory */
 #define ALLOWANCE_MAX   (1024 * 1024) /* bytes of requests between two looks */
 #define REQUEST_BYTES   96            /* what a request may add besides its arguments */
 #define MARGIN_MAX      (32 * 1024) /* freed beyond what is needed: it is used again while it is in the cache */
@@ -46,11 +48,20 @@ uint64_t memory_of_clients(const server *s)
     return bytes;
 }
 
+uint64_t memory_of_replicas(const server *s)
+{
+    uint64_t bytes = 0;
+
+    for (int i = 0; i < s->worker_count; i++)
+        bytes += atomic_load_explicit(&s->workers[i].replica_bytes, memory_order_relaxed);
+    return bytes;
+}
+
 uint64_t server_memory(server *s)
 {
     uint64_t bytes = sizeof *s + topics_memory(s->topics) + tracking_memory(s->tracking);
 
-    bytes += memory_of_clients(s);
+    bytes += memory_of_clients(s) + memory_of_replicas(s);
     bytes += (uint64_t)s->worker_count * (sizeof(worker) + WORKER_INPUT_BYTES);
     for (int i = 0; i < s->databases.count; i++) {
         kv_stats figures;
@@ -282,17 +293,34 @@ static void add_bytes(_Atomic uint64_t *sum, int64_t bytes)
                           memory_order_relaxed);
 }
 
+/* Takes out of the sums what c has in them. */
+static void uncount(connection *c)
+{
+    worker *w = c->owner;
+    int64_t bytes = (int64_t)c->counted_bytes;
+
+    add_bytes(c->counted_class == REPLICAS ? &w->replica_bytes : &w->client_bytes, -bytes);
+    if (c->counted_class > 0)
+        add_bytes(&w->class_bytes[c->counted_class - 1], -bytes);
+}
+
+static int class_of_client(const connection *c, size_t bytes)
+{
+    if (replica_is_served(c))
+        return REPLICAS;
+    return bytes && !(c->flags & CONNECTION_NO_EVICT) ? class_of(bytes) + 1 : 0;
+}
+
 /* Moves c's bytes from where they were counted to where they belong now. */
 static void recount(connection *c, size_t bytes)
 {
     worker *w = c->owner;
 
-    add_bytes(&w->client_bytes, (int64_t)bytes - (int64_t)c->counted_bytes);
-    if (c->counted_class)
-        add_bytes(&w->class_bytes[c->counted_class - 1], -(int64_t)c->counted_bytes);
+    uncount(c);
     c->counted_bytes = bytes;
-    c->counted_class = bytes && !(c->flags & CONNECTION_NO_EVICT) ? class_of(bytes) + 1 : 0;
-    if (c->counted_class)
+    c->counted_class = class_of_client(c, bytes);
+    add_bytes(c->counted_class == REPLICAS ? &w->replica_bytes : &w->client_bytes, (int64_t)bytes);
+    if (c->counted_class > 0)
         add_bytes(&w->class_bytes[c->counted_class - 1], (int64_t)bytes);
 }
 
@@ -326,7 +354,7 @@ static connection *largest_client(const worker *w)
     connection *largest = NULL;
 
     for (connection *c = w->connections; c; c = c->next)
-        if (c->counted_class && (!largest || c->counted_bytes > largest->counted_bytes))
+        if (c->counted_class > 0 && (!largest || c->counted_bytes > largest->counted_bytes))
             largest = c;
     return largest;
 }

@@ -22,8 +22,10 @@ void memory_apply(server *s);
 
 /* Bytes of physical memory that the process has; 0 where the system does not tell. */
 uint64_t memory_resident(void);
-/* Bytes of all clients. */
+/* Bytes of all clients, but for replicas; and of these, which are never closed for want of memory. What of the stream waits for
+ * them is in the backlog, once for all. */
 uint64_t memory_of_clients(const server *s);
+uint64_t memory_of_replicas(const server *s);
 /* Brings what is known of c's memory up to date, and closes clients, the largest first, while all have more than
  * maxmemory-clients; c may be among them. */
 void memory_count_client(connection *c);

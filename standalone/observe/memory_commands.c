@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "feed.h"
 #include "memory.h"
 #include "session.h"
 
@@ -103,8 +104,8 @@ void session_memory_stats(kv_call *call)
     write_int(r, "peak.allocated", f.peak);
     write_int(r, "total.allocated", f.used);
     write_int(r, "startup.allocated", f.startup);
-    write_int(r, "replication.backlog", 0);
-    write_int(r, "clients.slaves", 0);
+    write_int(r, "replication.backlog", feed_backlog_bytes(s));
+    write_int(r, "clients.slaves", memory_of_replicas(s));
     write_int(r, "clients.normal", f.clients);
     write_int(r, "cluster.links", 0);
     write_int(r, "aof.buffer", 0);

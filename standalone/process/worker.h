@@ -128,7 +128,7 @@ struct worker {
     _Atomic bool release_posted;
 
     /* Of its clients; others read. Class i is those of less than WORKER_CLASS_BYTES << i, but for smaller classes. */
-    _Atomic uint64_t client_bytes, class_bytes[WORKER_CLASSES];
+    _Atomic uint64_t client_bytes, replica_bytes, class_bytes[WORKER_CLASSES];
     worker_message shed; /* memory_shed's */
     _Atomic bool shedding;
 };

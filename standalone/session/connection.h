@@ -107,7 +107,7 @@ typedef struct connection {
     struct tracker *tracker;        /* NULL: CLIENT TRACKING is off */
     struct connection *next_person; /* in the directory of clients, see tracking.c */
     size_t counted_bytes;           /* what the sums of the owner count it with */
-    int counted_class;              /* 1 + the class of size, or 0; see memory.c */
+    int counted_class;              /* 1 + the class of size, or less; see memory.c */
     actor_batch
         *unfinished; /* NULL, or requests that wait until the client has taken the replies before them */
     int64_t over_soft_since_ms; /* pending is over the soft limit since then; 0: it is not */
