@@ -407,18 +407,49 @@ static void admit(server *s, int fd, const struct sockaddr_storage *from, listen
     deal(s, fd, kind);
 }
 
-/* Takes one connection with the reserved descriptor, and closes it. */
-static void shed(server *s, int listening, listener_kind kind)
+static bool has_reserve(listener *l)
 {
+    if (l->reserve_fd <= 0)
+        l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return l->reserve_fd > 0;
+}
+
+/* Takes one connection with the reserved descriptor, and closes it. False: there is none, since another thread was quicker to
+ * open something once, or none helps. */
+static bool shed(server *s, int listening, listener_kind kind)
+{
+    listener *l = &s->listener;
     int fd;
 
-    log_limited(&s->log, LOG_ACCEPT, CONFIG_LOG_WARNING, "Error accepting a client connection: %s",
-                strerror(errno));
-    close(s->listener.reserve_fd);
+    if (!has_reserve(l))
+        return false;
+    close(l->reserve_fd);
+    l->reserve_fd = -1;
     fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0)
         refuse(s, fd, kind, KV_STR("-ERR max number of clients reached\r\n"));
-    s->listener.reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    has_reserve(l);
+    return fd >= 0;
+}
+
+/* Nothing can be accepted, and the sockets stay ready: nobody looks at them before the next tick. */
+static void rest(listener *l)
+{
+    for (int i = 0; i < l->watched.count; i++)
+        event_del(l->watched.sockets[i].event);
+    l->resting = true;
+}
+
+void listener_tick(server *s)
+{
+    listener *l = &s->listener;
+
+    if (!l->resting || !has_reserve(l))
+        return;
+    l->resting = false;
+    for (int i = 0; i < l->watched.count; i++)
+        if (event_add(l->watched.sockets[i].event, NULL) != 0)
+            l->resting = true; /* memory is out: again at the next tick */
 }
 
 static listener_socket *find_watched(listener *l, int fd)
@@ -461,8 +492,11 @@ static void on_accept(evutil_socket_t listening, short what, void *arg)
 
         if (fd >= 0) {
             admit(s, fd, &from, kind, has_options);
-        } else if (errno == EMFILE || errno == ENFILE) {
-            shed(s, listening, kind);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            log_limited(&s->log, LOG_ACCEPT, CONFIG_LOG_WARNING, "Error accepting a client connection: %s",
+                        strerror(errno));
+            if (!shed(s, listening, kind))
+                rest(&s->listener);
             return;
         } else if (errno != ECONNABORTED && errno != EINTR) {
             if (watched)
@@ -495,7 +529,7 @@ static void watch_socket(server *s, const listener_socket *socket)
     watched->keepalive_s = -1;
     watched->event = event_new(s->workers[0].base, socket->fd, EV_READ | EV_PERSIST, on_accept, s);
     if (watched->event && event_add(watched->event, NULL) == 0)
-        l->watched.count++;
+        l->watched.count++; /* if the others rest, it will soon, too */
     else
         log_write(&s->log, CONFIG_LOG_WARNING, "Out of memory: no connections at %s", socket->name);
 }
@@ -520,8 +554,7 @@ void listener_watch(server *s)
         else
             watch_socket(s, &open_now.sockets[i]);
     }
-    if (l->reserve_fd <= 0)
-        l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    has_reserve(l);
 }
 
 void listener_stop(server *s)

@@ -41,10 +41,11 @@ typedef struct listener {
     listener_sockets open;    /* what is listened on; under config_lock */
     listener_sockets closing; /* no longer wanted, not yet closed by worker 0; under config_lock */
     listener_sockets watched; /* what worker 0 accepts on: its own */
-    int reserve_fd;           /* given up to accept and refuse when descriptors run out */
-    inherited inherited;      /* handed over by who started us, until the first listener_open */
-    char unix_path[108];      /* of unixsocket, or "" */
-    bool unix_inherited;      /* so it is not for us to unlink */
+    int reserve_fd; /* given up to accept and refuse when descriptors run out; -1: it could not be had back */
+    bool resting;   /* worker 0's: what is watched is not looked at until the next tick */
+    inherited inherited; /* handed over by who started us, until the first listener_open */
+    char unix_path[108]; /* of unixsocket, or "" */
+    bool unix_inherited; /* so it is not for us to unlink */
     bool stopped;
 } listener;
 
@@ -53,6 +54,8 @@ typedef struct listener {
 int listener_open(struct server *s, config_error *ret_error) KV_EXCLUDES(kv_shard_held);
 /* Watches what is open, closes what is no longer. On worker 0's thread. */
 void listener_watch(struct server *s) KV_EXCLUDES(kv_shard_held);
+/* After descriptors have run out: tries again. On worker 0's thread. */
+void listener_tick(struct server *s);
 /* Closes everything. */
 void listener_stop(struct server *s) KV_EXCLUDES(kv_shard_held);
 

@@ -158,6 +158,7 @@ void server_tick(server *s)
 {
     server_watch_memory(s);
     sample_rates(s);
+    listener_tick(s);
     aof_tick(s);
     supervise_tick(s);
     persistence_tick(s->persistence);

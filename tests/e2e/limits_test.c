@@ -53,29 +53,67 @@ static void more_than_maxclients_are_turned_away(void **state)
     end(s);
 }
 
+static void limit_descriptors(const server *s, rlim_t count)
+{
+    struct rlimit limit;
+
+    assert_int_equal(prlimit(server_pid(s), RLIMIT_NOFILE, NULL, &limit), 0);
+    limit.rlim_cur = count;
+    assert_int_equal(prlimit(server_pid(s), RLIMIT_NOFILE, &limit, NULL), 0);
+}
+
+/* It must not spin: what is measured is this time. */
+static void assert_rests(const server *s)
+{
+    struct timespec window = { .tv_nsec = 300000000 };
+    long long before = cpu_ms(server_pid(s));
+
+    nanosleep(&window, NULL);
+    assert_true(cpu_ms(server_pid(s)) - before <= 150);
+}
+
 static void running_out_of_descriptors_is_survived(void **state)
 {
     enum { n = 200 };
     server *s = begin("--threads", "2");
-    struct rlimit few = { 40, 40 };
     conn *first = connect_to(s), *clients[n];
-    struct timespec window = { .tv_nsec = 300000000 };
-    long long before;
 
     (void)state;
     says(first, "+PONG", "PING");
-    assert_int_equal(prlimit(server_pid(s), RLIMIT_NOFILE, &few, NULL), 0);
+    limit_descriptors(s, 40);
     for (int i = 0; i < n; i++)
         clients[i] = connect_to(s); /* many of them wait in the backlog */
     says(first, "+OK", "SET", "k", "v");
-    before = cpu_ms(server_pid(s));
-    nanosleep(&window, NULL); /* it must not spin meanwhile: what is measured is this time */
-    assert_true(cpu_ms(server_pid(s)) - before <= 150);
+    assert_rests(s);
     for (int i = 0; i < n; i++)
         conn_close(clients[i]);
     clients[0] = connect_to(s);
     says(clients[0], "$v", "GET", "k");
     conn_close(clients[0]);
+    conn_close(first);
+    end(s);
+}
+
+/* Not even to refuse anybody: they wait, and are served when there are descriptors again. */
+static void having_no_descriptor_at_all_is_survived(void **state)
+{
+    enum { n = 20 };
+    server *s = begin("--threads", "2");
+    conn *first = connect_to(s), *clients[n];
+
+    (void)state;
+    says(first, "+PONG", "PING");
+    limit_descriptors(s, 3);
+    for (int i = 0; i < n; i++)
+        clients[i] = connect_to(s);
+    says(first, "+OK", "SET", "k", "v");
+    assert_rests(s);
+    says(first, "$v", "GET", "k");
+    limit_descriptors(s, 200);
+    for (int i = 0; i < n; i++) {
+        says(clients[i], "$v", "GET", "k");
+        conn_close(clients[i]);
+    }
     conn_close(first);
     end(s);
 }
@@ -554,6 +592,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(more_than_maxclients_are_turned_away),
         cmocka_unit_test(running_out_of_descriptors_is_survived),
+        cmocka_unit_test(having_no_descriptor_at_all_is_survived),
         cmocka_unit_test(ten_thousand_connections_cost_little),
         cmocka_unit_test(an_idle_client_is_sent_away),
         cmocka_unit_test(a_slow_reader_costs_bounded_memory),
