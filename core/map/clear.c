@@ -44,9 +44,9 @@ static void shard_empty(map_shard *s, remains *into)
     atomic_store_explicit(&s->directory, directory_pointer(&s->first, 0), memory_order_release);
     atomic_store_explicit(&s->entries, 0, memory_order_release);
     shard_publish_end(s);
-    atomic_store_explicit(&s->with_deadline, 0, memory_order_relaxed);
+    atomic_store_explicit(&shard_extra_of(s)->with_deadline, 0, memory_order_relaxed);
     atomic_store_explicit(&s->entry_bytes, 0, memory_order_relaxed);
-    atomic_store_explicit(&s->deadline_sum_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&shard_extra_of(s)->deadline_sum_ms, 0, memory_order_relaxed);
     atomic_store_explicit(&extra->earliest, KV_FOREVER, memory_order_relaxed);
     atomic_store_explicit(&extra->segments, 0, memory_order_relaxed);
     atomic_store_explicit(&extra->index_bytes, 0, memory_order_relaxed);

@@ -232,11 +232,11 @@ __attribute__((noinline)) static void count_replacement(map_shard *s, segment *i
 void shard_count_deadline(map_shard *s, int64_t deadline_ms, int by)
 {
     shard_extra *extra = shard_extra_of(s);
-    int64_t sum = atomic_load_explicit(&s->deadline_sum_ms, memory_order_relaxed);
+    int64_t sum = atomic_load_explicit(&extra->deadline_sum_ms, memory_order_relaxed);
 
-    add_to(&s->with_deadline, (size_t)by);
+    add_to(&extra->with_deadline, (size_t)by);
     sum = (int64_t)((uint64_t)sum + (uint64_t)by * (uint64_t)deadline_ms);
-    atomic_store_explicit(&s->deadline_sum_ms, sum, memory_order_relaxed);
+    atomic_store_explicit(&extra->deadline_sum_ms, sum, memory_order_relaxed);
     if (by < 0)
         return;
     if (deadline_ms < atomic_load_explicit(&extra->earliest, memory_order_relaxed))
@@ -779,7 +779,7 @@ static inline int put_locked(map_shard *s, kv_slice key, uint64_t hash, const ma
         err = shard_insert(s, hash, fresh);
     }
     if (tell && !err)
-        tell(arg, place.entry, fresh, &shard_extra_of(s)->told);
+        tell(arg, place.entry, fresh, &s->told);
     *ret_before = place.entry;
     return err;
 }

@@ -133,9 +133,10 @@ static void check_shard(const map_shard *s)
           "a shard's count is wrong");
     CHECK(sums.entry_bytes == atomic_load_explicit(&s->entry_bytes, memory_order_relaxed),
           "a shard's sum of bytes is wrong");
-    CHECK(sums.with_deadline == atomic_load_explicit(&s->with_deadline, memory_order_relaxed),
+    CHECK(sums.with_deadline == atomic_load_explicit(&shard_extra_of(s)->with_deadline, memory_order_relaxed),
           "a shard's count of deadlines is wrong");
-    CHECK(sums.deadline_sum == (uint64_t)atomic_load_explicit(&s->deadline_sum_ms, memory_order_relaxed),
+    CHECK(sums.deadline_sum ==
+              (uint64_t)atomic_load_explicit(&shard_extra_of(s)->deadline_sum_ms, memory_order_relaxed),
           "a shard's sum of deadlines is wrong");
     CHECK(sums.index_bytes == atomic_load_explicit(&extra->index_bytes, memory_order_relaxed),
           "a shard's index bytes are wrong");

@@ -216,7 +216,8 @@ static void attach(snapshot_part *part, uint64_t root_word)
 
         part->shards[i] = (shard_state){ s->version, s->bits ? (uint64_t)i << (64 - s->bits) : 0, false };
         part->counted.entries += atomic_load_explicit(&s->entries, memory_order_relaxed);
-        part->counted.with_deadline += atomic_load_explicit(&s->with_deadline, memory_order_relaxed);
+        part->counted.with_deadline +=
+            atomic_load_explicit(&shard_extra_of(s)->with_deadline, memory_order_relaxed);
     }
     atomic_store_explicit(&r->snapshot, part, memory_order_relaxed);
 }

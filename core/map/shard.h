@@ -37,8 +37,8 @@ struct KV_CAPABILITY("shard") map_shard {
     kv_lock own __attribute__((aligned(64)));
     _Atomic uint32_t sequence; /* odd while something is being published: map_find_many */
     uint64_t version;          /* the last one given out */
-    _Atomic size_t entries, with_deadline, entry_bytes;
-    _Atomic int64_t deadline_sum_ms;
+    _Atomic size_t entries, entry_bytes;
+    map_mark told;           /* the listener's */
     _Atomic int64_t past_ms; /* the newest time by which an entry was found past its deadline */
     garbage *garbage;        /* to be retired after the unlock */
 } __attribute__((aligned(128)));
@@ -51,10 +51,11 @@ typedef struct shard_extra {
     int64_t next_earliest;    /* what earliest will be when the expiry pass under way ends */
     uint32_t pass;            /* that pass */
     _Atomic uint32_t segments;
-    uint32_t deepest;           /* segments whose depth is the directory's */
-    uint64_t removed;           /* entries taken out; corrected so that shard_changes is right */
-    _Atomic size_t index_bytes; /* segments and directory */
-    map_mark told;              /* the listener's */
+    uint32_t deepest;             /* segments whose depth is the directory's */
+    uint64_t removed;             /* entries taken out; corrected so that shard_changes is right */
+    _Atomic size_t index_bytes;   /* segments and directory */
+    _Atomic size_t with_deadline; /* entries of the shard, and the sum of their deadlines */
+    _Atomic int64_t deadline_sum_ms;
 } shard_extra;
 
 _Static_assert(sizeof(shard_extra) == 64, "a line each");

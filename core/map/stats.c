@@ -21,10 +21,10 @@ void map_read_stats(const map *m, map_stats *ret_stats)
 
     for (size_t i = 0; i < sum.shards; i++) {
         map_shard *s = root_shard(r, i);
-        int64_t deadlines = atomic_load_explicit(&s->deadline_sum_ms, memory_order_relaxed);
+        int64_t deadlines = atomic_load_explicit(&shard_extra_of(s)->deadline_sum_ms, memory_order_relaxed);
 
         sum.entries += atomic_load_explicit(&s->entries, memory_order_relaxed);
-        sum.with_deadline += atomic_load_explicit(&s->with_deadline, memory_order_relaxed);
+        sum.with_deadline += atomic_load_explicit(&shard_extra_of(s)->with_deadline, memory_order_relaxed);
         sum.entry_bytes += atomic_load_explicit(&s->entry_bytes, memory_order_relaxed);
         sum.segments += atomic_load_explicit(&r->extra[i].segments, memory_order_relaxed);
         sum.index_bytes += atomic_load_explicit(&r->extra[i].index_bytes, memory_order_relaxed);

@@ -307,6 +307,8 @@ static void select_db(aof_buffer *buffer, aof_queue *queue, int db)
 /* Moves what one thread has staged behind queue, and gives it room for what follows. */
 static void gather_staged(aof_buffer *buffer, aof_staging *staging, aof_queue *queue)
 {
+    size_t used = staging->queue.bytes / AOF_CHUNK_BYTES + 1; /* chunks, and so it may be again */
+
     if (staging->lost)
         buffer->lost = true;
     staging->lost = false;
@@ -317,7 +319,8 @@ static void gather_staged(aof_buffer *buffer, aof_staging *staging, aof_queue *q
     buffer->taken_db = staging->db;
     atomic_store_explicit(&staging->taken, atomic_load_explicit(&staging->appended, memory_order_relaxed),
                           memory_order_relaxed);
-    if (!staging->spare.first && aof_queue_take_spare(&staging->spare, &buffer->spares))
+    for (; staging->spare_count < used && aof_queue_take_spare(&staging->spares, &buffer->spares);
+         staging->spare_count++)
         buffer->spare_count--;
 }
 

@@ -24,7 +24,7 @@ void aof_staging_free(aof_staging *staging)
     if (!staging)
         return;
     aof_queue_clear(&staging->queue);
-    aof_queue_clear(&staging->spare);
+    aof_queue_clear(&staging->spares);
     free(staging);
 }
 
@@ -71,7 +71,7 @@ __attribute__((noinline)) static bool write_any(aof_staging *staging, const stor
     const aof_chunk *last = staging->queue.last;
 
     if (!last || last->capacity - last->len < AOF_RECORD_HEADS + AOF_STAGED_MAX)
-        aof_queue_take_spare(&staging->queue, &staging->spare);
+        staging->spare_count -= aof_queue_take_spare(&staging->queue, &staging->spares);
     if (staging->queue.bytes == 0)
         staging->first_db = staging->db = db;
     return aof_record_write(&staging->queue, &staging->db, &change, db, 0);

@@ -34,8 +34,9 @@ typedef struct aof_staging {
     int first_db, db;                 /* that its first record takes for selected, and that is at its end */
     aof_queue queue;                  /* what was not yet taken */
     _Atomic uint64_t appended, taken; /* bytes that entered since the beginning; and of them were taken */
-    aof_queue spare;                  /* empty chunks */
-    struct aof_staging *next;         /* of the same buffer; never changes */
+    aof_queue spares;                 /* empty chunks */
+    size_t spare_count;
+    struct aof_staging *next; /* of the same buffer; never changes */
 } aof_staging;
 
 /* NULL: memory is out. */
