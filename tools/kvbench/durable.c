@@ -10,7 +10,11 @@
  * The start from a log: each server is filled while it keeps one, from nothing, which so has a SET for each key; stopped, and started
  * again.
  *
- * All files are in a directory below TMPDIR: that is the disk which is measured.
+ * No server rewrites its log by itself meanwhile: one that grows by hundreds of megabytes a second over and over the same few keys
+ * would be rewritten several times a second, which is another cost than that of writing it.
+ *
+ * All files are in a directory below TMPDIR: that is the disk which is measured. What of the cost of a log is not the disk's is
+ * told by a row whose files are in MEMORY_DIR, where there is such a directory.
  *
  * SPDX-License-Identifier: MIT */
 #include "durable.h"
@@ -28,22 +32,35 @@
 
 #define PATIENCE_S 600 /* of one command: SAVE of many keys */
 #define ROUNDS_MAX 99
+#define MEMORY_DIR "/dev/shm"
 
-enum { NO_LOG, EVERYSEC, ALWAYS, NO_LOG_DEEP, EVERYSEC_DEEP, FOLLOWED, FOLLOWED_DEEP, LOG_ROWS };
+enum {
+    NO_LOG,
+    EVERYSEC,
+    ALWAYS,
+    NO_LOG_DEEP,
+    EVERYSEC_DEEP,
+    EVERYSEC_MEMORY,
+    FOLLOWED,
+    FOLLOWED_DEEP,
+    LOG_ROWS
+};
 
 static const struct log_row {
     const char *policy; /* NULL: no log */
     bool deep;          /* pipelined */
     bool followed;      /* by a replica */
+    bool in_memory;     /* its files are on no disk */
     const char *name;
 } log_rows[LOG_ROWS] = {
-    [NO_LOG] = { NULL, false, false, "no log" },
-    [EVERYSEC] = { "everysec", false, false, "appendfsync everysec" },
-    [ALWAYS] = { "always", false, false, "appendfsync always" },
-    [NO_LOG_DEEP] = { NULL, true, false, "no log, pipelined" },
-    [EVERYSEC_DEEP] = { "everysec", true, false, "appendfsync everysec, pipelined" },
-    [FOLLOWED] = { NULL, false, true, "no log, a replica follows" },
-    [FOLLOWED_DEEP] = { NULL, true, true, "no log, a replica follows, pipelined" },
+    [NO_LOG] = { NULL, false, false, false, "no log" },
+    [EVERYSEC] = { "everysec", false, false, false, "appendfsync everysec" },
+    [ALWAYS] = { "always", false, false, false, "appendfsync always" },
+    [NO_LOG_DEEP] = { NULL, true, false, false, "no log, pipelined" },
+    [EVERYSEC_DEEP] = { "everysec", true, false, false, "appendfsync everysec, pipelined" },
+    [EVERYSEC_MEMORY] = { "everysec", true, false, true, "the same, on no disk" },
+    [FOLLOWED] = { NULL, false, true, false, "no log, a replica follows" },
+    [FOLLOWED_DEEP] = { NULL, true, true, false, "no log, a replica follows, pipelined" },
 };
 
 enum { SAVED, SAVED_BEHIND, P99_MEANWHILE, STARTED, SNAPSHOT_ROWS };
@@ -149,8 +166,9 @@ static int switch_on(const server *s, const char *policy, fault *f)
     if (!c)
         return policy ? -1 : 0;
     snprintf(command, sizeof command, "CONFIG SET appendfsync %s", policy);
-    err = tell(c, f, command) || tell(c, f, "CONFIG SET appendonly yes") ||
-          wait_for(c, f, "aof_rewrite_in_progress:0") || wait_for(c, f, "aof_enabled:1");
+    err = tell(c, f, "CONFIG SET auto-aof-rewrite-percentage 0") || tell(c, f, command) ||
+          tell(c, f, "CONFIG SET appendonly yes") || wait_for(c, f, "aof_rewrite_in_progress:0") ||
+          wait_for(c, f, "aof_enabled:1");
     redisFree(c);
     return err ? -1 : 0;
 }
@@ -312,16 +330,11 @@ static int measure_snapshot(const contestant *who, const options *o, const char 
 static int write_log(const contestant *who, const options *o, const char *dir, fault *f)
 {
     server s;
-    redisContext *c;
     int err;
 
     if (contestant_start(who, &s, dir, NULL, f))
         return -1;
-    c = connect_to(&s, f);
-    err = !c || tell(c, f, "CONFIG SET auto-aof-rewrite-percentage 0");
-    if (c)
-        redisFree(c);
-    err = err || switch_on(&s, "everysec", f);
+    err = switch_on(&s, "everysec", f);
     if (err)
         contestant_blame(&s, f);
     else
@@ -359,20 +372,36 @@ static int make_dir(const char *dir, const char *name, char path[320], fault *f)
     return mkdir(path, 0700) ? fault_set(f, "cannot make %s", path) : 0;
 }
 
-static int measure_all(const lineup *l, const options *o, const char *dir,
+/* Where the files of a row are to be. False: there is no such place. */
+static bool place_of(const struct log_row *row, const char *dir, const char *memory, const char **ret_dir)
+{
+    *ret_dir = row->in_memory ? memory : dir;
+    return **ret_dir != '\0';
+}
+
+static int measure_row(const contestant *who, const options *o, const struct log_row *row, const char *dir,
+                       speed *ret, fault *f)
+{
+    char own[320];
+
+    return make_dir(dir, who->name, own, f) || measure_log(who, o, row, own, ret, f) ? -1 : 0;
+}
+
+static int measure_all(const lineup *l, const options *o, const char *dir, const char *memory,
                        speed speeds[LOG_ROWS][LINEUP_MAX][ROUNDS_MAX],
                        figures_of figures[LINEUP_MAX][ROUNDS_MAX], figures_of replays[LINEUP_MAX][ROUNDS_MAX],
                        fault *f)
 {
+    const char *place;
     char own[320];
     int err = 0;
 
     for (size_t round = 0; round < o->rounds && !err; round++) {
         for (int row = 0; row < LOG_ROWS && !err; row++)
-            for (unsigned i = 0; i < l->count && !err; i++)
+            for (unsigned i = 0; i < l->count && !err && place_of(&log_rows[row], dir, memory, &place); i++)
                 if (server_has_transactions(&l->contestants[i]))
-                    err = make_dir(dir, l->contestants[i].name, own, f) ||
-                          measure_log(&l->contestants[i], o, &log_rows[row], own, &speeds[row][i][round], f);
+                    err =
+                        measure_row(&l->contestants[i], o, &log_rows[row], place, &speeds[row][i][round], f);
         for (unsigned i = 0; i < l->count && !err; i++)
             if (server_has_transactions(&l->contestants[i]))
                 err = make_dir(dir, l->contestants[i].name, own, f) ||
@@ -415,6 +444,8 @@ static void tell_speeds(const lineup *l, const options *o, speed speeds[LOG_ROWS
         if (!server_has_transactions(&l->contestants[i]))
             continue;
         for (int row = 0; row < LOG_ROWS; row++) {
+            if (rate[row][i] == 0) /* not measured */
+                continue;
             put(writes, table_row(writes, "%s", log_rows[row].name), name, rate[row][i],
                 other ? rate[row][redis] : 0, 0);
             put(cpu, table_row(cpu, "%s", log_rows[row].name), name, us[row][i], other ? us[row][redis] : 0,
@@ -424,6 +455,9 @@ static void tell_speeds(const lineup *l, const options *o, speed speeds[LOG_ROWS
             100 * rate[EVERYSEC][i] / rate[NO_LOG][i], 0, 1);
         put(kept, table_row(kept, "pipelined"), name, 100 * rate[EVERYSEC_DEEP][i] / rate[NO_LOG_DEEP][i], 0,
             1);
+        if (rate[EVERYSEC_MEMORY][i] > 0)
+            put(kept, table_row(kept, "pipelined, on no disk"), name,
+                100 * rate[EVERYSEC_MEMORY][i] / rate[NO_LOG_DEEP][i], 0, 1);
     }
 }
 
@@ -452,14 +486,18 @@ int durable_bench(options *o, report *r, fault *f)
     static speed speeds[LOG_ROWS][LINEUP_MAX][ROUNDS_MAX];
     static figures_of figures[LINEUP_MAX][ROUNDS_MAX], replays[LINEUP_MAX][ROUNDS_MAX];
     table *writes, *cpu, *kept, *snapshots, *starts;
-    char dir[256], title[160];
+    char dir[256], memory[] = MEMORY_DIR "/kvbench-XXXXXX", title[160];
     int err;
 
     set_defaults(o);
     if (lineup_init(&l, o, f) || process_make_dir("kvbench", dir, sizeof dir, f))
         return -1;
-    err = measure_all(&l, o, dir, speeds, figures, replays, f);
+    if (!mkdtemp(memory))
+        memory[0] = '\0';
+    err = measure_all(&l, o, dir, memory, speeds, figures, replays, f);
     process_remove_dir(dir);
+    if (*memory)
+        process_remove_dir(memory);
     if (err)
         return err;
     snprintf(title, sizeof title,
