@@ -90,6 +90,35 @@ uint64_t baseline_lookups(const baseline *b, uint64_t position, unsigned n)
     return position;
 }
 
+uint64_t baseline_lookups_ahead(const baseline *b, uint64_t position, unsigned n)
+{
+    const uint64_t *words[BASELINE_AHEAD];
+    const char *blocks[BASELINE_AHEAD];
+    uint64_t sum = 0, found;
+
+    for (unsigned i = 0; i < n; i++) {
+        position = mix(position + 0x9e3779b97f4a7c15);
+        words[i] = &b->index[below(position, b->keys) * WORD_BYTES / sizeof *b->index];
+        __builtin_prefetch(words[i]);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        blocks[i] = b->blocks + *words[i] * BLOCK;
+        __builtin_prefetch(blocks[i]);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        memcpy(&found, blocks[i], sizeof found); /* 0, which only we know */
+        sum += found;
+    }
+    return position + sum;
+}
+
+uint64_t baseline_arithmetic(uint64_t number, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        number = mix(number + 0x9e3779b97f4a7c15);
+    return number;
+}
+
 const char *baseline_hot_line(const baseline *b)
 {
     return b->blocks;

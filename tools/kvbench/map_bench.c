@@ -68,14 +68,21 @@ static const work_row MAP_ROWS[] = {
     { "get and set half and half, zipf, 2 threads, M/s", WORK_ZIPF_MIX, 2, true, true },
     { "one hot key, 1 thread, M/s", WORK_HOT, 1, true, true },
     { "one hot key, 2 threads, M/s", WORK_HOT, 2, true, true },
+    { "one hot key, 1 thread, ns", WORK_HOT, 1, true, false },
+    { "one hot key, 2 threads, ns of each", WORK_HOT, 2, true, false },
 };
 
-/* What the machine allows: beside these the rows above are to be read. */
+/* What the machine allows: beside these the rows above are to be read. Rates are by the clock on the wall: where two threads of
+ * arithmetic make no more than one, the machine has no second core to give, and no map's threads will. */
 static const work_row BASE_ROWS[] = {
     { "floor: two misses, one after the other, ns", WORK_BASE_MISS, 1, true, false },
+    { "floor: two misses, 16 at a time, ns", WORK_BASE_16, 1, true, false },
+    { "floor: two misses, 64 at a time, ns", WORK_BASE_64, 1, true, false },
     { "floor: make a key, copy one hot line, ns", WORK_BASE_HOT, 1, true, false },
     { "floor: one hot line, 1 thread, M/s", WORK_BASE_HOT, 1, true, true },
     { "floor: one hot line, 2 threads, M/s", WORK_BASE_HOT, 2, true, true },
+    { "floor: arithmetic, 1 thread, M/s", WORK_BASE_SUMS, 1, true, true },
+    { "floor: arithmetic, 2 threads, M/s", WORK_BASE_SUMS, 2, true, true },
 };
 
 static const work_row STORE_ROWS[] = {

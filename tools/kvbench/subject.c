@@ -19,6 +19,8 @@
 #define TURN       64u
 #define ZIPF_DRAWS 65536u
 
+_Static_assert(TURN == BASELINE_AHEAD, "a turn is one batch of WORK_BASE_64");
+
 /* Each on lines of its own, or threads would write to each other's. */
 typedef struct worker {
     subject *subject;
@@ -361,6 +363,16 @@ static void turn(worker *w)
         break;
     case WORK_BASE_MISS:
         w->random = baseline_lookups(w->subject->base, w->random, TURN);
+        break;
+    case WORK_BASE_16:
+        for (unsigned i = 0; i < TURN; i += 16)
+            w->random = baseline_lookups_ahead(w->subject->base, w->random, 16);
+        break;
+    case WORK_BASE_64:
+        w->random = baseline_lookups_ahead(w->subject->base, w->random, TURN);
+        break;
+    case WORK_BASE_SUMS:
+        w->random = baseline_arithmetic(w->random, TURN);
         break;
     }
     w->done += TURN;

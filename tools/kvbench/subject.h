@@ -23,7 +23,7 @@ typedef struct subject {
     kv_domain *domain;
     map *map; /* one of these two */
     kv_store *store;
-    baseline *base;      /* for the last two kinds of work */
+    baseline *base;      /* for the WORK_BASE_... kinds of work */
     size_t value_size;   /* bytes */
     int64_t deadline_ms; /* of every key */
 } subject;
@@ -47,6 +47,9 @@ typedef enum work_kind {
     WORK_ZIPF_MIX,  /* WORK_MIX with keys drawn like that */
     WORK_BASE_HOT,  /* what WORK_HOT does besides: makes a key, copies a value out of one line */
     WORK_BASE_MISS, /* baseline_lookups */
+    WORK_BASE_16,   /* baseline_lookups_ahead, 16 at a time */
+    WORK_BASE_64,   /* 64 at a time */
+    WORK_BASE_SUMS, /* baseline_arithmetic */
 } work_kind;
 
 typedef struct work {
