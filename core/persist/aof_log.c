@@ -151,22 +151,42 @@ static bool is_half_adopted(const aof_log *log)
            aof_log_path(log, base->name, path) && !exists(path);
 }
 
-int aof_log_open(aof_log *log)
+static int read_manifest(aof_log *log)
 {
-    char name[AOF_NAME_MAX], path[AOF_PATH_MAX], old[AOF_PATH_MAX], reason[256];
+    char name[AOF_NAME_MAX], path[AOF_PATH_MAX], reason[256];
     int err;
 
     log->manifest = (aof_manifest){ 0 };
-    if (!manifest_name(log, name) || !aof_log_path(log, name, path) || !old_path(log, old))
+    if (!manifest_name(log, name) || !aof_log_path(log, name, path))
         return -ENAMETOOLONG;
     err = aof_manifest_read(&log->manifest, path, reason, sizeof reason);
+    if (err && err != -ENOENT) {
+        say(log, AOF_WARNING, "The manifest %s cannot be used: %s", path, reason);
+        aof_manifest_done(&log->manifest);
+    }
+    return err;
+}
+
+int aof_log_open(aof_log *log)
+{
+    char old[AOF_PATH_MAX];
+    int err;
+
+    if (!old_path(log, old))
+        return -ENAMETOOLONG;
+    err = read_manifest(log);
     if (err == -ENOENT)
         return exists(old) ? adopt_old(log, old) : -ENOENT;
-    if (err)
-        say(log, AOF_WARNING, "The manifest %s cannot be used: %s", path, reason);
-    else if (is_half_adopted(log) && exists(old))
+    if (!err && is_half_adopted(log) && exists(old))
         err = adopt_old(log, old);
     return err;
+}
+
+int aof_log_know(aof_log *log)
+{
+    int err = log->manifest.count ? 0 : read_manifest(log);
+
+    return err == -ENOENT ? 0 : err;
 }
 
 void aof_log_close(aof_log *log)

@@ -71,6 +71,8 @@ typedef struct aof_end {
 bool aof_log_path(const aof_log *log, const char *name, char path[AOF_PATH_MAX]);
 /* Reads the manifest. An old log of one file, prefix beside the directory, is first made the base of a new one. 0; -ENOENT: there is no log. */
 int aof_log_open(aof_log *log) KV_EXCLUDES(kv_shard_held);
+/* For a log that is made anew: what a manifest names that is there, but was not loaded, will be history. 0, or why it cannot be read. */
+int aof_log_know(aof_log *log) KV_EXCLUDES(kv_shard_held);
 void aof_log_close(aof_log *log);
 /* Bytes of all files that are to be loaded. */
 uint64_t aof_log_bytes(const aof_log *log);

@@ -154,6 +154,16 @@ static void ended(aof *a, int err, uint64_t start_ns, uint64_t base_bytes)
     }
 }
 
+static int know_older(aof *a)
+{
+    int err;
+
+    pthread_mutex_lock(&a->file_lock);
+    err = aof_log_know(&a->log);
+    pthread_mutex_unlock(&a->file_lock);
+    return err;
+}
+
 /* From the moment on. */
 static int rewrite(aof *a, uint64_t *ret_bytes)
 {
@@ -166,7 +176,7 @@ static int rewrite(aof *a, uint64_t *ret_bytes)
     char temporary[AOF_PATH_MAX], path[AOF_PATH_MAX];
     aof_entry base, since;
     snapshot *snap = snapshot_new(&options, (size_t)s->databases.count, s->databases.stores);
-    int err = snap ? 0 : -ENOMEM;
+    int err = snap ? know_older(a) : -ENOMEM;
 
     if (!aof_log_path(&a->log, "temp-rewrite.base", temporary) || !name_base(a, rdb, &base, path))
         err = -ENAMETOOLONG;

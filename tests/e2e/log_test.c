@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MIT */
 #include "e2e.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -203,6 +204,67 @@ static void the_log_is_switched_on_and_off(void **state)
     s = with_log(dir, "--appendfsync", "always");
     c = connect_to(s);
     says(c, "$1", "GET", "after");
+    conn_close(c);
+    end(s);
+    remove_directory(dir);
+}
+
+/* How many files there are in the log's directory. */
+static int count_files(const char *dir)
+{
+    char path[512];
+    DIR *open_dir;
+    int count = 0;
+
+    snprintf(path, sizeof path, "%s/appendonlydir", dir);
+    open_dir = opendir(path);
+    assert_non_null(open_dir);
+    for (const struct dirent *each; (each = readdir(open_dir));)
+        count += each->d_name[0] != '.';
+    closedir(open_dir);
+    return count;
+}
+
+static void wait_for_files(const char *dir, int count)
+{
+    for (int waited = 0; count_files(dir) != count; waited++) {
+        assert_true(waited < conn_patience_ms);
+        usleep(1000);
+    }
+}
+
+/* What a log that was not loaded has left is removed, by a rewrite without a log, and by one that begins a log. */
+static void a_new_log_leaves_nothing_of_an_older_one(void **state)
+{
+    enum { manifest = 1, base = 1, increment = 1 };
+    char *dir = new_directory();
+    server *s = with_log(dir, "--threads", "1");
+    conn *c = connect_to(s);
+
+    (void)state;
+    write_some(c);
+    conn_close(c);
+    end(s);
+    s = begin("--dir", dir, "--save", "");
+    c = connect_to(s);
+    says(c, "+OK", "SET", "k", "new");
+    says(c, "+Background", "BGREWRITEAOF");
+    wait_for(c, "aof_rewrite_in_progress:0");
+    wait_for(c, "aof_last_bgrewrite_status:ok");
+    wait_for_files(dir, manifest + base);
+    conn_close(c);
+    end(s);
+    s = begin("--dir", dir, "--save", "");
+    c = connect_to(s);
+    says(c, "+OK", "SET", "k", "newer");
+    says(c, "+OK", "CONFIG", "SET", "appendonly", "yes");
+    says(c, "*2 :1 :0", "WAITAOF", "1", "0", "0");
+    wait_for_files(dir, manifest + base + increment);
+    killed(s, c);
+    s = with_log(dir, "--threads", "1");
+    c = connect_to(s);
+    says(c, "$newer", "GET", "k");
+    says(c, ":1", "DBSIZE");
     conn_close(c);
     end(s);
     remove_directory(dir);
@@ -656,6 +718,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_without_a_log_is_left_alone),
         cmocka_unit_test(damage_is_said_and_a_tail_is_repaired),
         cmocka_unit_test(redis_server_loads_our_log_and_we_load_its),
+        cmocka_unit_test(a_new_log_leaves_nothing_of_an_older_one),
 #ifdef KV_FAULTS
         cmocka_unit_test(a_failed_sync_ends_acknowledgements),
         cmocka_unit_test(a_failed_sync_ends_the_server),
