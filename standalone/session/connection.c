@@ -13,8 +13,9 @@
  *
  * Invariants
  *   1. While pending is not NULL, none of its requests run. What arrives meanwhile is kept in c->input, as long as
- *      it and pending together stay below the soft limit of client-output-buffer-limit; then c waits for WRITE
- *      alone, and TCP tells the client to stop.
+ *      it and pending together stay below the soft limit of client-output-buffer-limit, and all clients together below
+ *      client-read-ahead-limit (beyond which each may still have AHEAD_SURE); then c waits for WRITE alone, and TCP tells
+ *      the client to stop. When others have given memory back, a tick finds that it may be read from again.
  *   2. Outside of dispatch_batch the worker's output is empty.
  *   3. READY is set while c->input may begin with a whole request: when its requests were stopped by full
  *      output, by parking, or by the end of c's share of the turn. Without it more bytes are needed first.
@@ -47,6 +48,7 @@
 #include "tracking.h"
 
 #define UNCOUNTED     1024 /* a connection without buffers has less: its memory need not be looked at */
+#define AHEAD_SURE    (64 * 1024) /* requests that a client may send ahead of its replies whatever others do */
 #define BLOCKED_INPUT (64 * 1024) /* what a blocked client may send meanwhile */
 
 /* ---- waiting ---- */
@@ -70,16 +72,24 @@ void connection_wait_for(connection *c, connection_wait wait)
     }
 }
 
+/* Whether the clients together have less than what stops reading ahead. */
+static bool has_room_ahead(const server *s)
+{
+    return memory_of_clients(s) < (uint64_t)config_number(s->config, CONFIG_ID_client_read_ahead_limit);
+}
+
 /* Whether requests may be kept that come before the replies to earlier ones were taken. */
 static bool may_read_ahead(const connection *c)
 {
     config_output_limit limit = config_client_limit(c->owner->server->config, CONFIG_NORMAL);
-    size_t kept = output_excess(c->pending) + (c->input ? c->input->len : 0);
+    size_t input = c->input ? c->input->len : 0, kept = output_excess(c->pending) + input;
 
     if (c->owner->draining || (c->flags & (CONNECTION_PARKED | CONNECTION_ACTOR_WAITING |
                                            CONNECTION_CLOSE_AFTER | CONNECTION_HALF_CLOSED)))
         return false;
-    return (c->flags & CONNECTION_AUTHENTICATED) && (!limit.soft_bytes || kept < (size_t)limit.soft_bytes);
+    if (!(c->flags & CONNECTION_AUTHENTICATED) || (limit.soft_bytes && kept >= (size_t)limit.soft_bytes))
+        return false;
+    return input < AHEAD_SURE || has_room_ahead(c->owner->server);
 }
 
 /* Nothing is unfinished: c waits for requests. What TLS has decrypted already, no socket tells of. */
@@ -293,5 +303,6 @@ void connection_check_limits(connection *c)
         log_write(&w->server->log, CONFIG_LOG_VERBOSE, "Closing idle client id=%llu",
                   (unsigned long long)c->id);
         connection_close(c);
-    }
+    } else if (c->pending && c->wait == CONNECTION_WRITE)
+        connection_wait_next(c); /* it may have been stopped for what others had */
 }

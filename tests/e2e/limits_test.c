@@ -269,6 +269,84 @@ static void a_long_pipeline_is_taken_before_a_reply_is_read(void **state)
     end(s);
 }
 
+/* What requests take that the clients have sent ahead of their replies. */
+static long long query_bytes(conn *other)
+{
+    char *list = ask(other, "CLIENT", "LIST");
+    long long sum = 0;
+
+    assert_non_null(list);
+    for (const char *at = list; (at = strstr(at, " qbuf=")); at += strlen(" qbuf="))
+        sum += atoll(at + strlen(" qbuf="));
+    free(list);
+    return sum;
+}
+
+/* A client that sends requests again and again, without reading. */
+typedef struct sender {
+    conn *conn;
+    size_t sent;
+} sender;
+
+static void push(sender *from, const char *request, size_t len, size_t most)
+{
+    while (from->sent < most) {
+        size_t at = from->sent % len;
+        ssize_t n = send(conn_fd(from->conn), request + at, len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n <= 0)
+            return;
+        from->sent += (size_t)n;
+    }
+}
+
+/* Each might have 32 MB, but not all of them; and who had to wait since others had too much goes on when there is room. */
+static void requests_sent_ahead_are_bounded_for_all_clients_together(void **state)
+{
+    enum { SENDERS = 6, REQUESTS = 1200, VALUE = 10000, BIG = 16, ROUNDS = 100 };
+    static const char head[] = "*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$10000\r\n";
+    static char request[sizeof head - 1 + VALUE + 2];
+    server *s = begin("--threads", "1", "--client-read-ahead-limit", "1mb");
+    conn *other = connect_to(s);
+    sender those[SENDERS];
+    char *value = megabyte_of('v');
+    size_t len = sizeof request, most = REQUESTS * len;
+
+    (void)state;
+    memset(request, 'x', len);
+    memcpy(request, head, sizeof head - 1);
+    memcpy(request + len - 2, "\r\n", 2);
+    says(other, "+OK", "SET", "big", value);
+    free(value);
+    for (int i = 0; i < SENDERS; i++) {
+        those[i] = (sender){ .conn = connect_to(s) };
+        for (int j = 0; j < BIG; j++) /* more than sockets hold */
+            assert_true(conn_send(those[i].conn, KV_STR("GET big\r\n")));
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < SENDERS; i++)
+            push(&those[i], request, len, most);
+        assert_true(query_bytes(other) < 4 * megabyte);
+    }
+    says(other, "+OK", "CONFIG", "SET", "client-read-ahead-limit", "100mb");
+    for (size_t at = those[0].sent; at < most; at += len - at % len)
+        assert_true(conn_send(those[0].conn, kv_slice_of(request + at % len, len - at % len)));
+    for (int i = 1; i < SENDERS; i++)
+        conn_close(those[i].conn);
+    for (int i = 0; i < BIG; i++) {
+        reply *r = conn_read(those[0].conn);
+
+        assert_non_null(r);
+        assert_int_equal(r->len, megabyte);
+        reply_free(r);
+    }
+    for (int i = 0; i < REQUESTS; i++)
+        next_is(those[0].conn, "+OK");
+    conn_close(those[0].conn);
+    conn_close(other);
+    end(s);
+}
+
 static void output_past_its_limit_ends_the_connection(void **state)
 {
     enum { keys = 60000 }; /* of 1000 bytes each */
@@ -597,6 +675,7 @@ int main(void)
         cmocka_unit_test(an_idle_client_is_sent_away),
         cmocka_unit_test(a_slow_reader_costs_bounded_memory),
         cmocka_unit_test(a_long_pipeline_is_taken_before_a_reply_is_read),
+        cmocka_unit_test(requests_sent_ahead_are_bounded_for_all_clients_together),
         cmocka_unit_test(output_past_its_limit_ends_the_connection),
         cmocka_unit_test(large_values_count_towards_the_output_limit),
         cmocka_unit_test(large_values_are_sent_one_after_the_other),
