@@ -48,9 +48,8 @@ static int error_of(const char *name)
     static const struct {
         const char *name;
         int error;
-    } errors[] = {
-        { "EIO", EIO }, { "ENOSPC", ENOSPC }, { "EDQUOT", EDQUOT }, { "EACCES", EACCES }, { "EINTR", EINTR }
-    };
+    } errors[] = { { "EIO", EIO },       { "ENOSPC", ENOSPC }, { "EDQUOT", EDQUOT },
+                   { "EACCES", EACCES }, { "EINTR", EINTR },   { "EOPNOTSUPP", EOPNOTSUPP } };
 
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
         if (strcmp(errors[i].name, name) == 0)

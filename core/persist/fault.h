@@ -14,7 +14,7 @@
  *     record:PATH    what is on disk is recorded in a directory that exists (fault_record.h)
  *     halt:NAME      from that point on every call fails: what a crash leaves, without losing the process
  *
- * ERROR is EIO, ENOSPC, EDQUOT, EACCES or EINTR. Without KV_FAULTS (release builds) the plan is ignored and these are the
+ * ERROR is EIO, ENOSPC, EDQUOT, EACCES, EINTR or EOPNOTSUPP. Without KV_FAULTS (release builds) the plan is ignored and these are the
  * bare calls.
  *
  * Threads    Any. Who has a plan hands it down; there is none in the background.
