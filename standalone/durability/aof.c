@@ -8,6 +8,7 @@
 
 #include "aof_internal.h"
 #include "notify.h"
+#include "steady_cond.h"
 
 /* ---- changes ---- */
 
@@ -136,7 +137,6 @@ static void say(void *arg, aof_saying how, const char *text)
 int aof_new(server *s)
 {
     aof *a = calloc(1, sizeof *a);
-    pthread_condattr_t clock;
 
     if (!a)
         return -1;
@@ -151,13 +151,10 @@ int aof_new(server *s)
     pthread_mutex_init(&a->lock, NULL);
     pthread_mutex_init(&a->reason_lock, NULL);
     pthread_mutex_init(&a->rewriter_lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&a->wake, &clock);
+    steady_cond_init(&a->wake);
     pthread_cond_init(&a->was_rotated, NULL);
     atomic_store(&a->rewrite_ok, true);
     atomic_store(&a->last_rewrite_s, -1);
-    pthread_condattr_destroy(&clock);
     read_config(a);
     return 0;
 }

@@ -31,6 +31,7 @@
 #include "monitor.h"
 #include "oom_score.h"
 #include "persistence.h"
+#include "random_hex.h"
 #include "replica_guard.h"
 #include "replication.h"
 #include "server_internal.h"
@@ -184,16 +185,6 @@ static int open_workers(server *s)
     return 0;
 }
 
-static void make_run_id(server *s)
-{
-    unsigned char bytes[20];
-
-    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-        memset(bytes, 0, sizeof bytes);
-    for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(s->run_id + 2 * i, 3, "%02x", bytes[i]);
-}
-
 /* What is told of commands: how long they take, which were slow. */
 static int open_watching(server *s)
 {
@@ -218,7 +209,7 @@ int server_init(server *s, config *c)
     pthread_mutex_init(&s->tls_lock, NULL);
     pthread_mutex_init(&s->shutdown.lock, NULL);
     s->started_ms = s->rates_at_ms = clock_ms();
-    make_run_id(s);
+    random_hex(s->run_id, sizeof s->run_id - 1);
     if (getrandom(&s->actor_rng, sizeof s->actor_rng, 0) != sizeof s->actor_rng)
         s->actor_rng = (uint64_t)s->started_ms;
     for (int i = 0; i < KV_COMMAND_COUNT; i++)

@@ -31,12 +31,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #include "feed.h"
 #include "peer.h"
+#include "random_hex.h"
 #include "server.h"
 #include "spool.h"
+#include "steady_cond.h"
 
 /* ---- the data set ---- */
 
@@ -126,16 +127,6 @@ static int take_bytes(void *arg, const void *bytes, size_t len)
     int err = s->begun || s->to_file ? 0 : put_head(s);
 
     return err ? err : put(s, bytes, len);
-}
-
-static void make_mark(char mark[MARK_LEN + 1])
-{
-    unsigned char bytes[MARK_LEN / 2] = { 0 };
-    ssize_t ignored = getrandom(bytes, sizeof bytes, 0);
-
-    (void)ignored;
-    for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(mark + 2 * i, 3, "%02x", bytes[i]);
 }
 
 /* Waits for its turn, then makes all of it: it is sent, or kept, meanwhile. */
@@ -233,7 +224,7 @@ static void begin(sending *s, transfer *t)
                     .newline_ms = peer_clock_ms() + NEWLINE_MS,
                     .copy = { .sink = take_bytes, .at_moment = at_moment, .begun = begun, .arg = s },
                     .buffer = malloc(CHUNK_BYTES) };
-    make_mark(s->mark);
+    random_hex(s->mark, MARK_LEN);
 }
 
 static void release(sending *s)
@@ -342,17 +333,13 @@ transfer *data_sets_send(data_sets *all, connection *c, unsigned how, feed_reade
 data_sets *data_sets_new(server *s)
 {
     data_sets *all = calloc(1, sizeof *all);
-    pthread_condattr_t clock;
 
     if (!all)
         return NULL;
     all->server = s;
     all->last = &all->first;
     pthread_mutex_init(&all->lock, NULL);
-    pthread_condattr_init(&clock);
-    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-    pthread_cond_init(&all->changed, &clock);
-    pthread_condattr_destroy(&clock);
+    steady_cond_init(&all->changed);
     return all;
 }
 

@@ -27,11 +27,11 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #include "connection.h"
 #include "decimal.h"
 #include "peer.h"
+#include "random_hex.h"
 
 struct feed_chunk {
     feed_chunk *next;
@@ -56,18 +56,6 @@ struct feed {
     int64_t idle_since_ms, pinged_ms;
     uint64_t full, resumed, refused;
 };
-
-/* ---- names ---- */
-
-static void make_id(char id[FEED_ID_LEN + 1])
-{
-    unsigned char bytes[FEED_ID_LEN / 2] = { 0 };
-    ssize_t ignored = getrandom(bytes, sizeof bytes, 0);
-
-    (void)ignored;
-    for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(id + 2 * i, 3, "%02x", bytes[i]);
-}
 
 /* ---- telling: under the lock of a shard ---- */
 
@@ -233,7 +221,7 @@ static bool end_history(server *s, const char *why)
         lose(r, why);
     while (f->first)
         drop_first(f);
-    make_id(f->id);
+    random_hex(f->id, FEED_ID_LEN);
     return true;
 }
 
@@ -246,7 +234,7 @@ static void begin_history(server *s)
     aof_buffer_clear(&f->buffer);
     aof_buffer_forget_db(&f->buffer);
     position = appended(f); /* what a thread enters that was late is told twice, and ends this history */
-    make_id(f->id);
+    random_hex(f->id, FEED_ID_LEN);
     atomic_store(&f->base, f->end - (int64_t)position);
     f->start = f->end;
     read_limit(s);
