@@ -9,6 +9,7 @@
 
 #include "acl_file.h"
 #include "dispatch.h"
+#include "memory.h"
 #include "pattern.h"
 #include "persistence.h"
 #include "protect.h"
@@ -303,9 +304,10 @@ void session_config_set(kv_call *call)
     set_changes(call, changes, count);
     pthread_mutex_unlock(&s->config_lock);
     slow_ask_anew(&session_connection(call)->owner->stats, call->now_ms);
-    if (!(session_connection(call)->flags &
-          CONNECTION_MULTI)) /* keys may be evicted: not in EXEC, under its locks */
-        dispatch_settings_changed(session_connection(call)->owner);
+    if (!(session_connection(call)->flags & CONNECTION_MULTI)) {    /* not in EXEC, under its locks */
+        dispatch_settings_changed(session_connection(call)->owner); /* keys may be evicted */
+        memory_shed_clients(session_connection(call)->owner);       /* who looks next finds them gone */
+    }
     for (int i = 0; i < count; i++)
         free(changes[i].old);
 }

@@ -337,16 +337,24 @@ static uint64_t clients_limit(const server *s)
     return (uint64_t)(-limit * (config_number(s->config, CONFIG_ID_maxmemory) / 100));
 }
 
-/* The largest class in which a worker has clients, and the worker. */
-static int largest_class(const server *s, int *ret_worker)
+static bool has_class(const worker *w, int class)
 {
-    for (int class = WORKER_CLASSES - 1; class >= 0; class --)
+    return atomic_load_explicit(&w->class_bytes[class], memory_order_relaxed) > 0;
+}
+
+/* Who has clients of the largest class that there is: w, when it has some; NULL: there are none to be closed. */
+static worker *worker_of_largest(worker *w)
+{
+    server *s = w->server;
+
+    for (int class = WORKER_CLASSES - 1; class >= 0; class --) {
+        if (has_class(w, class))
+            return w;
         for (int i = 0; i < s->worker_count; i++)
-            if (atomic_load_explicit(&s->workers[i].class_bytes[class], memory_order_relaxed)) {
-                *ret_worker = i;
-                return class;
-            }
-    return -1;
+            if (has_class(&s->workers[i], class))
+                return &s->workers[i];
+    }
+    return NULL;
 }
 
 static connection *largest_client(const worker *w)
@@ -374,18 +382,16 @@ void memory_ask_to_shed(worker *w)
         worker_post(w, &w->shed);
 }
 
-/* Closes own clients while all have too much and this worker has the largest; else passes the job on. */
-static void shed_clients(worker *w)
+void memory_shed_clients(worker *w)
 {
-    server *s = w->server;
-    uint64_t limit = clients_limit(s);
-    int owner;
+    uint64_t limit = clients_limit(w->server);
+    worker *owner;
 
-    while (limit && memory_of_clients(s) > limit && largest_class(s, &owner) >= 0) {
-        connection *c = owner == w->index ? largest_client(w) : NULL;
+    while (limit && memory_of_clients(w->server) > limit && (owner = worker_of_largest(w))) {
+        connection *c = owner == w ? largest_client(w) : NULL;
 
-        if (owner != w->index) {
-            memory_ask_to_shed(&s->workers[owner]);
+        if (owner != w) {
+            memory_ask_to_shed(owner);
             return;
         }
         if (!c)
@@ -398,7 +404,7 @@ void memory_shed(worker *w, worker_message *message)
 {
     (void)message;
     atomic_store_explicit(&w->shedding, false, memory_order_release);
-    shed_clients(w);
+    memory_shed_clients(w);
 }
 
 void memory_count_client(connection *c)
@@ -411,7 +417,7 @@ void memory_count_client(connection *c)
     connection_usage(c, &use);
     recount(c, use.total_bytes);
     if (use.total_bytes > before)
-        shed_clients(c->owner);
+        memory_shed_clients(c->owner);
 }
 
 void memory_forget_client(connection *c)

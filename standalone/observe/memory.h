@@ -31,6 +31,9 @@ uint64_t memory_of_replicas(const server *s);
 void memory_count_client(connection *c);
 /* c is closed. */
 void memory_forget_client(connection *c);
+/* Closes clients of w, the largest first, while all have too much and w has some of the largest; else passes the job on. w's
+ * thread only; the client whose request is running may be among them. */
+void memory_shed_clients(worker *w);
 /* Sends w to see whether some of its clients must be closed; memory_shed is what it does then. Any thread. */
 void memory_ask_to_shed(worker *w);
 void memory_shed(worker *w, worker_message *message);

@@ -79,7 +79,8 @@ void connection_usage(const connection *c, connection_use *ret_use)
     *ret_use = (connection_use){ .argument_bytes = 0 };
     if (in) {
         ret_use->argument_bytes = in->parser.base ? in->parser.argument_bytes : 0; /* arrived in part */
-        ret_use->query_bytes = in->len;
+        /* What is understood of a request that has not arrived as a whole is no query any more, as with Redis. */
+        ret_use->query_bytes = in->len - (in->parser.base ? in->parser.position : 0);
         ret_use->query_free_bytes = in->capacity - in->len;
     }
     if (pending) {
@@ -103,7 +104,7 @@ void connection_usage_running(const connection *c, const kv_call *call, connecti
     if (!c->input) {
         ret_use->query_bytes = w->input_len;
         ret_use->query_free_bytes = WORKER_INPUT_BYTES - w->input_len;
-        ret_use->total_bytes += WORKER_INPUT_BYTES;
+        ret_use->total_bytes += w->input_len; /* the room behind it is the worker's */
     }
     ret_use->buffer_size = ret_use->buffer_peak = w->out.capacity;
     ret_use->buffer_bytes = output_unsent(&w->out);

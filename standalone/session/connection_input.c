@@ -24,16 +24,18 @@
 #include "actor_batch.h"
 #include "connection_internal.h"
 #include "dispatch.h"
+#include "memory.h"
 #include "pubsub.h"
 #include "replica.h"
 #include "server.h"
 #include "socket_io.h"
 #include "tls.h"
 
-#define TAIL_SHORT  (16 * 1024)   /* tails up to here go through the worker's buffer */
-#define READ_MAX    (1024 * 1024) /* bytes of one read into c->input */
-#define AHEAD_BYTES (64 * 1024)   /* of one read while replies are pending */
-#define TURN_MS     5
+#define TAIL_SHORT    (16 * 1024)   /* tails up to here go through the worker's buffer */
+#define READ_MAX      (1024 * 1024) /* bytes of one read into c->input */
+#define AHEAD_BYTES   (64 * 1024)   /* of one read while replies are pending */
+#define COUNTED_INPUT (64 * 1024)   /* a request of so many bytes is counted before it runs */
+#define TURN_MS       5
 
 /* ---- running requests ---- */
 
@@ -275,6 +277,10 @@ __attribute__((noinline)) static void read_own(connection *c)
     }
     n = received(c, receive(c, in->data + in->start + in->len, room));
     in->len += n;
+    if (n && in->len > COUNTED_INPUT) /* once it has run, nothing of it is left to be counted */
+        memory_count_client(c);
+    if (c->flags & CONNECTION_CLOSING)
+        return;
     if (n)
         run_own(c);
     else

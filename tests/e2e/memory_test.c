@@ -198,6 +198,55 @@ static void the_largest_clients_go_first(void **state)
     end(s);
 }
 
+/* Though nothing of it would be left in a buffer once it has run. */
+static void a_client_whose_whole_request_is_too_large_is_closed_before_it_runs(void **state)
+{
+    enum { BYTES = 3000000 };
+    server *s = begin("--threads", "2", "--maxmemory-clients", "3000000");
+    conn *c = connect_to(s), *other = connect_to(s);
+    char *text = malloc(BYTES + 2);
+
+    (void)state;
+    assert_non_null(text);
+    memset(text, 'x', BYTES);
+    memcpy(text + BYTES, "\r\n", 2);
+    assert_true(conn_send(c, KV_STR("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n")));
+    (void)conn_send(c, kv_slice_of(text, BYTES + 2)); /* it may be closed meanwhile */
+    assert_true(conn_ended(c));
+    says(other, ":0", "EXISTS", "k");
+    assert_int_equal(figure(other, "stats", "evicted_clients"), 1);
+    free(text);
+    conn_close(c);
+    conn_close(other);
+    end(s);
+}
+
+/* As with Redis: the header of a long argument has been understood. */
+static void qbuf_tells_what_has_arrived_of_a_long_argument(void **state)
+{
+    enum { BYTES = 1000000 };
+    server *s = begin("--threads", "2");
+    conn *c = connect_to(s), *other = connect_to(s);
+    char *text = malloc(BYTES);
+
+    (void)state;
+    assert_non_null(text);
+    memset(text, 'x', BYTES);
+    assert_true(conn_send(c, KV_STR("*2\r\n$1000000\r\n")));
+    assert_true(conn_send(c, kv_slice_of(text, BYTES)));
+    for (bool arrived = false; !arrived;) {
+        char *list = ask(other, "CLIENT", "LIST");
+
+        assert_non_null(list);
+        arrived = strstr(list, " qbuf=1000000 ") != NULL;
+        free(list);
+    }
+    free(text);
+    conn_close(c);
+    conn_close(other);
+    end(s);
+}
+
 /* Prefixes stand in no buffer, but are the client's all the same. */
 static void prefixes_of_caching_clients_count(void **state)
 {
@@ -255,6 +304,8 @@ int main(void)
         cmocka_unit_test(big_values_are_evicted_one_by_one),
         cmocka_unit_test(the_largest_clients_go_first),
         cmocka_unit_test(a_new_limit_holds_for_the_rest_of_the_pipeline),
+        cmocka_unit_test(a_client_whose_whole_request_is_too_large_is_closed_before_it_runs),
+        cmocka_unit_test(qbuf_tells_what_has_arrived_of_a_long_argument),
         cmocka_unit_test(prefixes_of_caching_clients_count),
     };
 
