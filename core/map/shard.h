@@ -314,7 +314,32 @@ void shard_unlink(map_shard *s, map_place *place) KV_REQUIRES(kv_shard_held);
 void segment_retire(kv_domain *domain, segment *s);
 
 void shard_count_deadline(map_shard *s, int64_t deadline_ms, int by);
+/* Puts an entry where its hash leads, and counts it; the key must be absent, and the shard locked or known to nobody. KV_ENOMEM. */
+int shard_add(map_shard *s, uint64_t hash, entry *e);
 size_t root_size(unsigned bits);
+
+/* ---- hints ---- */
+
+/* The directory word for a hash, from a root. */
+static inline uint64_t directory_of(uint64_t root_word, uint64_t hash)
+{
+    return atomic_load_explicit(
+        shard_slot_of(root_word_shard(root_word, hash), hash << root_word_bits(root_word)),
+        memory_order_acquire);
+}
+
+/* The entry that a hint points at, if it is still there and has that key. The segment is the one that the map
+ * uses as long as the directory word is the same, and the entry the one of now as long as its slot's word is:
+ * neither can be freed and used again within the epoch. */
+static inline entry *hint_entry(const map_hint *hint, uint64_t directory, kv_slice key)
+{
+    entry *e = word_entry(hint->word);
+
+    if (!e || hint->directory != directory || key.len > KEY_SHORT ||
+        atomic_load_explicit(hint->slot, memory_order_acquire) != hint->word)
+        return NULL;
+    return entry_has_short_key(e, key) ? e : NULL;
+}
 
 /* ---- growing and shrinking: grow.c ---- */
 
