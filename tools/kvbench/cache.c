@@ -5,7 +5,8 @@
  * does true LFU, which counts the uses of a key for as long as it has it. The second half of the trace is counted.
  *
  * Cost: new keys are stored, once while the store grows, from half of that number of keys to one and a half times, and
- * once while it is full. Both have about the same number of keys in them.
+ * once while it is full. Both have about the same number of keys in them. Before it counts as full, the same store has its
+ * keys overwritten: that is what its SETs cost when nothing has to go. Servers take turns, round after round.
  *
  * SPDX-License-Identifier: MIT */
 #include "cache.h"
@@ -15,11 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "median.h"
 #include "server.h"
 
 #define PIPELINE   16
 #define EXPONENT   0.99
 #define COST_KEYS  1000000
+#define COST_VALUE 32
 #define ROUNDS_MAX 99
 
 static void set_defaults(options *o)
@@ -307,14 +310,20 @@ static int measure_hits(const contestant *who, const options *o, const char *dir
     return err ? -1 : 0;
 }
 
-/* CPU microseconds per SET of `requests` new keys. */
-static int set_new(const options *o, server *s, uint64_t requests, uint64_t seed, double *ret_us, fault *f)
+/* CPU microseconds per SET of a store, all of about the same size. */
+typedef struct cost {
+    double growing, overwriting, full;
+} cost;
+
+/* CPU microseconds per SET of `requests` keys out of so many. */
+static int set_some(const options *o, server *s, uint64_t keys, uint64_t requests, uint64_t seed,
+                    double *ret_us, fault *f)
 {
-    load_plan plan = server_plan(o, s, 32);
+    load_plan plan = server_plan(o, s, COST_VALUE);
     load_result result;
     double before = process_cpu(&s->process);
 
-    plan.keys = UINT32_MAX;
+    plan.keys = keys;
     plan.requests = requests;
     plan.set_percent = 100;
     plan.depth = 64;
@@ -325,24 +334,36 @@ static int set_new(const options *o, server *s, uint64_t requests, uint64_t seed
     return 0;
 }
 
-static int measure_cost(const contestant *who, const options *o, const char *dir, double *ret_growing,
-                        double *ret_full, fault *f)
+static int set_new(const options *o, server *s, uint64_t requests, uint64_t seed, double *ret_us, fault *f)
+{
+    return set_some(o, s, UINT32_MAX, requests, seed, ret_us, f);
+}
+
+static int measure_store(const options *o, server *s, redisContext *c, uint64_t n, cost *ret, fault *f)
+{
+    uint64_t used = 0;
+    double unused;
+
+    return set_new(o, s, n / 2, 1, &unused, f) || set_new(o, s, n, 2, &ret->growing, f) ||
+           tell_it(c, f, "FLUSHALL", 0) || server_fill(o, s, n, COST_VALUE, f) ||
+           set_some(o, s, n, n, 3, &ret->overwriting, f) ||
+           ask_number(c, "INFO memory", "used_memory:", &used, f) ||
+           tell_it(c, f, "CONFIG SET maxmemory-policy allkeys-lru", 0) ||
+           tell_it(c, f, "CONFIG SET maxmemory %llu", used) || set_new(o, s, n / 2, 4, &unused, f) ||
+           set_new(o, s, n, 5, &ret->full, f);
+}
+
+static int measure_cost(const contestant *who, const options *o, const char *dir, cost *ret, fault *f)
 {
     server s;
     redisContext *c;
-    uint64_t used = 0, n = o->keys < COST_KEYS / 10 ? o->keys * 10 : COST_KEYS;
-    double unused;
     int err;
 
     if (contestant_start(who, &s, dir, NULL, f))
         return -1;
+    fprintf(stderr, "kvbench: %s, growing, overwriting and full ...\n", who->name);
     c = connect_to(&s, f);
-    err = !c || set_new(o, &s, n / 2, 1, &unused, f) || set_new(o, &s, n, 2, ret_growing, f) ||
-          tell_it(c, f, "FLUSHALL", 0) || set_new(o, &s, n, 3, &unused, f) ||
-          ask_number(c, "INFO memory", "used_memory:", &used, f) ||
-          tell_it(c, f, "CONFIG SET maxmemory-policy allkeys-lru", 0) ||
-          tell_it(c, f, "CONFIG SET maxmemory %llu", used) || set_new(o, &s, n / 2, 4, &unused, f) ||
-          set_new(o, &s, n, 5, ret_full, f);
+    err = !c || measure_store(o, &s, c, o->keys < COST_KEYS / 10 ? o->keys * 10 : COST_KEYS, ret, f);
     if (err)
         contestant_blame(&s, f);
     if (c)
@@ -374,44 +395,58 @@ static int tell_hits(const lineup *l, const options *o, const char *dir, report 
     return err;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
+enum { GROWING, OVERWRITING, FULL, FULL_TO_OVERWRITING, FULL_TO_GROWING, COST_ROWS };
 
-    return (x > y) - (x < y);
+static const char *const cost_rows[COST_ROWS] = {
+    [GROWING] = "new keys, the store grows",
+    [OVERWRITING] = "keys that are there, nothing is evicted",
+    [FULL] = "new keys, the store is full, allkeys-lru",
+    [FULL_TO_OVERWRITING] = "full / keys that are there",
+    [FULL_TO_GROWING] = "full / the store grows",
+};
+
+static void keep_cost(double figures[COST_ROWS][ROUNDS_MAX], size_t round, const cost *c)
+{
+    figures[GROWING][round] = c->growing;
+    figures[OVERWRITING][round] = c->overwriting;
+    figures[FULL][round] = c->full;
+    figures[FULL_TO_OVERWRITING][round] = c->full / c->overwriting;
+    figures[FULL_TO_GROWING][round] = c->full / c->growing;
 }
 
-static void set_median(table *t, const char *row, unsigned column, double values[], size_t n)
+static int measure_costs(const lineup *l, const options *o, const char *dir,
+                         double figures[LINEUP_MAX][COST_ROWS][ROUNDS_MAX], fault *f)
 {
-    qsort(values, n, sizeof *values, by_value);
-    table_set(t, table_row(t, "%s", row), column, values[n / 2], "%.2f", values[n / 2]);
+    for (size_t round = 0; round < o->rounds; round++)
+        for (unsigned i = 0; i < l->count; i++) {
+            cost got = { 0 };
+
+            if (!server_has_transactions(&l->contestants[i]))
+                continue;
+            if (measure_cost(&l->contestants[i], o, dir, &got, f))
+                return -1;
+            keep_cost(figures[i], round, &got);
+        }
+    return 0;
 }
 
 static int tell_cost(const lineup *l, const options *o, const char *dir, report *r, fault *f)
 {
-    table *t = report_add(r, "Server CPU time per SET of a new key, microseconds");
-    int err = t ? 0 : fault_set(f, "out of memory");
+    static double figures[LINEUP_MAX][COST_ROWS][ROUNDS_MAX];
+    table *t = report_add(r, "Server CPU time per SET, microseconds");
 
-    for (unsigned i = 0; i < l->count && !err; i++) {
-        double growing[ROUNDS_MAX], full[ROUNDS_MAX], ratio[ROUNDS_MAX];
-        size_t n = (size_t)o->rounds;
-        unsigned column;
+    if (!t)
+        return fault_set(f, "out of memory");
+    if (measure_costs(l, o, dir, figures, f))
+        return -1;
+    for (unsigned i = 0; i < l->count; i++)
+        for (int row = 0; row < COST_ROWS && server_has_transactions(&l->contestants[i]); row++) {
+            double value = median(figures[i][row], (size_t)o->rounds);
 
-        if (!server_has_transactions(&l->contestants[i]))
-            continue;
-        fprintf(stderr, "kvbench: %s, growing and full ...\n", l->contestants[i].name);
-        for (size_t round = 0; round < n && !err; round++) {
-            err = measure_cost(&l->contestants[i], o, dir, &growing[round], &full[round], f);
-            ratio[round] = err ? 0 : full[round] / growing[round];
+            table_set(t, table_row(t, "%s", cost_rows[row]), table_column(t, l->contestants[i].name), value,
+                      "%.2f", value);
         }
-        if (err)
-            break;
-        column = table_column(t, l->contestants[i].name);
-        set_median(t, "the store grows", column, growing, n);
-        set_median(t, "the store is full, allkeys-lru", column, full, n);
-        set_median(t, "the last row / the one above", column, ratio, n);
-    }
-    return err;
+    return 0;
 }
 
 int cache_bench(options *o, report *r, fault *f)

@@ -164,8 +164,8 @@ static const mode_row MODES[] = {
                               "stores those that are missing,\n"
                               "and counts the hits, beside a true LRU and a true LFU of the same number of "
                               "keys. Then stores new keys\n"
-                              "in a growing store and in a full one, and compares the server's CPU time per "
-                              "SET.\n\n" },
+                              "in a growing store and in a full one, and keys that are there already, and "
+                              "compares the server's\nCPU time per SET.\n\n" },
     [MODE_FANOUT] = { "fanout", "Publishes to many subscribers, and divides the server's CPU time by the "
                                 "messages that were delivered;\n"
                                 "every byte is counted.\n\n" },
