@@ -399,12 +399,16 @@ KV_UNDER_LOCK static bool tell_in_short(const struct put_told *put, const entry 
     return store_tells(store) && store->on_put(store->on_put_arg, &told);
 }
 
+/* Whether somebody wants to know is looked at here, under the lock: who begins to listen, and then takes a moment under all locks, hears
+ * of each write that is not in that moment. */
 KV_UNDER_LOCK static void tell_put(void *arg, const entry *before, const entry *fresh, map_mark *mark)
 {
     const struct put_told *put = arg;
+    bool expired;
 
-    bool expired = before && entry_expired(before, put->now_ms);
-
+    if (__builtin_expect(!atomic_load_explicit(&put->store->hooked, memory_order_acquire), 1))
+        return;
+    expired = before && entry_expired(before, put->now_ms);
     if (store_counts_uses(put->store))
         entry_touch(fresh, store_access_after(put->store, expired ? NULL : before, put->now_ms));
     if (expired)
@@ -429,9 +433,8 @@ __attribute__((always_inline)) static inline int put_fresh(struct put_told *put,
 
     _Atomic uint64_t *spans = spans_of(put, hooked);
     span_begin(spans);
-    map_tell_fn *tell = hooked ? tell_put : NULL;
-    int err = held ? map_put_held(store->map, key.name, key.hash, key.hint, fresh, &before, tell, put)
-                   : map_put(store->map, key.name, key.hash, key.hint, fresh, &before, tell, put);
+    int err = held ? map_put_held(store->map, key.name, key.hash, key.hint, fresh, &before, tell_put, put)
+                   : map_put(store->map, key.name, key.hash, key.hint, fresh, &before, tell_put, put);
 
     span_end(spans);
     if (__builtin_expect(!err, 1))
