@@ -13,8 +13,8 @@
  *
  * Cost of 64 keys out of five million, beyond what it is in the cache: 26 ns a key where the same two misses with no map around them
  * cost 23 (kvbench map, "two misses, 64 at a time"); what else a server's request costs more with many keys is not the map's.
- * Rejected: smaller groups (16 at a time cost half as much again, with a map or without); prefetches past the second-level cache
- * (prefetchnta), which made GET and SET dearer at every size, since buckets and entries of a small map are then never in it.
+ * Rejected: smaller groups (16 at a time cost half as much again for the bare misses); prefetches past the second-level cache
+ * (prefetchnta), with which GET and SET in pipelines were dearer, with few keys as with many.
  * SPDX-License-Identifier: MIT */
 #include "shard.h"
 
