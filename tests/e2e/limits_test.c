@@ -19,6 +19,19 @@ static const long long megabyte = 1 << 20;
 
 /* ---- connections ------------------------------------------------------------------------ */
 
+/* Until a new client is served: once the server has noticed that others have left. */
+static void wait_for_welcome(server *s)
+{
+    for (bool welcome = false; !welcome;) {
+        conn *late = connect_to(s);
+        char *text = ask(late, "PING");
+
+        welcome = text && strcmp(text, "+PONG") == 0;
+        free(text);
+        conn_close(late);
+    }
+}
+
 static void more_than_maxclients_are_turned_away(void **state)
 {
     server *s = begin("--maxclients", "5", "--threads", "2");
@@ -39,15 +52,7 @@ static void more_than_maxclients_are_turned_away(void **state)
     says(clients[0], "+OK", "QUIT");
     assert_true(conn_ended(clients[0]));
     conn_close(clients[0]);
-    for (bool welcome = false; !welcome;) { /* once the server has noticed that one has left */
-        char *text;
-
-        late = connect_to(s);
-        text = ask(late, "PING");
-        welcome = text && strcmp(text, "+PONG") == 0;
-        free(text);
-        conn_close(late);
-    }
+    wait_for_welcome(s);
     for (int i = 1; i < 5; i++)
         conn_close(clients[i]);
     end(s);
@@ -87,9 +92,8 @@ static void running_out_of_descriptors_is_survived(void **state)
     assert_rests(s);
     for (int i = 0; i < n; i++)
         conn_close(clients[i]);
-    clients[0] = connect_to(s);
-    says(clients[0], "$v", "GET", "k");
-    conn_close(clients[0]);
+    wait_for_welcome(s);
+    says(first, "$v", "GET", "k");
     conn_close(first);
     end(s);
 }
