@@ -125,6 +125,8 @@ static int write_head(content *c)
     rdb_write_aux_int(w, KV_STR("redis-bits"), (int64_t)sizeof(void *) * 8);
     rdb_write_aux_int(w, KV_STR("ctime"), save->now_ms / 1000);
     rdb_write_aux_int(w, KV_STR("used-mem"), (int64_t)save->used_memory);
+    if (save->stream_db)
+        rdb_write_aux_int(w, KV_STR("repl-stream-db"), (int64_t)save->stream_db - 1);
     return rdb_write_aux_int(w, KV_STR("aof-base"), save->aof_base);
 }
 

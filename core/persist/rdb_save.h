@@ -25,7 +25,9 @@ typedef struct rdb_save {
     const char *version;  /* for readers: what server we are compatible with, "7.0.15" */
     uint64_t used_memory; /* for readers */
     bool aof_base;        /* it is the base of a log */
-    rdb_use use;          /* what to tell of how keys were used */
+    unsigned
+        stream_db; /* 1 + the database that is selected in the stream of changes which follows; 0: not told */
+    rdb_use use;   /* what to tell of how keys were used */
     bool
         incremental_sync; /* hand what is written to the disk every few MiB, so that the sync at the end is short */
     uint64_t bytes_per_second; /* no faster than this; 0: as fast as it goes */

@@ -69,13 +69,14 @@ bool persistence_claim(persistence *p);
 void persistence_hold_off(persistence *p) KV_EXCLUDES(kv_shard_held);
 void persistence_unclaim(persistence *p);
 
-/* Who wants a copy of the databases of one moment for himself. The first three are the caller's. */
+/* Who wants a copy of the databases of one moment for himself. The first five are the caller's. */
 typedef struct persistence_copy {
     rdb_sink_fn
         *sink; /* is handed the bytes of an RDB file; it may wait, as long as save.cancel is not set */
-    void (*at_moment)(void *arg); /* see snapshot.h; NULL: nothing */
-    void (*begun)(void *arg);     /* after the moment, when nothing is locked; NULL: nothing */
-    void *arg;                    /* of all three */
+    void (*before_moment)(void *arg);               /* it may wait */
+    void (*at_moment)(void *arg);                   /* see snapshot.h */
+    void (*after_moment)(void *arg, bool has_come); /* after each before_moment, when nothing is locked */
+    void *arg;                                      /* of all four */
     rdb_save save;
     const snapshot
         *snap; /* while sink is called; it may see from it that waiting is of no use: snapshot_failed */

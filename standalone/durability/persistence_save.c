@@ -142,6 +142,16 @@ static bool claim_for_copy(persistence *p, rdb_save *save)
     return claimed;
 }
 
+static bool begin_copy(persistence_copy *copy, snapshot *snap)
+{
+    bool has_come;
+
+    copy->before_moment(copy->arg);
+    has_come = snapshot_begin(snap) == 0;
+    copy->after_moment(copy->arg, has_come);
+    return has_come;
+}
+
 int persistence_make_copy(persistence *p, persistence_copy *copy)
 {
     server *s = p->server;
@@ -158,11 +168,9 @@ int persistence_make_copy(persistence *p, persistence_copy *copy)
     if (!claim_for_copy(p, &copy->save))
         return EBUSY;
     snap = snapshot_new(&options, n, s->databases.stores);
-    if (snap && snapshot_begin(snap) == 0) {
+    if (snap && begin_copy(copy, snap)) {
         set_current(p, &copy->save, sum_keys(snap, (int)n));
         copy->snap = snap;
-        if (copy->begun)
-            copy->begun(copy->arg);
         err = rdb_save_to(&copy->save, snap, n, copy->sink, copy->arg);
         copy->snap = NULL;
     }

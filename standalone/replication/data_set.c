@@ -35,6 +35,7 @@
 #include "feed.h"
 #include "peer.h"
 #include "random_hex.h"
+#include "replication.h"
 #include "server.h"
 #include "spool.h"
 #include "steady_cond.h"
@@ -94,16 +95,34 @@ static void at_moment(void *arg)
         feed_seal(s->t->all->server);
 }
 
-/* The moment has passed. */
-static void begun(void *arg)
+/* Where in the stream it is. */
+static void note_moment(sending *s)
 {
-    sending *s = arg;
     server *of = s->t->all->server;
     feed_figures figures;
 
     feed_read_figures(of, &figures);
     s->offset = s->t->reader ? feed_join(of, s->t->reader) : figures.offset;
     memcpy(s->id, figures.id, sizeof s->id);
+    s->copy.save.stream_db = (unsigned)(replication_held_db(of) + 1);
+}
+
+/* The moment is near. */
+static void before_moment(void *arg)
+{
+    sending *s = arg;
+
+    replication_hold(s->t->all->server);
+}
+
+/* The moment has passed, or does not come. */
+static void after_moment(void *arg, bool has_come)
+{
+    sending *s = arg;
+
+    if (has_come)
+        note_moment(s);
+    replication_let_go(s->t->all->server);
 }
 
 static int put_head(sending *s)
@@ -222,7 +241,11 @@ static void begin(sending *s, transfer *t)
     *s = (sending){ .t = t,
                     .file = -1,
                     .newline_ms = peer_clock_ms() + NEWLINE_MS,
-                    .copy = { .sink = take_bytes, .at_moment = at_moment, .begun = begun, .arg = s },
+                    .copy = { .sink = take_bytes,
+                              .before_moment = before_moment,
+                              .at_moment = at_moment,
+                              .after_moment = after_moment,
+                              .arg = s },
                     .buffer = malloc(CHUNK_BYTES) };
     random_hex(s->mark, MARK_LEN);
 }

@@ -14,6 +14,8 @@
  * needs, up to client-output-buffer-limit of replicas, beyond which that one is closed. The same limit bounds what has entered the
  * buffer and was not yet taken. A value of 16 KiB and more is the store's own, by reference.
  *
+ * A replica passes on what its primary sends instead: see feed_relay.c.
+ *
  * While nobody follows nothing is told and a write costs nothing more; that begins with the first replica, and ends when there was none
  * for repl-backlog-ttl. Each time, and whenever something was lost (memory, the limit, an exchange of the databases), the history
  * gets a new name: nobody goes on in one that has a gap.
@@ -23,39 +25,14 @@
  * Locks: feed->lock before the buffer's and the mailboxes of workers; never under a shard's. notify_apply is called outside of it.
  *
  * SPDX-License-Identifier: MIT */
-#include "feed.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "connection.h"
 #include "decimal.h"
+#include "feed_internal.h"
 #include "peer.h"
 #include "random_hex.h"
-
-struct feed_chunk {
-    feed_chunk *next;
-    kv_bytes *owner;
-    kv_slice bytes;
-};
-
-struct feed {
-    aof_buffer buffer;
-    _Atomic uint64_t taken;     /* of what has entered, as buffer.appended counts */
-    _Atomic unsigned age;       /* grows when a history begins: what writers have begun before is nothing */
-    _Atomic bool crowded;       /* too much has entered: the history is at its end */
-    _Atomic int64_t base;       /* an offset is base + a position in the buffer */
-    _Atomic int64_t most_bytes; /* that may be behind the slowest; 0: any */
-
-    pthread_mutex_t lock; /* guards the following */
-    char id[FEED_ID_LEN + 1];
-    feed_chunk *first, *last; /* the backlog: offsets start to end */
-    int64_t start, end;
-    feed_reader *readers;
-    size_t reader_count;
-    int64_t idle_since_ms, pinged_ms;
-    uint64_t full, resumed, refused;
-};
 
 /* ---- telling: under the lock of a shard ---- */
 
@@ -105,12 +82,18 @@ static void post(feed_reader *r)
     r->posted = true;
 }
 
-static void lose(feed_reader *r, const char *why)
+void feed_lose(feed_reader *r, const char *why)
 {
     if (!r->lost)
         r->lost = why;
     r->at = NULL;
     post(r);
+}
+
+void feed_lose_all(feed *f, const char *why)
+{
+    for (feed_reader *r = f->readers; r; r = r->next)
+        feed_lose(r, why);
 }
 
 /* Those for whom there is something. */
@@ -161,15 +144,20 @@ static void trim(server *s, feed *f)
     most = atomic_load_explicit(&f->most_bytes, memory_order_relaxed);
     for (feed_reader *r = f->readers; r; r = r->next)
         if (most && r->joined && f->end - r->offset > most)
-            lose(r, "it is behind by more than client-output-buffer-limit allows");
+            feed_lose(r, "it is behind by more than client-output-buffer-limit allows");
     least = slowest(f);
     while (f->first && f->start + (int64_t)f->first->bytes.len <= least &&
            f->end - f->start - (int64_t)f->first->bytes.len >= keep)
         drop_first(f);
 }
 
-/* Puts bytes that lie in owner, a reference that it takes, at the end. False: memory is out. */
-static bool append(feed *f, kv_bytes *owner, kv_slice bytes)
+void feed_appended(server *s)
+{
+    trim(s, s->feed);
+    wake_readers(s->feed);
+}
+
+bool feed_append(feed *f, kv_bytes *owner, kv_slice bytes)
 {
     feed_chunk *chunk = owner ? malloc(sizeof *chunk) : NULL;
 
@@ -203,30 +191,35 @@ static bool append_queue(feed *f, aof_queue *queue)
         if (c->len == 0)
             kv_bytes_unref(owner);
         else
-            whole = append(f, owner, c->owner || !owner ? bytes : kv_bytes_slice(owner));
+            whole = feed_append(f, owner, c->owner || !owner ? bytes : kv_bytes_slice(owner));
     }
     aof_buffer_give_back(&f->buffer, queue);
     return whole;
 }
 
-/* The history is at its end: nobody may go on in it. True: notify_apply is to be called, without the lock. */
-static bool end_history(server *s, const char *why)
+/* Whether there is a history. */
+static bool is_open(server *s)
+{
+    return feed_listens(s) || atomic_load(&s->feed->relays);
+}
+
+bool feed_end_history(server *s, const char *why)
 {
     feed *f = s->feed;
 
-    if (!feed_listens(s))
+    if (!is_open(s))
         return false;
     atomic_store(&s->feed_open, false);
-    for (feed_reader *r = f->readers; r; r = r->next)
-        lose(r, why);
+    atomic_store(&f->relays, false);
+    f->old_id[0] = '\0';
+    feed_lose_all(f, why);
     while (f->first)
         drop_first(f);
     random_hex(f->id, FEED_ID_LEN);
     return true;
 }
 
-/* Lock is held: a history begins. */
-static void begin_history(server *s)
+void feed_listen(server *s)
 {
     feed *f = s->feed;
     uint64_t position;
@@ -236,16 +229,16 @@ static void begin_history(server *s)
     position = appended(f); /* what a thread enters that was late is told twice, and ends this history */
     random_hex(f->id, FEED_ID_LEN);
     atomic_store(&f->base, f->end - (int64_t)position);
-    f->start = f->end;
     read_limit(s);
     f->pinged_ms = f->idle_since_ms = peer_clock_ms();
     atomic_store(&f->taken, position);
     atomic_store(&f->crowded, false);
     atomic_fetch_add_explicit(&f->age, 1, memory_order_release);
+    atomic_store(&f->relays, false);
     atomic_store(&s->feed_open, true);
 }
 
-/* Lock is held. What was taken up to this position goes to the backlog. As end_history. */
+/* Lock is held. What was taken up to this position goes to the backlog. As feed_end_history. */
 static bool take_in(server *s, aof_queue *queue, uint64_t position, aof_taken taken)
 {
     feed *f = s->feed;
@@ -254,11 +247,10 @@ static bool take_in(server *s, aof_queue *queue, uint64_t position, aof_taken ta
     aof_queue_clear(queue);
     atomic_store_explicit(&f->taken, position, memory_order_relaxed);
     if (whole && f->end == atomic_load(&f->base) + (int64_t)position) {
-        trim(s, f);
-        wake_readers(f);
+        feed_appended(s);
         return false;
     }
-    return end_history(s, "a part of what was changed was lost to it, for want of memory");
+    return feed_end_history(s, "a part of what was changed was lost to it, for want of memory");
 }
 
 static bool collect(server *s)
@@ -314,7 +306,7 @@ void feed_break(server *s, const char *why)
     bool apply;
 
     pthread_mutex_lock(&s->feed->lock);
-    apply = end_history(s, why);
+    apply = feed_end_history(s, why);
     pthread_mutex_unlock(&s->feed->lock);
     if (apply)
         notify_apply(s);
@@ -331,13 +323,13 @@ static void look_at(server *s, feed_reader *r, int64_t now_ms)
     else if (!r->behind_since_ms)
         r->behind_since_ms = now_ms;
     else if (now_ms - r->behind_since_ms > limit.soft_seconds * 1000)
-        lose(r, "it is behind by more than client-output-buffer-limit allows, for too long");
+        feed_lose(r, "it is behind by more than client-output-buffer-limit allows, for too long");
     if (r->state >= FEED_LOADED && !r->mute &&
         now_ms - r->heard_ms > config_number(s->config, CONFIG_ID_repl_timeout) * 1000)
-        lose(r, "it has said nothing for repl-timeout");
+        feed_lose(r, "it has said nothing for repl-timeout");
 }
 
-/* Lock is held. As end_history. */
+/* Lock is held. As feed_end_history. */
 static bool tick(server *s, int64_t now_ms)
 {
     feed *f = s->feed;
@@ -345,8 +337,8 @@ static bool tick(server *s, int64_t now_ms)
 
     if (f->readers)
         f->idle_since_ms = now_ms;
-    else if (ttl_ms && now_ms - f->idle_since_ms > ttl_ms)
-        return end_history(s, "");
+    else if (ttl_ms && feed_listens(s) && now_ms - f->idle_since_ms > ttl_ms)
+        return feed_end_history(s, "");
     for (feed_reader *r = f->readers; r; r = r->next)
         look_at(s, r, now_ms);
     return collect(s);
@@ -359,7 +351,7 @@ void feed_tick(server *s)
     kv_slice word = KV_STR("PING");
     bool ping, apply;
 
-    if (!feed_listens(s))
+    if (!is_open(s))
         return;
     pthread_mutex_lock(&f->lock);
     ping = f->readers &&
@@ -386,9 +378,11 @@ void feed_enter(server *s, feed_reader *r)
     r->c->in_flight++;
     r->entered = true;
     pthread_mutex_lock(&f->lock);
-    apply = !feed_listens(s);
-    if (apply)
-        begin_history(s);
+    apply = !is_open(s);
+    if (apply) {
+        f->start = f->end;
+        feed_listen(s);
+    }
     r->next = f->readers;
     if (r->next)
         r->next->link = &r->next;
@@ -448,14 +442,20 @@ static void place(feed *f, feed_reader *r, int64_t offset)
     r->joined = true;
 }
 
+/* Lock is held. Whether id was the history's name up to offset. */
+static bool is_name(const feed *f, kv_slice id, int64_t offset)
+{
+    return kv_slice_equal(id, kv_str(f->id)) ||
+           (f->old_id[0] && offset <= f->old_end && kv_slice_equal(id, kv_str(f->old_id)));
+}
+
 bool feed_resume(server *s, feed_reader *r, kv_slice id, int64_t offset)
 {
     feed *f = s->feed;
     bool known;
 
     pthread_mutex_lock(&f->lock);
-    known = feed_listens(s) && !r->lost && kv_slice_equal(id, kv_str(f->id)) && offset >= f->start &&
-            offset <= f->end;
+    known = is_open(s) && !r->lost && is_name(f, id, offset) && offset >= f->start && offset <= f->end;
     f->resumed += known;
     f->full += !known;
     f->refused += !known && offset >= 0;
@@ -600,7 +600,8 @@ void feed_read_figures(server *s, feed_figures *figures)
     feed *f = s->feed;
 
     pthread_mutex_lock(&f->lock);
-    *figures = (feed_figures){ .open = feed_listens(s),
+    *figures = (feed_figures){ .open = is_open(s),
+                               .old_end = f->old_end,
                                .offset = feed_listens(s) ? feed_position(s) : f->end,
                                .first_offset = f->start,
                                .readers = f->reader_count,
@@ -609,6 +610,7 @@ void feed_read_figures(server *s, feed_figures *figures)
                                .refused = f->refused,
                                .backlog_bytes = (size_t)(f->end - f->start) };
     memcpy(figures->id, f->id, sizeof f->id);
+    memcpy(figures->old_id, f->old_id, sizeof f->old_id);
     pthread_mutex_unlock(&f->lock);
 }
 

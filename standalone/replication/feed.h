@@ -76,6 +76,21 @@ void feed_tick(server *s) KV_EXCLUDES(kv_shard_held);
 /* The databases were exchanged for others: everybody has to fetch them anew. Any thread. */
 void feed_break(server *s, const char *why) KV_EXCLUDES(kv_shard_held);
 
+/* ---- a replica passes on what its primary sends: feed_relay.c ---- */
+
+/* The databases are those of history id at this offset, and nothing changes them but the primary's commands, all of which are
+ * handed to feed_relay. What was told before is nothing. */
+void feed_relay_begin(server *s, const char id[FEED_ID_LEN + 1], int64_t offset) KV_EXCLUDES(kv_shard_held);
+bool feed_relays(const server *s);
+/* Whole commands, which are applied; bytes are copied. Nothing unless it relays. */
+void feed_relay(server *s, kv_slice bytes) KV_EXCLUDES(kv_shard_held);
+/* The primary calls its history so from here on. */
+void feed_relay_rename(server *s, const char id[FEED_ID_LEN + 1]);
+/* The databases are no longer exactly the primary's: who follows fetches them anew, and is told what changes here. */
+void feed_relay_break(server *s, const char *why) KV_EXCLUDES(kv_shard_held);
+/* There is no primary any more: what is changed from here on, is told, in a history that goes on with that of the primary. */
+void feed_promote(server *s) KV_EXCLUDES(kv_shard_held);
+
 /* ---- those that follow ---- */
 
 /* On r->c's worker, which keeps r until it has left and no message is under way (connection.in_flight). */
@@ -119,6 +134,8 @@ int64_t feed_count_durable(server *s, int64_t position);
 
 typedef struct feed_figures {
     char id[FEED_ID_LEN + 1];
+    char old_id[FEED_ID_LEN + 1]; /* its name up to old_end; "": it had no other */
+    int64_t old_end;
     bool open;
     int64_t offset, first_offset; /* what was told; where the backlog begins */
     size_t readers;

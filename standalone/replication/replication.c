@@ -159,6 +159,17 @@ static int hold_back(replication *r)
     return replication_is_stale(r) ? -1 : 1;
 }
 
+/* With goal_lock. */
+static stream_status apply_some(replication *r, size_t *ret_used)
+{
+    char *bytes = r->link.data + r->link.start;
+    int64_t before = stream_offset(r->stream);
+    stream_status status = stream_apply(r->stream, bytes, r->link.len, ret_used);
+
+    replication_relay(r, bytes, *ret_used, (size_t)(stream_offset(r->stream) - before));
+    return status;
+}
+
 /* Applies what has come; 1: a pause holds back the rest. -1: that cannot go on. */
 static int apply_received(replication *r)
 {
@@ -173,7 +184,7 @@ static int apply_received(replication *r)
         pthread_mutex_lock(&r->goal_lock);
         stale = r->goal != r->serving;
         if (!stale)
-            status = stream_apply(r->stream, r->link.data + r->link.start, r->link.len, &used);
+            status = apply_some(r, &used);
         pthread_mutex_unlock(&r->goal_lock);
         if (stale)
             return -1;
@@ -254,6 +265,7 @@ static void serve_link(replication *r)
         follow_stream(r);
         replication_hide_link(r);
         stream_rewind(r->stream);
+        replication_drop_held(r);
     }
     peer_done(&r->link);
     free(source);
@@ -322,6 +334,7 @@ void replication_apply(server *s)
     replication *r = s->replication;
     unsigned restrictions = 0;
 
+    replication_look_at_relay(s); /* before clients may write */
     pthread_mutex_lock(&r->figures_lock);
     if (r->figures.state != REPLICATION_NONE) {
         restrictions = SERVER_REPLICA;
@@ -425,8 +438,10 @@ bool replication_leave(server *s)
 
     pthread_mutex_lock(&r->goal_lock);
     was_replica = r->host[0] != '\0';
-    if (was_replica)
+    if (was_replica) {
+        feed_promote(s); /* before clients may write */
         set_goal(r, KV_STR(""), 0);
+    }
     pthread_mutex_unlock(&r->goal_lock);
     if (was_replica)
         log_write(&s->log, CONFIG_LOG_NOTICE, "This server is a primary now, with the data that it has");
@@ -515,6 +530,7 @@ void replication_free(replication *r)
     if (r->poke_fd >= 0)
         close(r->poke_fd);
     stream_free(r->stream);
+    replication_end_relay(r);
     pthread_mutex_destroy(&r->goal_lock);
     pthread_mutex_destroy(&r->figures_lock);
     free(r);

@@ -73,6 +73,12 @@ void replication_begin(struct server *s) KV_EXCLUDES(kv_shard_held);
 /* Becomes a primary, with the data that are there. False: it was one. */
 bool replication_leave(struct server *s) KV_EXCLUDES(kv_shard_held);
 
+/* Around the moment of a data set: nothing of the primary's is applied, and what is, was told to feed.h. */
+void replication_hold(struct server *s) KV_EXCLUDES(kv_shard_held);
+void replication_let_go(struct server *s);
+/* Between the two: the database that the primary's stream has selected there; -1: it is not passed on. */
+int replication_held_db(struct server *s);
+
 void replication_read_figures(struct server *s, replication_figures *ret_figures);
 /* False: there is none, or it is not up. */
 bool replication_read_link(struct server *s, replication_link *ret_link);

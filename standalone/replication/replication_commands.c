@@ -161,8 +161,8 @@ static void write_gaps(FILE *out, const replication_figures *f)
 
 void replication_write_info(server *s, FILE *out)
 {
+    static const char no_id[] = "0000000000000000000000000000000000000000";
     replication_figures f;
-
     feed_figures stream;
 
     replication_read_figures(s, &f);
@@ -181,13 +181,15 @@ void replication_write_info(server *s, FILE *out)
     replica_write_list(s, out);
     fprintf(out,
             "master_failover_state:no-failover\r\nmaster_replid:%s\r\n"
-            "master_replid2:0000000000000000000000000000000000000000\r\nmaster_repl_offset:%lld\r\n"
-            "second_repl_offset:-1\r\nrepl_backlog_active:%d\r\nrepl_backlog_size:%lld\r\n"
+            "master_replid2:%s\r\nmaster_repl_offset:%lld\r\n"
+            "second_repl_offset:%lld\r\nrepl_backlog_active:%d\r\nrepl_backlog_size:%lld\r\n"
             "repl_backlog_first_byte_offset:%lld\r\nrepl_backlog_histlen:%zu\r\n",
             f.state != REPLICATION_NONE && f.id[0] ? f.id : stream.id,
+            stream.old_id[0] ? stream.old_id : no_id,
             (long long)(f.state == REPLICATION_NONE ? stream.offset
                         : f.offset < 0              ? 0
                                                     : f.offset),
-            stream.open, (long long)config_number(s->config, CONFIG_ID_repl_backlog_size),
+            stream.old_id[0] ? (long long)stream.old_end + 1 : -1LL, stream.open,
+            (long long)config_number(s->config, CONFIG_ID_repl_backlog_size),
             (long long)(stream.open ? stream.first_offset + 1 : 0), stream.backlog_bytes);
 }

@@ -20,6 +20,12 @@ typedef struct ack_state {
     int64_t sent_ms;
 } ack_state;
 
+/* Of the stream: read, and not applied. */
+typedef struct held_bytes {
+    char *bytes;
+    size_t len, capacity;
+} held_bytes;
+
 struct replication {
     struct server *server;
     pthread_t thread;
@@ -44,6 +50,7 @@ struct replication {
     int to_port;
     bool has_history; /* the databases are id's at the stream's offset */
     ack_state ack;
+    held_bytes held;                 /* see replication_relay.c */
     bool silent;                     /* a primary without PSYNC: it takes no REPLCONF ACK */
     char id[REPLICATION_ID_LEN + 1]; /* of the primary's history */
     uint64_t visits_asked;           /* of workers, ever; see replication_load.c */
@@ -84,6 +91,16 @@ void replication_begin_acks(replication *r);
 int replication_answer(replication *r) KV_EXCLUDES(kv_shard_held);
 /* Tells the primary, if it is time; *ret_next_ms: when it may be again. */
 int replication_acknowledge(replication *r, int64_t *ret_next_ms) KV_EXCLUDES(kv_shard_held);
+
+/* replication_relay.c, with goal_lock: a data set is in place, all of it or not; so many bytes were read, and the offset has passed so
+ * many more; the link is lost; the replication is freed. */
+void replication_begin_relay(replication *r, int64_t offset, bool whole) KV_EXCLUDES(kv_shard_held);
+void replication_relay(replication *r, const char *bytes, size_t read, size_t applied)
+    KV_EXCLUDES(kv_shard_held);
+void replication_drop_held(replication *r);
+void replication_end_relay(replication *r);
+/* Any thread: the configuration may have changed. */
+void replication_look_at_relay(server *s) KV_EXCLUDES(kv_shard_held);
 
 /* replication_sync.c: from a connected link to databases that are the primary's at the stream's offset. */
 int replication_synchronize(replication *r) KV_EXCLUDES(kv_shard_held);

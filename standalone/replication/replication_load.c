@@ -419,6 +419,7 @@ static void run_emptying(actor_message *message)
     if (!x->err)
         x->err = store_clear_all(s->databases.stores, (size_t)x->loading->count, false);
     epoch_leave(s->domain);
+    feed_break(s, "the databases are emptied for those of the primary");
     if (x->notices.some)
         notify_flush(s, NULL, &x->notices);
     notify_thread(s->actor ? &s->actor_notices : NULL);
@@ -501,6 +502,7 @@ static int put_in_place(loading *l, int64_t offset)
     if (!err) {
         stream_reset(r->stream, l->stream_db, offset);
         r->has_history = true;
+        replication_begin_relay(r, offset, l->left_out == 0);
     }
     pthread_mutex_unlock(&r->goal_lock);
     if (err == KV_ENOMEM)

@@ -62,7 +62,7 @@ struct replication_stream {
     int db; /* -1: one that we do not have */
     const kv_command *last;
     int64_t offset, received;
-    bool question, out_of_memory;
+    bool question, out_of_memory, inexact;
     char error[160];
 
     /* The transaction that is being received. */
@@ -173,6 +173,7 @@ static void note_unknown(replication_stream *st, kv_slice name)
     char text[24];
     int i = 0;
 
+    st->inexact = true;
     copy_name(text, name);
     pthread_mutex_lock(&st->gaps_lock);
     gaps->unknown++;
@@ -189,6 +190,7 @@ static void note_unknown(replication_stream *st, kv_slice name)
 
 static void note_database(replication_stream *st)
 {
+    st->inexact = true;
     pthread_mutex_lock(&st->gaps_lock);
     st->gaps.database++;
     pthread_mutex_unlock(&st->gaps_lock);
@@ -261,6 +263,7 @@ KV_EXCLUDES(kv_shard_held) static void delete_key(replication_stream *st, kv_sli
 KV_REQUIRES(kv_epoch_held)
 KV_EXCLUDES(kv_shard_held) static void make_up_for(replication_stream *st, const kv_call *call)
 {
+    st->inexact = true;
     switch (call->command->id) {
     case KV_COMMAND_rename:
         delete_key(st, call->argv[2]);
@@ -290,7 +293,7 @@ KV_EXCLUDES(kv_shard_held) static void run(replication_stream *st, const queued_
     if (!st->sink.error[0])
         return;
     if (strcmp(st->sink.error, kv_error_text(KV_ENOMEM)) == 0)
-        st->out_of_memory = true;
+        st->out_of_memory = st->inexact = true;
     else
         make_up_for(st, call);
 }
@@ -468,14 +471,14 @@ KV_REQUIRES(kv_epoch_held)
 KV_EXCLUDES(kv_shard_held, kv_hold_held) static void gather(replication_stream *st, const queued_command *q)
 {
     if (!queue_command(st, q))
-        st->out_of_memory = true;
+        st->out_of_memory = st->inexact = true;
     if (st->bytes <= (size_t)config_number(st->server->config, CONFIG_ID_client_query_buffer_limit))
         return;
     if (!st->in_parts)
         log_write(
             &st->server->log, CONFIG_LOG_WARNING,
             "A transaction of the primary is larger than client-query-buffer-limit: it is applied in parts");
-    st->in_parts = true;
+    st->in_parts = st->inexact = true;
     run_transaction(st);
 }
 
@@ -563,6 +566,7 @@ static stream_status apply_some(replication_stream *st, char *data, size_t len, 
         size_t taken = 0;
         resp_status status = resp_parse(&st->parser, &limits, data + *used, len - *used, &taken);
 
+        st->inexact |= taken && data[*used] != '*'; /* inline: it may have been decoded */
         *used += taken;
         st->received += (int64_t)taken;
         if (status == RESP_REQUEST)
@@ -664,7 +668,7 @@ void stream_rewind(replication_stream *st)
 void stream_reset(replication_stream *st, int db, int64_t offset)
 {
     st->db = db;
-    st->in_multi = false;
+    st->in_multi = st->inexact = false;
     st->offset = offset;
     stream_rewind(st);
     pthread_mutex_lock(&st->gaps_lock);
@@ -690,6 +694,11 @@ int stream_db(const replication_stream *st)
 const kv_command *stream_last_command(const replication_stream *st)
 {
     return st->last;
+}
+
+bool stream_is_exact(const replication_stream *st)
+{
+    return !st->inexact;
 }
 
 bool stream_take_question(replication_stream *st)

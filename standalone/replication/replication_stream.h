@@ -57,6 +57,8 @@ int64_t stream_received(const replication_stream *stream);
 /* The database that is selected, -1: one that we do not have; what came last, NULL: nothing, or nothing that the table has. */
 int stream_db(const replication_stream *stream);
 const kv_command *stream_last_command(const replication_stream *stream);
+/* Whether everything was applied as it came, and as it stands there: nothing was passed over, decoded in place or parted. */
+bool stream_is_exact(const replication_stream *stream);
 /* Whether the primary has asked how far we are; forgets it. */
 bool stream_take_question(replication_stream *stream);
 /* Why the last call failed: a sentence. */

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "args.h"
+#include "feed.h"
 #include "replication_internal.h"
 #include "secret.h"
 
@@ -158,6 +159,7 @@ static int go_on(replication *r, kv_slice line)
         return fail_said(r, "PSYNC", line);
     if (line.len == at + REPLICATION_ID_LEN)
         memcpy(r->id, line.data + at, REPLICATION_ID_LEN);
+    feed_relay_rename(r->server, r->id);
     show_history(r, false);
     log_write(&r->server->log, CONFIG_LOG_NOTICE, "Goes on with %s:%d at offset %lld, without a new data set",
               r->to_host, r->to_port, (long long)stream_offset(r->stream));
