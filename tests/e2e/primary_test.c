@@ -147,6 +147,22 @@ static int as_before(void **state)
     return 0;
 }
 
+/* Who had followed the same primary up to the data set is told what came behind it. */
+static void passes_on_the_stream(void)
+{
+    static const char *const commands[] = {
+        "*2 $SELECT $3", "*3 $SET $c $three", "*1 $PING",      "*1 $MULTI",      "*2 $INCR $b",
+        "*2 $INCR $b",   "*1 $EXEC",          "*2 $SELECT $0", "*2 $INCR $gone", "*2 $PERSIST $gone",
+    };
+    conn *c = connect_to(kvserver);
+
+    says(c, "+CONTINUE", "PSYNC", ID, "1001");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        next_is(c, commands[i]);
+    conn_close(c);
+    assert_int_equal(info_number(client, "repl_backlog_histlen"), strlen(STREAM));
+}
+
 static void follow_in_pieces(bool known, size_t piece)
 {
     script *s = calloc(1, sizeof *s);
@@ -167,6 +183,7 @@ static void follow_in_pieces(bool known, size_t piece)
     says(client, "*2 $4 $three", "MGET", "b", "c");
     says(client, "+OK", "SELECT", "0");
     wait_for_field(client, "master_replid", ID);
+    passes_on_the_stream();
     fake_stop(fake);
     free(s);
 }
@@ -377,6 +394,39 @@ static void the_offset_is_told(void **state)
     free(s);
 }
 
+/* What was received of a transaction is nothing: who follows goes on before it. */
+static void half_a_transaction_is_not_passed_on(void **state)
+{
+    script *s = calloc(1, sizeof *s);
+    fake_server *fake;
+    char whole[32];
+    conn *c;
+
+    (void)state;
+    add_text(&s->said, "+FULLRESYNC " ID " 1000\r\n");
+    add_transfer(&s->said, true);
+    add_text(&s->said, STREAM "*1\r\n$5\r\nMULTI\r\n*2\r\n$4\r\nINCR\r\n$3\r\ncut\r\n");
+    fake = fake_start(be_primary, s);
+    follow_port(client, fake_port(fake));
+    wait_for_field(client, "master_link_status", "up");
+    snprintf(whole, sizeof whole, "%zu", 1000 + strlen(STREAM));
+    wait_for_field(client, "slave_repl_offset", whole);
+    while (info_number(client, "slave_read_repl_offset") <= atoll(whole))
+        says(client, "+PONG", "PING");
+    says(client, "+OK", "REPLICAOF", "NO", "ONE");
+    fake_stop(fake);
+    wait_for_field(client, "master_replid2", ID);
+    assert_int_equal(info_number(client, "second_repl_offset"), 1001 + strlen(STREAM));
+    says(client, "+OK", "SET", "own", "1");
+    c = connect_to(kvserver);
+    snprintf(whole, sizeof whole, "%zu", 1001 + strlen(STREAM));
+    says(c, "+CONTINUE", "PSYNC", ID, whole);
+    next_is(c, "*2 $SELECT $0");
+    next_is(c, "*3 $SET $own $1");
+    conn_close(c);
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +439,7 @@ int main(void)
         cmocka_unit_test_setup(silence_is_not_waited_for_without_end, as_before),
         cmocka_unit_test_setup(it_leaves_at_once_when_it_is_told_to, as_before),
         cmocka_unit_test_setup(the_offset_is_told, as_before),
+        cmocka_unit_test_setup(half_a_transaction_is_not_passed_on, as_before),
     };
     int failed;
 
