@@ -245,6 +245,22 @@ __attribute__((noinline)) static const entry *find_past(kv_store *store, kv_slic
     return e;
 }
 
+void store_reap(kv_store *store, store_key key, int64_t now_ms)
+{
+    bool may = epoch_reserve(store->domain, 1) == 0;
+    map_shard *shard = map_lock(store->map, key.hash);
+    map_place place = shard_find(shard, key.name, key.hash);
+    entry *garbage = may && place.entry && !place_live(shard, &place, now_ms) ? place.entry : NULL;
+
+    if (garbage) {
+        store_tell_expired(store, garbage);
+        shard_remove(shard, &place);
+    }
+    map_unlock(shard);
+    if (garbage)
+        entry_retire(store->domain, garbage);
+}
+
 const entry *store_find(kv_store *store, store_key key, int64_t now_ms)
 {
     const entry *e;

@@ -201,6 +201,9 @@ bool store_watch_changed(store_watch *watch, int64_t now_ms) KV_REQUIRES(kv_epoc
 
 /* ---- upkeep and figures ---- */
 
+/* Removes key if it has expired. */
+void store_reap(kv_store *store, store_key key, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
 /* As kv_store_expire_cycle, kv_store_stats, kv_store_count. ret_more (may be NULL): whether max_segments ended the cycle
  * before it had been everywhere. */
 size_t store_expire_cycle(kv_store *store, int64_t now_ms, size_t max_segments, bool *ret_more)

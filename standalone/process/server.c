@@ -24,6 +24,7 @@
 #include "data_set.h"
 #include "dispatch.h"
 #include "feed.h"
+#include "local_keys.h"
 #include "lockstat.h"
 #include "memory.h"
 #include "metrics.h"
@@ -234,6 +235,9 @@ int server_init(server *s, config *c)
         return fail(s, "The log of changes cannot be used, exiting.");
     if (feed_new(s) != 0)
         return fail(s, "Out of memory for the stream to replicas");
+    s->local_keys = local_keys_new(s);
+    if (!s->local_keys)
+        return fail(s, "Out of memory for the keys of a writable replica");
     notify_open(s);
     memory_apply(s);
     replica_guard_look(s);
@@ -378,6 +382,7 @@ void server_done(server *s)
     aof_free(s);
     replication_free(s->replication);
     feed_free(s);
+    local_keys_free(s->local_keys);
     aof_writer_done(&s->actor_writer);
     aof_writer_done(&s->actor_feeder);
     for (int i = 0; i < SERVER_GUESTS; i++) {

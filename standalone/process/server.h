@@ -98,6 +98,7 @@ typedef struct server {
 
     struct replication *replication;
     struct migrations *migrations;
+    struct local_keys *local_keys;
     struct feed *feed;             /* what changes, to replicas */
     _Atomic bool feed_open;        /* some follow: see feed_listens */
     struct data_sets *data_sets;   /* that are sent to who asked by SYNC */

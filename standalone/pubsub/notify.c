@@ -25,6 +25,7 @@
 #include "aof.h"
 #include "args.h"
 #include "feed.h"
+#include "local_keys.h"
 #include "pubsub.h"
 #include "server.h"
 #include "tracking.h"
@@ -88,6 +89,11 @@ void notify_thread(notices *n)
 }
 
 /* ---- under the lock of a shard ---- */
+
+static int index_of(const server *s, const void *tag)
+{
+    return (int)((kv_store *const *)tag - s->databases.stores);
+}
 
 static const char *name_of_set(int command, unsigned *ret_class)
 {
@@ -283,7 +289,7 @@ KV_UNDER_LOCK __attribute__((noinline)) static void take_notice(server *s, const
 
     if (change->kind == KV_CHANGE_BEGIN || change->kind == KV_CHANGE_END)
         return;
-    n = notice_new((int)((kv_store *const *)change->tag - s->databases.stores), change->key);
+    n = notice_new(index_of(s, change->tag), change->key);
     if (!n) {
         atomic_store_explicit(&s->notice_lost, true, memory_order_relaxed); /* no log under this lock */
         return;
@@ -298,6 +304,13 @@ KV_UNDER_LOCK __attribute__((noinline)) static void take_notice(server *s, const
     push_in_order(s, n, change, wanted);
 }
 
+static bool is_writable_replica(server *s)
+{
+    unsigned restrictions = atomic_load_explicit(&s->restrictions, memory_order_relaxed);
+
+    return (restrictions & SERVER_REPLICA) && !(restrictions & SERVER_READ_ONLY);
+}
+
 /* The listener of all databases. */
 KV_UNDER_LOCK static void take_change(void *arg, const kv_change *change)
 {
@@ -307,6 +320,8 @@ KV_UNDER_LOCK static void take_change(void *arg, const kv_change *change)
         aof_note(s, own_writer(s), change);
     if (feed_listens(s))
         feed_note(s, own_feeder(s), change);
+    if (own && is_writable_replica(s))
+        local_keys_note(s->local_keys, change, index_of(s, change->tag), !own->of_primary);
     if (atomic_load_explicit(&s->notices.wanted, memory_order_relaxed))
         take_notice(s, change);
 }
@@ -488,6 +503,7 @@ void notify_apply(server *s)
 {
     unsigned classes = (unsigned)config_number(s->config, CONFIG_ID_notify_keyspace_events);
     bool tells = atomic_load(&s->complete); /* what is loaded at the start is no change */
+    bool may_follow = !config_number(s->config, CONFIG_ID_replica_read_only); /* see local_keys.c */
 
     if (!(classes & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT)))
         classes = 0; /* to nobody */
@@ -498,7 +514,7 @@ void notify_apply(server *s)
     atomic_store_explicit(&s->notices.wanted, tells, memory_order_relaxed);
     for (int i = 0; i < s->databases.count; i++) {
         store_set_spans(s->databases.stores[i], aof_listens(s));
-        store_set_telling(s->databases.stores[i], tells || aof_listens(s) || feed_listens(s));
+        store_set_telling(s->databases.stores[i], tells || may_follow || aof_listens(s) || feed_listens(s));
     }
     pthread_mutex_unlock(&s->notices.applying);
 }

@@ -334,7 +334,8 @@ void replication_apply(server *s)
     replication *r = s->replication;
     unsigned restrictions = 0;
 
-    replication_look_at_relay(s); /* before clients may write */
+    notify_apply(s); /* these two before clients may write */
+    replication_look_at_relay(s);
     pthread_mutex_lock(&r->figures_lock);
     if (r->figures.state != REPLICATION_NONE) {
         restrictions = SERVER_REPLICA;

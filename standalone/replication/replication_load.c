@@ -429,7 +429,7 @@ static void run_emptying(actor_message *message)
 static int run_there(loading *l, actor_fn *run)
 {
     server *s = l->r->server;
-    exchange x = { .message.run = run, .loading = l, .notices = { .server = s } };
+    exchange x = { .message.run = run, .loading = l, .notices = { .server = s, .of_primary = true } };
 
     if (s->actor)
         actor_call(s->actor, &x.message);
@@ -562,7 +562,7 @@ static void run_retelling(actor_message *message)
 static int tell_log(loading *l)
 {
     server *s = l->r->server;
-    retelling t = { .message.run = run_retelling, .r = l->r, .notices = { .server = s } };
+    retelling t = { .message.run = run_retelling, .r = l->r, .notices = { .server = s, .of_primary = true } };
 
     for (int db = 0; aof_listens(s) && db < s->databases.count; db++) {
         t.store = s->databases.stores[db];

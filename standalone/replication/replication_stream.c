@@ -7,7 +7,8 @@
  * its shards locked, so that nobody sees half of it; one that is larger than client-query-buffer-limit is run in parts,
  * which is better than not at all, and said in the log.
  *
- * Time. A replica removes no key because it has expired (worker.c leaves that out); its primary does, and says DEL. Until then
+ * Time. A replica removes no key because it has expired (worker.c leaves that out), but for what its own
+ * clients have written (local_keys.c); its primary does, and says DEL. Until then
  * readers do not see it. But INCR, from before the primary's clock passed the deadline, means the value that was there: so a
  * command that names a key which has expired here runs at a time before all deadlines.
  *
@@ -635,7 +636,7 @@ replication_stream *stream_new(server *s)
     st->call = (kv_call){
         .databases = &s->databases, .reply = &st->sink.base, .counters = &st->stats.keyspace, .rng = &st->rng
     };
-    st->notices = (notices){ .server = s, .call = &st->call };
+    st->notices = (notices){ .server = s, .call = &st->call, .of_primary = true };
     if (getrandom(&st->rng, sizeof st->rng, 0) != sizeof st->rng)
         st->rng = (uint64_t)clock_ms();
     pthread_mutex_init(&st->gaps_lock, NULL);

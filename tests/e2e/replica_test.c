@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "replica.h"
@@ -237,6 +238,62 @@ static void clients_may_not_write_but_the_primary_does(void **state)
     conn_close(c);
 }
 
+static void wait_for_keys(conn *c, const char *database, const char *count)
+{
+    char *said = NULL;
+
+    says(c, "+OK", "SELECT", database);
+    for (int waited = 0; waited < conn_patience_ms && !(said && strcmp(said, count) == 0); waited += 5) {
+        free(said);
+        nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
+        said = ask(c, "DBSIZE");
+    }
+    assert_non_null(said);
+    assert_string_equal(said, count);
+    free(said);
+}
+
+/* The primary looks for nothing that has expired, so it says no DEL. DBSIZE counts what is there, hidden or not. */
+static void removes_its_own(conn *p, conn *r)
+{
+    says(p, "+OK", "DEBUG", "SET-ACTIVE-EXPIRE", "0");
+    says(p, "+OK", "SET", "lasting", "1");
+    says(r, "+OK", "CONFIG", "SET", "replica-read-only", "no");
+    says(r, "+OK", "SET", "taken-back", "own", "PX", "100");
+    says(p, "+OK", "SET", "of-primary", "1", "PX", "1");
+    says(p, "+OK", "SET", "taken-back", "1", "PX", "1");
+    wait_for_offset(p, r);
+    says(r, "+OK", "SET", "own", "1", "PX", "1");
+    says(r, "+OK", "SET", "kept", "1", "PX", "1", "NX");
+    says(r, "+OK", "SET", "kept", "2");
+    says(r, "+OK", "SET", "changed", "1");
+    says(r, ":1", "PEXPIRE", "changed", "110");
+    says(r, ":1", "PEXPIRE", "lasting", "110");
+    says(r, "+OK", "SELECT", "5");
+    says(r, "+OK", "SET", "own", "1", "PX", "1");
+    wait_for_keys(r, "5", ":0");
+    wait_for_keys(r, "0", ":3");
+    says(r, "*3 _ _ $2", "MGET", "of-primary", "taken-back", "kept");
+}
+
+static void a_writable_replica_removes_what_its_clients_wrote(void **state)
+{
+    static const char *const sharings[] = { "sharded", "mutex", "actor" };
+    pair *both = *state;
+
+    for (size_t i = 0; i < sizeof sharings / sizeof *sharings; i++) {
+        server *s = begin("--threads", "2", "--sharing", sharings[i]);
+        conn *r = connect_to(s);
+
+        says(both->p, "+OK", "FLUSHALL");
+        follow_port(r, server_port(both->primary));
+        wait_for_offset(both->p, r);
+        removes_its_own(both->p, r);
+        conn_close(r);
+        end(s);
+    }
+}
+
 /* Waits until the replica has received as much as the primary has told now. */
 static void wait_until_received(conn *primary, conn *replica)
 {
@@ -384,6 +441,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_primary_that_was_away_is_followed_again, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(nobody_sees_half_of_a_transaction, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(clients_may_not_write_but_the_primary_does, begin_pair, end_pair),
+        cmocka_unit_test_setup_teardown(a_writable_replica_removes_what_its_clients_wrote, begin_pair,
+                                        end_pair),
         cmocka_unit_test_setup_teardown(a_pause_holds_back_the_primary, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(stale_data_are_not_served_if_so_configured, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(what_is_not_replicated_is_named, begin_pair, end_pair),
