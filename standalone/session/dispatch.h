@@ -16,6 +16,7 @@
     "Commands that may modify the data set are disabled, because this instance is configured to report " \
     "errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check " \
     "the Redis logs for details about the RDB error."
+#define DISPATCH_STALE "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 
 /* Runs the requests of b, which are c's, in order, replying into connection_output(c). Returns how many it ran:
  * fewer than all when c was parked, closed or told to close, or when it has written enough for now. */

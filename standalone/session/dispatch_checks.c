@@ -148,9 +148,7 @@ const kv_command *dispatch_resolve(connection *c, const request *r)
     if ((c->flags & CONNECTION_RESTRICTED) && !runs_for_subscribers(row))
         return reject_subscriber(c, row);
     if (!(row->flags & KV_CMD_STALE) && (w->restrictions & SERVER_STALE))
-        return dispatch_reject(
-            c, row,
-            KV_STR("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."));
+        return dispatch_reject(c, row, KV_STR(DISPATCH_STALE));
     if (!(row->flags & KV_CMD_LOADING) && (w->restrictions & SERVER_LOADING))
         return dispatch_reject(c, row, KV_STR("LOADING Redis is loading the dataset in memory"));
     return row;

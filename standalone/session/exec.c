@@ -89,22 +89,25 @@ static void abort_for(kv_call *call, const char *reason)
                     *reason ? reason : "previous errors.");
 }
 
-/* What keeps EXEC from beginning, or NULL. "": previous errors. */
-static const char *obstacle(const kv_call *call, const multi *m)
+/* What keeps EXEC from beginning, or NULL. "": previous errors. What has changed since the commands were queued counts, in the order
+ * in which a command alone is looked at (dispatch_checks.c). */
+static const char *obstacle(const worker *w, const multi *m)
 {
     if (m->failed)
         return "";
-    if ((m->flags & KV_CMD_DENYOOM) && session_connection(call)->owner->refuse_memory)
+    if ((m->flags & KV_CMD_DENYOOM) && w->refuse_memory)
         return "OOM command not allowed when used memory > 'maxmemory'.";
-    if ((m->flags & KV_CMD_WRITE) && (session_connection(call)->owner->restrictions & SERVER_DISK_ERROR))
+    if ((m->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_DISK_ERROR))
         return DISPATCH_MISCONF;
-    if ((m->flags & KV_CMD_WRITE) && dispatch_is_lonely(session_connection(call)->owner))
+    if ((m->flags & KV_CMD_WRITE) && dispatch_is_lonely(w))
         return DISPATCH_NOREPLICAS;
-    if ((m->flags & KV_CMD_WRITE) && (session_connection(call)->owner->restrictions & SERVER_READ_ONLY))
+    if ((m->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_READ_ONLY))
         return DISPATCH_READONLY;
-    if ((m->flags & KV_CMD_WRITE) && (session_connection(call)->owner->restrictions & SERVER_LOG_BROKEN))
+    if ((m->flags & KV_CMD_WRITE) && (w->restrictions & SERVER_LOG_BROKEN))
         return "MISCONF Errors writing to the AOF file";
-    return NULL;
+    if ((m->lacks & KV_CMD_STALE) && (w->restrictions & SERVER_STALE))
+        return DISPATCH_STALE;
+    return NULL; /* nothing is queued before the data set is loaded, and what a replica loads replaces its own at once */
 }
 
 static transaction transaction_of(const kv_call *call, const multi *m)
@@ -311,7 +314,7 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held, kv_hold_held) void session
     t = transaction_of(call, c->multi);
     reason = take_checks(call, &t);
     if (!reason)
-        reason = obstacle(call, c->multi);
+        reason = obstacle(c->owner, c->multi);
     if (reason)
         abort_for(call, reason);
     else if (session_server(call)->actor)

@@ -266,6 +266,7 @@ int multi_queue(connection *c, const kv_command *row, const request r[], int n, 
     queue->alike = false;
     m->count += (size_t)n;
     m->flags |= row->flags;
+    m->lacks |= ~row->flags;
     m->writes |= multi_writes(row);
     return 0;
 }

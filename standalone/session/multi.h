@@ -27,7 +27,8 @@ typedef struct multi {
     size_t count, capacity;
     multi_chunk *chunks; /* arguments, and names of watched keys: the newest first */
     size_t memory_bytes;
-    unsigned flags; /* of all queued rows: KV_CMD_WRITE, KV_CMD_DENYOOM */
+    unsigned flags; /* that some queued row has: KV_CMD_WRITE, KV_CMD_DENYOOM */
+    unsigned lacks; /* that some queued row has not: KV_CMD_STALE */
     bool failed;    /* a command was refused: EXEC will be */
     bool borrows;   /* EXEC is in the same batch: the arguments are those of the requests */
     bool writes;    /* the queue may change data, or tell others: CLIENT PAUSE WRITE is about it */

@@ -335,15 +335,26 @@ static void a_pause_holds_back_the_primary(void **state)
 static void stale_data_are_not_served_if_so_configured(void **state)
 {
     pair *both = *state;
+    conn *watcher = connect_to(both->replica), *lasting = connect_to(both->replica);
 
     says(both->p, "+OK", "SET", "k", "1");
     says(both->r, "+OK", "CONFIG", "SET", "replica-serve-stale-data", "no");
     follow_port(both->r, server_port(both->primary));
     wait_for_offset(both->p, both->r);
     says(both->r, "$1", "GET", "k");
+    says(both->r, "+OK", "MULTI");
+    says(both->r, "+QUEUED", "TIME");
+    says(both->r, "+QUEUED", "GET", "k");
+    says(lasting, "+OK", "MULTI");
+    says(lasting, "+QUEUED", "TIME");
     conn_close(both->p);
     assert_true(server_stop(both->primary));
-    wait_for_field(both->r, "master_link_status", "down");
+    wait_for_field(watcher, "master_link_status", "down");
+    says(both->r,
+         "-EXECABORT Transaction discarded because of: MASTERDOWN Link with MASTER is down and "
+         "replica-serve-stale-data is set to 'no'.",
+         "EXEC");
+    says(lasting, "*1 *2", "EXEC");
     says(both->r, "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", "GET",
          "k");
     says(both->r, "*5 $slave", "ROLE");
@@ -351,6 +362,8 @@ static void stale_data_are_not_served_if_so_configured(void **state)
     says(both->r, "$1", "GET", "k");
     both->primary = begin_redis("--save", "");
     both->p = connect_to(both->primary);
+    conn_close(watcher);
+    conn_close(lasting);
 }
 
 /* ---- what is not replicated ---- */
