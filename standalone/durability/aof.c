@@ -233,6 +233,25 @@ static void prepare_base(aof *a, const aof_load_options *load)
     a->base.arg = load->go_on_arg;
 }
 
+static aof_load_options how_to_load(aof *a, const kv_databases *databases, bool (*go_on)(void *arg),
+                                    void *arg)
+{
+    server *s = a->server;
+    aof_load_options load = {
+        .databases = databases,
+        .now_ms = clock_ms(),
+        .threads = s->worker_count,
+        .load_rdb = load_base,
+        .rdb_arg = a,
+        .loaded_bytes = &a->loaded_bytes,
+        .go_on = go_on,
+        .go_on_arg = arg,
+    };
+
+    prepare_base(a, &load);
+    return load;
+}
+
 /* The log has been opened: loads its files, and opens the last one to go on. */
 static int load_and_continue(aof *a, const aof_load_options *load, aof_end *end)
 {
@@ -280,21 +299,11 @@ int aof_load(server *s, bool (*go_on)(void *arg), void *arg)
     aof *a = s->aof;
     /* What FLUSHALL has to do beside emptying them was done when it was logged. */
     const kv_databases databases = { .stores = s->databases.stores, .count = s->databases.count };
-    aof_load_options load = {
-        .databases = &databases,
-        .now_ms = clock_ms(),
-        .threads = s->worker_count,
-        .cut_tail = config_number(s->config, CONFIG_ID_aof_load_truncated) != 0,
-        .load_rdb = load_base,
-        .rdb_arg = a,
-        .loaded_bytes = &a->loaded_bytes,
-        .go_on = go_on,
-        .go_on_arg = arg,
-    };
+    aof_load_options load = how_to_load(a, &databases, go_on, arg);
     aof_end end = { .last.fd = -1, .next = 1 };
     int err;
 
-    prepare_base(a, &load);
+    load.cut_tail = config_number(s->config, CONFIG_ID_aof_load_truncated) != 0;
     pthread_mutex_lock(&a->file_lock);
     err = aof_log_open(&a->log);
     if (err == -ENOENT)
@@ -305,6 +314,41 @@ int aof_load(server *s, bool (*go_on)(void *arg), void *arg)
         err = load_and_continue(a, &load, &end);
     if (!err)
         note_end(a, &end);
+    pthread_mutex_unlock(&a->file_lock);
+    return err ? -1 : 0;
+}
+
+int aof_flush(server *s)
+{
+    aof *a = s->aof;
+    int err = -EIO;
+
+    pthread_mutex_lock(&a->file_lock);
+    if (atomic_load(&a->state) == AOF_ON && !a->spoilt && !a->retry)
+        err = aof_commit(a);
+    if (!err)
+        err = aof_sync(a);
+    pthread_mutex_unlock(&a->file_lock);
+    return err ? -1 : 0;
+}
+
+int aof_reload(server *s, bool (*go_on)(void *arg), void *arg)
+{
+    aof *a = s->aof;
+    const kv_databases databases = { .stores = s->databases.stores, .count = s->databases.count };
+    aof_load_options load = how_to_load(a, &databases, go_on, arg);
+    aof_log files = {
+        .directory = a->directory, .prefix = a->prefix, .faults = a->log.faults, .say = say, .arg = s
+    };
+    aof_end end = { .last.fd = -1, .next = 1 };
+    int err;
+
+    atomic_store(&a->loaded_bytes, 0);
+    pthread_mutex_lock(&a->file_lock); /* while it is read, no mark is set behind it */
+    err = aof_log_open(&files);
+    if (!err)
+        err = aof_log_load(&files, &load, &end) == AOF_LOG_LOADED ? 0 : -1;
+    aof_log_close(&files);
     pthread_mutex_unlock(&a->file_lock);
     return err ? -1 : 0;
 }

@@ -37,6 +37,10 @@ void aof_stop(struct server *s) KV_EXCLUDES(kv_shard_held);
 
 /* Loads the log, and opens it to go on. go_on is asked again and again; when it says no, or the log cannot be used, which was logged: -1. */
 int aof_load(struct server *s, bool (*go_on)(void *arg), void *arg) KV_EXCLUDES(kv_shard_held);
+/* The same again later, in place of what is in the databases, while nobody writes and a snapshot is claimed: first everything is on
+ * disk, or -1 (there is no log, or it has failed); then it is loaded. */
+int aof_flush(struct server *s) KV_EXCLUDES(kv_shard_held);
+int aof_reload(struct server *s, bool (*go_on)(void *arg), void *arg) KV_EXCLUDES(kv_shard_held);
 /* Then: starts the task, and changes are told from now on; 0, or -1 after logging why. */
 int aof_start(struct server *s);
 

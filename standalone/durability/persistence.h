@@ -47,10 +47,11 @@ enum persistence_answer persistence_save_for(persistence *p, connection *c) KV_E
 /* FLUSHALL: what is on disk must not come back. Where there are save points, saves what is left: nothing. True: the client of call is
  * parked, and answered then; otherwise (in EXEC, on the state thread, from a primary, beside another snapshot) the next tick does it. */
 bool persistence_emptied(void *server, kv_call *call);
-/* DEBUG RELOAD, in the same way; while it loads the server is SERVER_LOADING. */
+/* DEBUG RELOAD and LOADAOF, in the same way; while it loads the server is SERVER_LOADING. */
 enum persistence_reloading {
     PERSISTENCE_NO_SAVE = 1,  /* the file as it is */
     PERSISTENCE_NO_FLUSH = 2, /* into what is there */
+    PERSISTENCE_FROM_LOG = 4, /* LOADAOF: not the file */
 };
 enum persistence_answer persistence_reload_for(persistence *p, connection *c, unsigned how)
     KV_EXCLUDES(kv_shard_held);

@@ -40,7 +40,9 @@ struct persistence {
     uint64_t keys_total;
     _Atomic bool ending;       /* whatever is loaded is not wanted any more */
     uint64_t undelayed;        /* records, since the last delay: see persistence_load.c */
-    bool loads_log;            /* what is loaded at the start */
+    bool loads_log;            /* what is loaded is the log */
+    uint64_t visits_asked;     /* of workers, ever; the task's: see persistence_reload.c */
+    _Atomic uint64_t visits;   /* and so many were made */
     pthread_mutex_t kept_lock; /* held while *snapshot is looked at, or goes */
 
     rdb_load load;
@@ -60,11 +62,14 @@ char *persistence_path(const server *s);
 int persistence_save(persistence *p) KV_EXCLUDES(kv_shard_held);
 /* Reads the file into the databases: 0, also when there is none, or -1 after logging why. */
 int persistence_load(persistence *p) KV_EXCLUDES(kv_shard_held);
-/* Saves, empties the databases, and loads that file; with the claim. 0, or -1 after logging why. */
+/* Saves, empties the databases, and loads that file, or the log; with the claim. 0, or -1 after logging why. */
 int persistence_reload(persistence *p, unsigned how) KV_EXCLUDES(kv_shard_held);
 /* Loads what there is at the start; ends the process when that cannot be done, else says that the data are loaded, unless the
  * server ends before they are. */
 void persistence_load_first(persistence *p) KV_EXCLUDES(kv_shard_held);
+
+/* Whether the next record of what is loaded is wanted; arg: the persistence. Takes as long as key-load-delay says. */
+bool persistence_goes_on(void *arg);
 
 /* How far the loading is. */
 typedef struct persistence_progress {

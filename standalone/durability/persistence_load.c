@@ -84,8 +84,7 @@ static void delay(persistence *p)
     }
 }
 
-/* Whether the next record is wanted. */
-static bool goes_on(void *arg)
+bool persistence_goes_on(void *arg)
 {
     persistence *p = arg;
 
@@ -116,7 +115,7 @@ int persistence_load(persistence *p)
     load->count = s->databases.count;
     load->threads = s->worker_count;
     load->now_ms = clock_ms();
-    load->go_on = goes_on;
+    load->go_on = persistence_goes_on;
     load->arg = p;
     atomic_store(&load->keys_loaded, 0);
     atomic_store(&load->keys_expired, 0);
@@ -154,7 +153,7 @@ static int load_log(persistence *p)
 {
     server *s = p->server;
 
-    if (aof_load(s, goes_on, p) == 0)
+    if (aof_load(s, persistence_goes_on, p) == 0)
         return 0;
     if (!atomic_load(&p->ending))
         log_write(&s->log, CONFIG_LOG_WARNING,

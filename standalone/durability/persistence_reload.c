@@ -1,18 +1,37 @@
-/* persistence_reload.c - DEBUG RELOAD: the data go into the file and come back out of it, which shows test suites that both ways
- * keep everything.
+/* persistence_reload.c - DEBUG RELOAD and LOADAOF: the data go into the file and come back out of it, or out of the log, which shows
+ * test suites that both ways keep everything.
  *
- *     claim --> save --> SERVER_LOADING: clients are refused --> empty --> load on all cores --> answer
+ *     claim --> SERVER_LOADING: clients are refused, their batches end --> save, or sync the log --> empty
+ *           --> nothing is told --> load on all cores --> changes are told again --> answer
  *
- * It is a job of the snapshot task, like a SAVE: the client that asked is parked. Nobody is served what is not complete, as at the start;
- * but a file that cannot be loaded (with NOSAVE it may be anybody's) does not end the process: the client is told, and what was
- * loaded until then is there.
+ * It is a job of the snapshot task, like a SAVE: the client that asked is parked. Clients are refused before the file is written, or what
+ * they wrote after its moment would be gone. Nobody is served what is not complete, as at the start; a primary's commands wait, too.
  *
- * With appendonly it is refused: the log would not be told of keys that come by this way. Nor are replicas: they fetch everything anew.
+ * The log. What was saved and loaded again is what the log tells, and so it is told nothing: it goes on behind it. Where the file
+ * may hold something else (NOSAVE, NOFLUSH) the log is told of the emptying and then of each key, as when a replica has taken a
+ * data set (aof_retell.h): a crash before that is done leaves a part of the file's keys, which is what the command asks for.
+ * LOADAOF syncs the log first.
+ *
+ * Failures. A file that cannot be loaded (with NOSAVE it may be anybody's) does not end the process: the client is told, and what was
+ * loaded until then is there. But if it is what was just saved, and there is a log, that is loaded instead. A log that
+ * cannot be loaded ends the process, as at the start: what is in memory is less than what it tells.
+ *
+ * Replicas fetch everything anew.
  *
  * Threads: the task's. SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "actor.h"
+#include "aof.h"
+#include "aof_retell.h"
+#include "blocking.h"
 #include "feed.h"
 #include "persistence_internal.h"
+#include "replication.h"
+
+/* ---- emptying ---- */
 
 /* Empties all databases, as a message to the state thread where there is one. */
 typedef struct emptying {
@@ -37,16 +56,22 @@ static void run_emptying(actor_message *message)
     notify_thread(s->actor ? &s->actor_notices : NULL);
 }
 
-static int empty_all(server *s)
+static int empty_all(server *s, bool unlogged)
 {
-    emptying e = { .message.run = run_emptying, .server = s, .notices = { .server = s } };
+    emptying e = { .message.run = run_emptying,
+                   .server = s,
+                   .notices = { .server = s, .unlogged = unlogged } };
 
     if (s->actor)
         actor_call(s->actor, &e.message);
     else
         run_emptying(&e.message);
-    return e.err;
+    if (e.err)
+        log_write(&s->log, CONFIG_LOG_WARNING, "DEBUG RELOAD: memory is out");
+    return e.err ? -1 : 0;
 }
+
+/* ---- those who are refused meanwhile ---- */
 
 void persistence_show_loading(persistence *p, bool loading)
 {
@@ -56,6 +81,40 @@ void persistence_show_loading(persistence *p, bool loading)
         p->load_started_s = persistence_now_s();
     pthread_mutex_unlock(&p->lock);
     persistence_apply(p->server);
+}
+
+static void note_visit(worker *w)
+{
+    atomic_fetch_add(&w->server->persistence->visits, 1);
+}
+
+static void do_nothing(actor_message *message)
+{
+    (void)message;
+}
+
+/* What began before clients were refused has ended. (Workers that have ended are not waited for.) */
+static void wait_for_batches(persistence *p)
+{
+    const struct timespec pause = { .tv_nsec = 200000 };
+    actor_message last = { .run = do_nothing };
+    server *s = p->server;
+
+    for (int i = 0; i < s->worker_count; i++)
+        p->visits_asked += worker_call(&s->workers[i], note_visit) == 0;
+    while (atomic_load(&p->visits) < p->visits_asked && !atomic_load(&p->ending))
+        nanosleep(&pause, NULL);
+    if (s->actor)
+        actor_call(s->actor, &last);
+    replication_hold(s);
+    replication_let_go(s);
+}
+
+static void set_source(persistence *p, bool is_log)
+{
+    pthread_mutex_lock(&p->lock);
+    p->loads_log = is_log;
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* What is in the databases is what is in the file. */
@@ -68,23 +127,96 @@ static void note_saved(persistence *p)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* ---- the two ways ---- */
+
+/* Ends the process when it cannot be done, unless that ends anyway. */
+static int load_log(persistence *p)
+{
+    server *s = p->server;
+
+    set_source(p, true);
+    if (aof_reload(s, persistence_goes_on, p) == 0)
+        return 0;
+    if (atomic_load(&p->ending))
+        return -1;
+    log_write(&s->log, CONFIG_LOG_WARNING, "The log of changes cannot be loaded again, exiting.");
+    _exit(1);
+}
+
+/* Whether the databases will be what the log tells. */
+static bool keeps_log(unsigned how)
+{
+    return !(how & (PERSISTENCE_NO_SAVE | PERSISTENCE_NO_FLUSH));
+}
+
+static int load_file(persistence *p, unsigned how)
+{
+    server *s = p->server;
+    int result;
+
+    set_source(p, false);
+    result = persistence_load(p);
+    if (result == 0 || !aof_listens(s) || !keeps_log(how) || atomic_load(&p->ending))
+        return result;
+    log_write(&s->log, CONFIG_LOG_WARNING, "What was saved cannot be loaded: the log is loaded instead");
+    result = empty_all(s, true);
+    if (result == 0)
+        load_log(p);
+    return -1;
+}
+
+/* Nothing is lost yet when it fails. */
+static int prepare(persistence *p, unsigned how)
+{
+    server *s = p->server;
+    char *path;
+    int result;
+
+    if (how & PERSISTENCE_FROM_LOG)
+        return aof_flush(s);
+    if (!(how & PERSISTENCE_NO_SAVE))
+        return persistence_save(p);
+    path = persistence_path(s);
+    result = path && access(path, R_OK) == 0 ? 0 : -1;
+    free(path);
+    return result;
+}
+
+static int empty_and_load(persistence *p, unsigned how)
+{
+    server *s = p->server;
+    int result = how & PERSISTENCE_NO_FLUSH ? 0 : empty_all(s, keeps_log(how));
+
+    if (result != 0)
+        return result;
+    server_incomplete(s);
+    result = how & PERSISTENCE_FROM_LOG ? load_log(p) : load_file(p, how);
+    if (!atomic_load(&p->ending)) /* otherwise what is there is of no use, and nobody is told of it */
+        server_complete(s);
+    return result;
+}
+
 int persistence_reload(persistence *p, unsigned how)
 {
     server *s = p->server;
-    int result = 0;
+    int result;
 
-    if (!(how & PERSISTENCE_NO_SAVE) && persistence_save(p) != 0)
-        return -1;
     persistence_show_loading(p, true);
-    if (!(how & PERSISTENCE_NO_FLUSH))
-        result = empty_all(s);
-    if (result == 0)
-        result = persistence_load(p);
-    else
-        log_write(&s->log, CONFIG_LOG_WARNING, "DEBUG RELOAD: memory is out");
-    feed_break(s, "the databases were reloaded");
-    note_saved(p);
+    wait_for_batches(p);
+    result = prepare(p, how);
+    if (result == 0) {
+        feed_break(s, "the databases are reloaded");
+        result = empty_and_load(p, how);
+        if (!keeps_log(how) && !atomic_load(&p->ending) && aof_retell(s, false, persistence_goes_on, p) != 0)
+            result = -1;
+        if (!(how & PERSISTENCE_FROM_LOG))
+            note_saved(p);
+    }
+    set_source(p, false);
     persistence_show_loading(p, false);
-    log_write(&s->log, CONFIG_LOG_WARNING, "DB reloaded by DEBUG RELOAD%s", result == 0 ? "" : ": it failed");
+    log_write(&s->log, CONFIG_LOG_WARNING, "%s%s",
+              how & PERSISTENCE_FROM_LOG ? "Append Only File loaded by DEBUG LOADAOF"
+                                         : "DB reloaded by DEBUG RELOAD",
+              result == 0 ? "" : ": it failed");
     return result == 0 ? 0 : -1;
 }

@@ -23,8 +23,10 @@ static void reply_to(worker *w, const persistence_waiting *one)
         reply->ops->error(reply, KV_STR("ERR Errors trying to SHUTDOWN. Check logs."));
     else if (one->saved || one->flush)
         reply->ops->simple(reply, KV_STR("OK"));
+    else if (one->reload && one->how & PERSISTENCE_FROM_LOG)
+        reply->ops->error(reply, KV_STR("ERR The log of changes cannot be written. Check logs."));
     else if (one->reload)
-        reply->ops->error(reply, KV_STR("ERR Error trying to load the RDB dump, check server logs."));
+        reply->ops->error(reply, KV_STR("ERR Error trying to load the RDB dump"));
     else
         reply->ops->error(reply, KV_STR("ERR"));
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "aof.h"
 #include "digest.h"
 #include "object.h"
 #include "persistence.h"
@@ -203,11 +204,20 @@ static void populate_command(kv_call *call) KV_REQUIRES(kv_epoch_held) KV_EXCLUD
 
 /* ---- RELOAD ---- */
 
+static void begin_reload(kv_call *call, unsigned how)
+{
+    connection *c = session_connection(call);
+
+    if (c->flags & CONNECTION_MULTI)
+        kv_reply_errorf(call->reply, "ERR DEBUG %s inside MULTI is not possible",
+                        how & PERSISTENCE_FROM_LOG ? "LOADAOF" : "RELOAD");
+    else if (persistence_reload_for(session_server(call)->persistence, c, how) == PERSISTENCE_BUSY)
+        kv_reply_errorf(call->reply, "ERR Background save already in progress");
+}
+
 /* DEBUG RELOAD [NOSAVE] [NOFLUSH] [MERGE]: what is loaded replaces keys of the same name in any case. */
 static void reload(kv_call *call)
 {
-    connection *c = session_connection(call);
-    server *s = session_server(call);
     unsigned how = 0;
 
     for (int i = 2; i < call->argc; i++)
@@ -220,13 +230,16 @@ static void reload(kv_call *call)
                             "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
             return;
         }
-    if (c->flags & CONNECTION_MULTI)
-        kv_reply_errorf(call->reply, "ERR DEBUG RELOAD inside MULTI is not possible");
-    else if (config_number(s->config, CONFIG_ID_appendonly))
-        kv_reply_errorf(call->reply,
-                        "ERR DEBUG RELOAD is not possible with appendonly: the log would not be told");
-    else if (persistence_reload_for(s->persistence, c, how) == PERSISTENCE_BUSY)
-        kv_reply_errorf(call->reply, "ERR Background save already in progress");
+    begin_reload(call, how);
+}
+
+/* DEBUG LOADAOF */
+static void load_log(kv_call *call)
+{
+    if (aof_listens(session_server(call)))
+        begin_reload(call, PERSISTENCE_FROM_LOG);
+    else
+        kv_reply_errorf(call->reply, "ERR DEBUG LOADAOF needs appendonly yes: there is no log");
 }
 
 /* ---- PROTOCOL ---- */
@@ -343,6 +356,8 @@ static void reply_help(kv_call *call)
         "    The same of single values.",
         "ERROR <string>",
         "    Reply an error with that text.",
+        "LOADAOF",
+        "    Sync the log of changes, empty the databases and load the log.",
         "LOG <message>",
         "    Write into the server's log.",
         "OBJECT <key>",
@@ -379,6 +394,7 @@ static const struct {
     { "digest-value", 1, INT32_MAX, reply_digests },
     { "error", 1, 1, reply_error },
     { "help", 0, 0, reply_help },
+    { "loadaof", 0, 0, load_log },
     { "log", 1, 1, write_log },
     { "object", 1, 2, describe_object },
     { "populate", 1, 3, populate_command },

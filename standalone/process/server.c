@@ -286,11 +286,21 @@ static int start_threads(server *s)
     return 0;
 }
 
-void server_complete(server *s)
+static void set_complete(server *s, bool complete)
 {
-    atomic_store(&s->complete, true);
+    atomic_store(&s->complete, complete);
     blocking_apply_reaping(s);
     notify_apply(s);
+}
+
+void server_complete(server *s)
+{
+    set_complete(s, true);
+}
+
+void server_incomplete(server *s)
+{
+    set_complete(s, false);
 }
 
 void server_loaded(server *s)

@@ -178,8 +178,10 @@ int server_init(server *s, config *c);
 int server_run(server *s) KV_EXCLUDES(kv_shard_held);
 void server_done(server *s);
 /* Any thread, once, before clients may write: the data of the start are there, and what changes from now on is told, and may
- * expire. */
+ * expire, or is evicted. */
 void server_complete(server *s);
+/* They are being loaded anew: nothing of that is told, or expires, until the next server_complete. Clients are refused. */
+void server_incomplete(server *s);
 /* Any thread, once: the data are loaded, and clients served. */
 void server_loaded(server *s);
 /* Any thread. Sets those of the restrictions in mask to what set says. */

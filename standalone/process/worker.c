@@ -192,6 +192,8 @@ static void expire_keys(worker *w)
         return;
     if (atomic_load_explicit(&s->no_active_expire, memory_order_relaxed) || !atomic_load(&s->complete))
         return;
+    if (atomic_load_explicit(&s->restrictions, memory_order_relaxed) & SERVER_LOADING)
+        return;
     if (w->index == 0)
         local_keys_expire(s->local_keys, w->now_ms);
     if (atomic_load_explicit(&s->restrictions, memory_order_relaxed) & SERVER_REPLICA)

@@ -316,7 +316,7 @@ KV_UNDER_LOCK static void take_change(void *arg, const kv_change *change)
 {
     server *s = arg;
 
-    if (aof_listens(s))
+    if (aof_listens(s) && !(own && own->unlogged))
         aof_note(s, own_writer(s), change);
     if (feed_listens(s))
         feed_note(s, own_feeder(s), change);
@@ -502,19 +502,20 @@ void notify_write_classes(unsigned classes, char text[16])
 void notify_apply(server *s)
 {
     unsigned classes = (unsigned)config_number(s->config, CONFIG_ID_notify_keyspace_events);
-    bool tells = atomic_load(&s->complete); /* what is loaded at the start is no change */
+    bool complete = atomic_load(&s->complete), tells; /* what is loaded is no change */
     bool may_follow = !config_number(s->config, CONFIG_ID_replica_read_only); /* see local_keys.c */
 
     if (!(classes & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT)))
         classes = 0; /* to nobody */
     pthread_mutex_lock(&s->notices.applying);
-    tells = tells &&
+    tells = complete &&
             ((classes & ~(unsigned)(NOTIFY_KEYSPACE | NOTIFY_KEYEVENT | NOTIFY_MISS)) || tracking_listens(s));
     atomic_store_explicit(&s->notify_classes, classes, memory_order_relaxed);
     atomic_store_explicit(&s->notices.wanted, tells, memory_order_relaxed);
     for (int i = 0; i < s->databases.count; i++) {
-        store_set_spans(s->databases.stores[i], aof_listens(s));
-        store_set_telling(s->databases.stores[i], tells || may_follow || aof_listens(s) || feed_listens(s));
+        store_set_spans(s->databases.stores[i], complete && aof_listens(s));
+        store_set_telling(s->databases.stores[i],
+                          complete && (tells || may_follow || aof_listens(s) || feed_listens(s)));
     }
     pthread_mutex_unlock(&s->notices.applying);
 }

@@ -41,6 +41,7 @@ typedef struct notices {
     const kv_call *call;
     uint64_t client_id; /* whose call it is */
     bool of_primary;    /* and it is the primary's, as a replica applies it */
+    bool unlogged;      /* the log of changes is not told */
     bool some;
     notice *held;       /* the first half of a rename: the second is told first */
     aof_writer *writer; /* of the log of changes: this thread's; NULL: notify_thread finds one */

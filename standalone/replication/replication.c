@@ -151,7 +151,7 @@ static void publish_offsets(replication *r)
     pthread_mutex_unlock(&r->figures_lock);
 }
 
-/* A pause holds back what has come. 1, or -1: the goal has changed. */
+/* A pause, or DEBUG RELOAD, holds back what has come. 1, or -1: the goal has changed. */
 static int hold_back(replication *r)
 {
     publish_offsets(r);
@@ -177,17 +177,18 @@ static int apply_received(replication *r)
 
     while (status == STREAM_AGAIN) {
         size_t used = 0;
-        bool stale;
+        bool stale, loads;
 
         if (blocking_pause(r->server, clock_ms()) != PAUSE_NONE)
             return hold_back(r);
         pthread_mutex_lock(&r->goal_lock);
         stale = r->goal != r->serving;
-        if (!stale)
+        loads = atomic_load(&r->server->restrictions) & SERVER_LOADING;
+        if (!stale && !loads)
             status = apply_some(r, &used);
         pthread_mutex_unlock(&r->goal_lock);
-        if (stale)
-            return -1;
+        if (stale || loads)
+            return stale ? -1 : hold_back(r);
         peer_take(&r->link, used);
         publish_offsets(r);
         replication_note_link(r);

@@ -26,6 +26,7 @@
 
 #include "actor.h"
 #include "aof.h"
+#include "aof_retell.h"
 #include "args.h"
 #include "feed.h"
 #include "persistence.h"
@@ -512,73 +513,21 @@ static int put_in_place(loading *l, int64_t offset)
 
 /* ---- the log of changes ---- */
 
-/* The exchange told the log only that the databases were emptied: what is in them now is told key by key, as a write of what is
- * there. Until that is done, a start from the log gives a part of the data set; a replica then fetches all of it again. */
-typedef struct retelling {
-    actor_message message;
-    replication *r;
-    kv_store *store;
-    uint64_t cursor;
-    notices notices;
-    bool failed;
-} retelling;
-
-KV_UNDER_LOCK static int write_again(kv_slot *slot, void *arg)
+static bool still_there(void *arg)
 {
-    kv_slice value;
-    int err = kv_slot_value(slot, &value);
-
-    (void)arg;
-    return err || !kv_slot_exists(slot) ? err : kv_slot_set(slot, value);
+    return keep_alive(arg);
 }
 
-KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static void tell_again(void *arg, const entry *e)
-{
-    retelling *t = arg;
-
-    int64_t now_ms = clock_ms();
-
-    if (entry_deadline(e) <= now_ms)
-        now_ms = INT64_MIN; /* it has expired, and is kept */
-    t->failed |= store_update(t->store, store_key_of(t->store, entry_key(e)), write_again, NULL, now_ms) != 0;
-}
-
-static void run_retelling(actor_message *message)
-{
-    retelling *t = (retelling *)message;
-    server *s = t->r->server;
-
-    notify_thread(&t->notices);
-    if (epoch_enter(s->domain) == 0)
-        t->cursor = store_scan(t->store, t->cursor, tell_again, t, INT64_MIN);
-    else
-        t->failed = true;
-    epoch_leave(s->domain);
-    if (t->notices.some)
-        notify_flush(s, NULL, &t->notices);
-    notify_thread(s->actor ? &s->actor_notices : NULL);
-}
-
+/* The exchange told the log only that the databases were emptied. Until it knows all of what is in them now, a start from the log gives a
+ * part of the data set; a replica then fetches all of it again. */
 static int tell_log(loading *l)
 {
-    server *s = l->r->server;
-    retelling t = { .message.run = run_retelling, .r = l->r, .notices = { .server = s, .of_primary = true } };
+    int err = aof_retell(l->r->server, true, still_there, l);
 
-    for (int db = 0; aof_listens(s) && db < s->databases.count; db++) {
-        t.store = s->databases.stores[db];
-        do {
-            if (s->actor)
-                actor_call(s->actor, &t.message);
-            else
-                run_retelling(&t.message);
-            aof_task_wrote(s);
-            if (t.failed || !keep_alive(l)) {
-                l->r->has_history = false;
-                return t.failed ? replication_fail(l->r, "out of memory") : -1;
-            }
-        } while (t.cursor);
-    }
-    return 0;
+    if (!err)
+        return 0;
+    l->r->has_history = false;
+    return err == KV_ENOMEM ? replication_fail(l->r, "out of memory") : -1;
 }
 
 /* ---- all of it ---- */
