@@ -43,6 +43,12 @@ int kv_parse_db(kv_slice text, const kv_databases *databases, int *ret_db);
 /* The same of an argument; false: an error was replied. */
 bool kv_arg_db(kv_call *call, int index, int *ret_db);
 
+/* A reference to the bytes that the argument is the whole of, to be stored instead of a copy; NULL: there are none. */
+static inline kv_bytes *kv_arg_bytes(const kv_call *call, kv_slice arg)
+{
+    return kv_bytes_ref(kv_owner_of(call->owned, arg));
+}
+
 /* The key at argv[index], hashed unless the host has done so. */
 static inline store_key kv_arg_key(const kv_call *call, int index)
 {

@@ -118,8 +118,9 @@ struct kv_call {
     const struct kv_command *command; /* the row: of the subcommand, where there is one */
     const kv_slice *argv;             /* argv[0] is the command's name */
     int argc;
-    int db;          /* which of databases store is */
-    kv_store *store; /* the selected database */
+    const kv_owned *owned; /* of argv, what lies in memory of its own; NULL: nothing */
+    int db;                /* which of databases store is */
+    kv_store *store;       /* the selected database */
     const kv_databases *databases;
     int64_t now_ms;
     uint32_t access; /* the access clock to leave on what is read, KV_COUNT_USES or KV_NO_TOUCH */

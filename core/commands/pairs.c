@@ -1,7 +1,8 @@
 /* pairs.c - see pairs.h. SPDX-License-Identifier: MIT */
 #include "pairs.h"
 
-#define PAIRS_AT_ONCE 8192 /* made ready in one part: about 2 ms */
+#define PAIRS_AT_ONCE 8192               /* made ready in one part: about 2 ms */
+#define BYTES_AT_ONCE ((size_t)16 << 20) /* of values that are copied */
 
 typedef struct pairs_rest {
     kv_rest rest;
@@ -29,6 +30,7 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static bool pairs_go_on(kv
     if (store_puts_ready(r->puts)) {
         err = store_puts_commit(r->puts, pairs, p->condition, p->keep_deadline, call->now_ms);
     } else {
+        store_puts_take_over(r->puts, call->owned);
         err = store_puts_prepare(r->puts, PAIRS_AT_ONCE, pairs, p->deadline_ms, call->now_ms);
         if (!err)
             return false;
@@ -54,15 +56,44 @@ static bool put_off(kv_call *call, const kv_pairs *pairs)
     return false;
 }
 
-void kv_put_pairs(kv_call *call, const kv_pairs *pairs)
+/* Whether there is more to copy than should be at once. */
+static bool is_long(const kv_call *call, const kv_pairs *pairs)
 {
+    const kv_slice *argv = call->argv + pairs->first;
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < pairs->count; i++)
+        bytes += kv_owner_of(call->owned, argv[2 * i + 1]) ? 0 : argv[2 * i + 1].len;
+    return bytes > BYTES_AT_ONCE;
+}
+
+KV_REQUIRES(kv_epoch_held)
+KV_EXCLUDES(kv_shard_held) static int put_at_once(kv_call *call, const kv_pairs *pairs)
+{
+    const kv_slice *argv = call->argv + pairs->first;
+    store_puts *puts;
     int err;
 
-    if (pairs->count > PAIRS_AT_ONCE && put_off(call, pairs))
+    if (!call->owned)
+        return store_put_many(call->store, pairs->count, argv, pairs->condition, pairs->deadline_ms,
+                              pairs->keep_deadline, call->now_ms);
+    puts = store_puts_new(call->store, pairs->count);
+    err = puts ? 0 : KV_ENOMEM;
+    if (!err)
+        store_puts_take_over(puts, call->owned);
+    while (!err && !store_puts_ready(puts))
+        err = store_puts_prepare(puts, pairs->count, argv, pairs->deadline_ms, call->now_ms);
+    if (!err)
+        err = store_puts_commit(puts, argv, pairs->condition, pairs->keep_deadline, call->now_ms);
+    store_puts_free(puts);
+    return err;
+}
+
+void kv_put_pairs(kv_call *call, const kv_pairs *pairs)
+{
+    if ((pairs->count > PAIRS_AT_ONCE || is_long(call, pairs)) && put_off(call, pairs))
         return;
-    err = store_put_many(call->store, pairs->count, call->argv + pairs->first, pairs->condition,
-                         pairs->deadline_ms, pairs->keep_deadline, call->now_ms);
-    pairs->reply(call, err);
+    pairs->reply(call, put_at_once(call, pairs));
 }
 
 void kv_reply_whether_put(kv_call *call, int err)

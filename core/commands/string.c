@@ -1,4 +1,4 @@
-/* string.c - strings: GET and SET with their kin, ranges, APPEND, the many-key forms.
+/* string.c - strings: GET and SET with their kin, GETRANGE, the many-key forms. (APPEND and SETRANGE: grow.c.)
  *
  * Reads look the entry up and reply with its bytes: by reference when they are long, since what is found
  * stays readable while the command runs. A plain SET is one store_put, built outside the lock; whatever must
@@ -122,7 +122,7 @@ struct set {
     kv_slice value;
     int64_t deadline_ms;
     const entry *old; /* found by the step */
-    kv_call *call;    /* when get is set: a miss is noted before the change */
+    kv_call *call;
 };
 
 KV_REQUIRES(kv_epoch_held)
@@ -131,11 +131,15 @@ KV_EXCLUDES(kv_shard_held) static int put(kv_call *call, kv_slice value, int64_t
     entry_parts parts = {
         .key = call->argv[1],
         .value = value,
+        .bytes = kv_arg_bytes(call, value),
         .deadline_ms = deadline_ms,
         .access = kv_write_access(call),
     };
+    int err = store_put(call->store, kv_arg_key(call, 1), &parts, call->now_ms);
 
-    return store_put(call->store, kv_arg_key(call, 1), &parts, call->now_ms);
+    if (__builtin_expect(err != 0, 0))
+        kv_bytes_unref(parts.bytes);
+    return err;
 }
 
 static void reply_put(kv_call *call, int err)
@@ -149,6 +153,7 @@ static void reply_put(kv_call *call, int err)
 KV_UNDER_LOCK static int set_step(kv_slot *slot, void *arg)
 {
     struct set *set = arg;
+    kv_bytes *owner;
     int err;
 
     set->old = kv_slot_entry(slot);
@@ -161,7 +166,8 @@ KV_UNDER_LOCK static int set_step(kv_slot *slot, void *arg)
         return err;
     if (set->expiry.kind != EXPIRY_KEEP)
         kv_slot_set_deadline(slot, set->deadline_ms);
-    return kv_slot_set(slot, set->value);
+    owner = kv_arg_bytes(set->call, set->value);
+    return owner ? kv_slot_set_bytes(slot, owner, set->value.len, 0) : kv_slot_set(slot, set->value);
 }
 
 /* The options after SET key value; false: an error was replied. */
@@ -278,8 +284,10 @@ void kv_cmd_psetex(kv_call *call)
 void kv_cmd_setnx(kv_call *call)
 {
     struct set set = { .condition.kind = CONDITION_NX, .value = call->argv[2], .deadline_ms = KV_FOREVER };
-    int err = store_update(call->store, kv_arg_key(call, 1), set_step, &set, call->now_ms);
+    int err;
 
+    set.call = call;
+    err = store_update(call->store, kv_arg_key(call, 1), set_step, &set, call->now_ms);
     if (err && err != KV_ECOND)
         kv_reply_error(call->reply, err);
     else
@@ -452,82 +460,4 @@ void kv_cmd_getrange(kv_call *call)
 void kv_cmd_substr(kv_call *call)
 {
     kv_cmd_getrange(call);
-}
-
-struct grow {
-    kv_slice more;
-    int64_t offset;  /* SETRANGE */
-    size_t max, len; /* the longest allowed; the new length */
-};
-
-KV_UNDER_LOCK static int append_step(kv_slot *slot, void *arg)
-{
-    struct grow *grow = arg;
-    const entry *e = kv_slot_entry(slot);
-
-    /* Adding nothing to a short string leaves it raw, which only OBJECT ENCODING tells. */
-    if (e && entry_type(e) == ENTRY_STRING && grow->more.len == 0 && e->value_len &&
-        !(entry_meta(e) & ENTRY_RAW)) {
-        grow->len = e->value_len;
-        return kv_slot_set_encoded(slot, entry_value(e, NULL), ENTRY_RAW);
-    }
-    return kv_slot_append(slot, grow->more, grow->max, &grow->len);
-}
-
-static void reply_length(kv_call *call, const struct grow *grow, int err)
-{
-    if (err)
-        kv_reply_error(call->reply, err);
-    else
-        kv_reply_int(call->reply, (int64_t)grow->len);
-}
-
-/* APPEND key value */
-void kv_cmd_append(kv_call *call)
-{
-    struct grow grow = { .more = call->argv[2], .max = call->value_max };
-    int err = store_update(call->store, kv_arg_key(call, 1), append_step, &grow, call->now_ms);
-
-    reply_length(call, &grow, err);
-}
-
-KV_UNDER_LOCK static int setrange_step(kv_slot *slot, void *arg)
-{
-    struct grow *grow = arg;
-    size_t offset = (size_t)grow->offset, end;
-    kv_slice old;
-    char *room;
-    int err = kv_slot_value(slot, &old);
-
-    if (err)
-        return err;
-    grow->len = old.len;
-    if (grow->more.len == 0)
-        return 0;
-    if (__builtin_add_overflow(offset, grow->more.len, &end) || end > grow->max)
-        return KV_ETOOBIG;
-    grow->len = end > old.len ? end : old.len;
-    room = kv_slot_room(slot, grow->len, ENTRY_RAW);
-    if (!room)
-        return KV_ENOMEM;
-    memcpy(room, old.data, old.len < offset ? old.len : offset);
-    if (offset > old.len)
-        memset(room + old.len, 0, offset - old.len);
-    memcpy(room + offset, grow->more.data, grow->more.len);
-    if (old.len > end)
-        memcpy(room + end, old.data + end, old.len - end);
-    return 0;
-}
-
-/* SETRANGE key offset value */
-void kv_cmd_setrange(kv_call *call)
-{
-    struct grow grow = { .more = call->argv[3], .max = call->value_max };
-    int err = kv_arg_int(call, 2, &grow.offset);
-
-    if (!err && grow.offset < 0)
-        err = KV_EOFFSET;
-    if (!err)
-        err = store_update(call->store, kv_arg_key(call, 1), setrange_step, &grow, call->now_ms);
-    reply_length(call, &grow, err);
 }

@@ -47,6 +47,21 @@ kv_bytes *kv_bytes_room(account *from, size_t len, size_t spare)
     return bytes;
 }
 
+kv_bytes *kv_bytes_resize(kv_bytes *bytes, size_t len, size_t spare)
+{
+    if (spare > SIZE_MAX / 2 || len > SIZE_MAX / 2 - sizeof(kv_bytes))
+        return NULL;
+    assert(atomic_load_explicit(&bytes->references, memory_order_relaxed) == 1 && !bytes->whole);
+    bytes = account_resize(bytes->from, bytes, kv_bytes_size(bytes), sizeof *bytes + len + spare);
+    if (!bytes)
+        return NULL;
+    atomic_store_explicit(&bytes->used, len, memory_order_relaxed);
+    bytes->capacity = len + spare;
+    bytes->len = len;
+    bytes->data = bytes->room;
+    return bytes;
+}
+
 kv_bytes *kv_bytes_prefix(kv_bytes *bytes, size_t len)
 {
     kv_bytes *prefix;
@@ -101,16 +116,30 @@ void kv_bytes_unref(kv_bytes *bytes)
     account_free(bytes->from, bytes, kv_bytes_size(bytes));
 }
 
+kv_bytes *kv_owner_in(const kv_owned *owned, kv_slice data)
+{
+    for (size_t i = 0; i < owned->count; i++)
+        if (owned->bytes[i]->data == data.data && owned->bytes[i]->len == data.len)
+            return owned->bytes[i];
+    return NULL;
+}
+
 kv_slice kv_bytes_slice(const kv_bytes *bytes)
 {
     return kv_slice_of(bytes->data, bytes->len);
+}
+
+bool kv_bytes_extends(const kv_bytes *bytes, size_t len, size_t more)
+{
+    return len <= bytes->capacity && more <= bytes->capacity - len &&
+           atomic_load_explicit(&((kv_bytes *)bytes)->used, memory_order_relaxed) == len;
 }
 
 bool kv_bytes_extend(kv_bytes *bytes, size_t len, kv_slice more)
 {
     size_t shown = len;
 
-    if (len > bytes->capacity || more.len > bytes->capacity - len)
+    if (!kv_bytes_extends(bytes, len, more.len))
         return false;
     if (!atomic_compare_exchange_strong_explicit(&bytes->used, &shown, len + more.len, memory_order_acq_rel,
                                                  memory_order_relaxed))

@@ -1,6 +1,5 @@
 /* domain.c - a domain's life, its allocator, and its references. SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/random.h>
 
 #include "chunk.h"
@@ -13,23 +12,6 @@
 struct kv_role kv_shard_held;
 struct kv_role kv_epoch_held;
 struct kv_role kv_hold_held;
-
-static void *default_alloc(void *arg, size_t size_bytes, size_t alignment)
-{
-    (void)arg;
-    if (alignment <= _Alignof(max_align_t))
-        return malloc(size_bytes);
-    if (size_bytes > SIZE_MAX - alignment)
-        return NULL;
-    return aligned_alloc(alignment, (size_bytes + alignment - 1) & ~(alignment - 1));
-}
-
-static void default_free(void *arg, void *memory, size_t size_bytes)
-{
-    (void)arg;
-    (void)size_bytes;
-    free(memory);
-}
 
 /* All of the secret from the kernel's generator; blocks only early in boot. */
 static int draw_secret(unsigned char *secret)
@@ -50,10 +32,9 @@ static int draw_secret(unsigned char *secret)
 kv_domain *kv_domain_new(const kv_domain_options *options)
 {
     static const kv_domain_options defaults;
-    static const kv_allocator from_libc = { default_alloc, default_free, NULL };
 
     options = options ? options : &defaults;
-    const kv_allocator *allocator = options->allocator ? options->allocator : &from_libc;
+    const kv_allocator *allocator = options->allocator ? options->allocator : &account_libc;
     kv_domain *domain = allocator->alloc(allocator->arg, sizeof *domain, 64);
 
     if (!domain)

@@ -128,8 +128,10 @@ int helper_start(kv_domain *domain)
     int failed = pthread_create(&helper->thread, NULL, helper_main, domain);
 
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!failed)
+    if (!failed) {
+        account_leave_to(domain->account, domain);
         return 0;
+    }
     domain->helper = NULL;
     domain_free(domain, helper, sizeof *helper);
     return KV_ENOMEM;
@@ -141,6 +143,7 @@ void helper_stop(kv_domain *domain)
 
     if (!helper)
         return;
+    account_leave_to(domain->account, NULL);
     pthread_mutex_lock(&helper->mutex);
     helper->stop = true;
     pthread_cond_signal(&helper->wake);

@@ -19,6 +19,9 @@
  * SPDX-License-Identifier: MIT */
 #include "store_private.h"
 
+#define COPIED_AT_ONCE \
+    ((size_t)8 << 20) /* bytes of values in one call of store_puts_prepare: some milliseconds */
+
 struct put {
     entry *fresh;   /* NULL from when it is made until it is given away */
     entry *garbage; /* what fresh replaced */
@@ -29,6 +32,7 @@ struct put {
 struct store_puts {
     kv_store *store;
     size_t n, ready; /* entries from ready on are not made yet */
+    const kv_owned *owned;
     map_key *keys;
     map_shard **scratch;
     struct put *puts;
@@ -65,25 +69,34 @@ void store_puts_free(store_puts *m)
 int store_puts_prepare(store_puts *m, size_t at_most, const kv_slice pairs[], int64_t deadline_ms,
                        int64_t now_ms)
 {
-    size_t end = m->n - m->ready < at_most ? m->n : m->ready + at_most;
+    size_t end = m->n - m->ready < at_most ? m->n : m->ready + at_most, copied = 0;
     uint32_t access = store_access_after(m->store, NULL, now_ms);
 
-    for (; m->ready < end; m->ready++) {
+    for (; m->ready < end && copied < COPIED_AT_ONCE; m->ready++) {
         entry_parts parts = {
             .key = pairs[2 * m->ready],
             .value = pairs[2 * m->ready + 1],
+            .bytes = kv_bytes_ref(kv_owner_of(m->owned, pairs[2 * m->ready + 1])),
             .deadline_ms = deadline_ms,
             .access = access,
         };
         entry *fresh = entry_new(m->store->domain, &parts);
 
-        if (!fresh)
+        if (!fresh) {
+            kv_bytes_unref(parts.bytes);
             return KV_ENOMEM;
+        }
+        copied += parts.bytes ? 0 : parts.value.len;
         m->puts[m->ready] = (struct put){ .fresh = fresh };
         m->keys[m->ready] =
             (map_key){ .map = m->store->map, .hash = domain_hash(m->store->domain, parts.key) };
     }
     return 0;
+}
+
+void store_puts_take_over(store_puts *m, const kv_owned *owned)
+{
+    m->owned = owned;
 }
 
 bool store_puts_ready(const store_puts *m)
@@ -247,7 +260,9 @@ int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], store_put_
     if (n == 0)
         return 0;
     m = store_puts_new(store, n);
-    err = m ? store_puts_prepare(m, n, pairs, deadline_ms, now_ms) : KV_ENOMEM;
+    err = m ? 0 : KV_ENOMEM;
+    while (!err && !store_puts_ready(m))
+        err = store_puts_prepare(m, n, pairs, deadline_ms, now_ms);
     if (!err)
         err = store_puts_commit(m, pairs, condition, keep_deadline, now_ms);
     store_puts_free(m);

@@ -126,20 +126,24 @@ int kv_slot_set_int(kv_slot *slot, int64_t value)
     return kv_slot_set_encoded(slot, decimal_format(digits, value), 0);
 }
 
-/* A fresh entry that shows the first len bytes of bytes, whose reference it takes over. */
-static int slot_set_bytes(kv_slot *slot, kv_bytes *bytes, size_t len, unsigned encoding)
+int kv_slot_set_bytes(kv_slot *slot, kv_bytes *bytes, size_t len, unsigned encoding)
 {
     entry_parts parts = slot_parts(slot, kv_slice_of(kv_bytes_data(bytes), len), encoding);
     entry *fresh;
 
     parts.bytes = bytes;
-    fresh = entry_new(slot->store->domain, &parts);
+    fresh = len > KV_VALUE_MAX ? NULL : entry_new(slot->store->domain, &parts);
     if (!fresh) {
         kv_bytes_unref(bytes);
-        return KV_ENOMEM;
+        return len > KV_VALUE_MAX ? KV_ETOOBIG : KV_ENOMEM;
     }
     slot_set_fresh(slot, fresh);
     return 0;
+}
+
+void kv_slot_appended(kv_slot *slot, size_t more)
+{
+    slot->appended = more;
 }
 
 /* As kv_slot_room, with spare room behind a value out of line. */
@@ -156,7 +160,7 @@ static char *slot_room(kv_slot *slot, size_t len, size_t spare, unsigned encodin
     }
     kv_bytes *bytes = kv_bytes_room(domain_account(slot->store->domain), len, spare);
 
-    if (!bytes || slot_set_bytes(slot, bytes, len, encoding) != 0)
+    if (!bytes || kv_slot_set_bytes(slot, bytes, len, encoding) != 0)
         return NULL;
     return kv_bytes_data(bytes);
 }
@@ -164,6 +168,14 @@ static char *slot_room(kv_slot *slot, size_t len, size_t spare, unsigned encodin
 char *kv_slot_room(kv_slot *slot, size_t len, unsigned encoding)
 {
     return slot_room(slot, len, 0, encoding);
+}
+
+bool kv_slot_extends(const kv_slot *slot, size_t more)
+{
+    kv_bytes *owner = NULL;
+    kv_slice old = slot->live ? entry_value(slot->live, &owner) : KV_STR("");
+
+    return owner && kv_bytes_extends(owner, old.len, more);
 }
 
 int kv_slot_append(kv_slot *slot, kv_slice more, size_t max_bytes, size_t *ret_len)
@@ -182,7 +194,7 @@ int kv_slot_append(kv_slot *slot, kv_slice more, size_t max_bytes, size_t *ret_l
 
     entry_value(slot->live, &owner);
     if (owner && kv_bytes_extend(owner, old.len, more)) {
-        err = slot_set_bytes(slot, kv_bytes_ref(owner), *ret_len, ENTRY_RAW);
+        err = kv_slot_set_bytes(slot, kv_bytes_ref(owner), *ret_len, ENTRY_RAW);
     } else {
         size_t spare = *ret_len < APPEND_SPARE_MAX ? *ret_len : APPEND_SPARE_MAX;
         char *room = slot_room(slot, *ret_len, spare, ENTRY_RAW);

@@ -104,8 +104,14 @@ const entry *kv_slot_entry(const kv_slot *slot);
 int kv_slot_set_encoded(kv_slot *slot, kv_slice value, unsigned encoding);
 /* Appends to the value in time proportional to what is added, when it is large. KV_ETOOBIG past max_bytes. */
 int kv_slot_append(kv_slot *slot, kv_slice more, size_t max_bytes, size_t *ret_len);
+/* Whether that would add so many bytes without copying what is there. */
+bool kv_slot_extends(const kv_slot *slot, size_t more);
 /* Room for a value of len bytes (uninitialised) that the step fills; NULL: memory is out. */
 char *kv_slot_room(kv_slot *slot, size_t len, unsigned encoding);
+/* The next value is the first len bytes of bytes, of which one reference is taken over in any case. */
+int kv_slot_set_bytes(kv_slot *slot, kv_bytes *bytes, size_t len, unsigned encoding);
+/* Of the value that was set, only the last so many bytes (not 0) are new: listeners are told of an APPEND. */
+void kv_slot_appended(kv_slot *slot, size_t more);
 
 /* The map that it is over: as long as the store lives, whatever is exchanged between stores. */
 const map *store_map(const kv_store *store);
@@ -124,7 +130,7 @@ int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], store_put_
  *
  *     store_puts *puts = store_puts_new(store, n);             // NULL: memory is out
  *     while (!store_puts_ready(puts))
- *         err = store_puts_prepare(puts, 4096, pairs, ...);    // at most so many more; KV_ENOMEM
+ *         err = store_puts_prepare(puts, 4096, pairs, ...);    // at most so many more, and some MB; KV_ENOMEM
  *     err = store_puts_commit(puts, pairs, condition, ...);    // as store_put_many
  *     store_puts_free(puts);                                   // in any state; takes NULL
  */
@@ -132,6 +138,8 @@ typedef struct store_puts store_puts;
 store_puts *store_puts_new(kv_store *store, size_t n);
 int store_puts_prepare(store_puts *puts, size_t at_most, const kv_slice pairs[], int64_t deadline_ms,
                        int64_t now_ms);
+/* The values that need not be copied, for the next calls of store_puts_prepare; NULL: none. */
+void store_puts_take_over(store_puts *puts, const kv_owned *owned);
 bool store_puts_ready(const store_puts *puts);
 int store_puts_commit(store_puts *puts, const kv_slice pairs[], store_put_if condition, bool keep_deadline,
                       int64_t now_ms) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);

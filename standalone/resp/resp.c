@@ -15,12 +15,14 @@
  *
  * Invariants
  *   1. position never passes a byte that was not there: each step is taken only when it is complete.
- *   2. argv[0 .. argc) lie inside base[0 .. position). When the buffer has moved since the last call
- *      (base differs), they are moved by the same distance first.
+ *   2. argv[0 .. argc) lie inside base[0 .. position), but for those in owned. When the buffer has moved since the last
+ *      call (base differs), they are moved by the same distance first.
  *   3. resp_parser_reset is the only place where a request ends; nothing of one request can leak into the next.
  *   4. argv grows with arguments received (6 bytes each at least), doubling: an announced "*1000000"
  *      allocates nothing.
- *   5. What resp_parse_small accepts, resp_parse accepts with the same result (tests/fuzz/fuzz_resp.c).
+ *   5. While an argument is received into memory of its own, none of it stands in the buffer: position is where the next one
+ *      begins.
+ *   6. What resp_parse_small accepts, resp_parse accepts with the same result (tests/fuzz/fuzz_resp.c).
  *
  * Like Redis, the two bytes behind a bulk are skipped without being looked at, and so is the one behind
  * the CR of a header line. Error texts are Redis's.
@@ -80,10 +82,24 @@ void resp_parser_reset(resp_parser *parser)
     parser->bulk_len = 0;
     parser->position = 0;
     parser->base = NULL;
+    kv_bytes_unref(parser->growing);
+    parser->growing = NULL;
+    parser->grown = 0;
+}
+
+void resp_parser_repeat(resp_parser *parser, const char *data, size_t bytes)
+{
+    parser->announced = parser->argc;
+    parser->position = bytes;
+    parser->base = data;
 }
 
 void resp_parser_done(resp_parser *parser)
 {
+    resp_parser_reset(parser);
+    resp_drop_own(parser);
+    free(parser->owned.bytes);
+    free(parser->owned_at);
     free(parser->argv);
     memset(parser, 0, sizeof *parser);
 }
@@ -92,12 +108,13 @@ static resp_status fail(resp_parser *parser, const char *reason)
 {
     snprintf(parser->error, sizeof parser->error, "Protocol error: %s", reason);
     resp_parser_reset(parser);
+    resp_drop_own(parser);
     parser->argc = 0;
     parser->argument_bytes = 0;
     return RESP_ERROR;
 }
 
-static bool push_argument(resp_parser *parser, kv_slice argument)
+bool resp_push_argument(resp_parser *parser, kv_slice argument)
 {
     if ((size_t)parser->argc == parser->capacity) {
         size_t capacity = parser->capacity ? parser->capacity * 2 : 16;
@@ -117,10 +134,15 @@ static bool push_argument(resp_parser *parser, kv_slice argument)
 static void follow_buffer(resp_parser *parser, char *data)
 {
     uintptr_t old = (uintptr_t)parser->base;
+    size_t own = 0;
 
     if (parser->base && parser->base != data)
-        for (int i = 0; i < parser->argc; i++)
-            parser->argv[i].data = data + ((uintptr_t)parser->argv[i].data - old);
+        for (int i = 0; i < parser->argc; i++) {
+            if (own < parser->owned.count && parser->owned_at[own] == i)
+                own++;
+            else
+                parser->argv[i].data = data + ((uintptr_t)parser->argv[i].data - old);
+        }
     parser->base = data;
 }
 
@@ -216,9 +238,9 @@ static resp_status parse_multibulk(resp_parser *parser, const resp_limits *limit
             status = parse_bulk_header(parser, limits, data, len);
             continue;
         }
-        if (len - parser->position < parser->bulk_len + 2)
+        if (parser->growing || len - parser->position < parser->bulk_len + 2)
             return RESP_MORE;
-        if (!push_argument(parser, kv_slice_of(data + parser->position, parser->bulk_len)))
+        if (!resp_push_argument(parser, kv_slice_of(data + parser->position, parser->bulk_len)))
             return RESP_NOMEM;
         parser->position += parser->bulk_len + 2;
         parser->in_bulk = false;
@@ -244,7 +266,7 @@ static resp_status parse_inline(resp_parser *parser, char *data, size_t len)
     /* Two bytes are the least that an argument takes of a line. */
     while (parser->capacity < line_len / 2 + 1) {
         parser->argc = (int)parser->capacity;
-        if (!push_argument(parser, kv_slice_of(NULL, 0)))
+        if (!resp_push_argument(parser, kv_slice_of(NULL, 0)))
             return RESP_NOMEM;
     }
     argc = resp_split_line(data, line_len, parser->argv, (int)parser->capacity);
@@ -266,6 +288,7 @@ resp_status resp_parse(resp_parser *parser, const resp_limits *limits, char *dat
         if (!parser->base) { /* the last request's were the caller's until now */
             parser->argc = 0;
             parser->argument_bytes = 0;
+            resp_drop_own(parser);
         }
         follow_buffer(parser, request);
         if (*request == '*')

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 
 #include "acl_session.h"
+#include "arguments.h"
 #include "dispatch.h"
 #include "monitor.h"
 #include "server.h"
@@ -31,6 +32,7 @@ struct actor_batch {
     int count, ran;
     kv_rest *rest;  /* what is left of requests[ran], or NULL */
     output replies; /* of its parts so far */
+    kv_owned owned; /* of the arguments, what is not copied */
     request requests[];
 };
 
@@ -95,6 +97,7 @@ KV_REQUIRES(kv_epoch_held) static void run_batch(actor_errand *errand, kv_call *
     int first;
 
     call->put_off = put_off;
+    call->owned = &b->owned;
     if (b->rest)
         go_on(b, call);
     first = b->ran;
@@ -172,6 +175,7 @@ static void end_rest(actor_batch *b)
         b->rest->free(b->rest);
     b->rest = NULL;
     output_done(&b->replies);
+    arguments_drop(&b->owned);
 }
 
 void actor_batch_free(actor_batch *b)
@@ -233,35 +237,31 @@ static void take_back(worker *w, worker_message *message)
 }
 
 /* Copies requests into one block. NULL: memory is out. */
-static actor_batch *copy_requests(const request requests[], int count)
+static actor_batch *copy_requests(const request requests[], int count, const kv_owned *owned)
 {
-    size_t slices = 0, bytes = 0;
+    arguments_sizes sizes = { 0 };
+    size_t slices = 0;
     actor_batch *b;
     kv_slice *slice;
     char *p;
 
     for (int i = 0; i < count; i++) {
         slices += (size_t)requests[i].argc;
-        for (int j = 0; j < requests[i].argc; j++)
-            bytes += requests[i].argv[j].len;
+        arguments_measure(owned, requests[i].argc, requests[i].argv, &sizes);
     }
-    b = malloc(sizeof *b + (size_t)count * sizeof *requests + slices * sizeof *slice + bytes);
+    b = malloc(sizeof *b + (size_t)count * sizeof *requests + slices * sizeof *slice +
+               sizes.owners * sizeof(kv_bytes *) + sizes.bytes);
     if (!b)
         return NULL;
     memset(b, 0, sizeof *b);
     memcpy(b->requests, requests, (size_t)count * sizeof *requests);
     slice = (kv_slice *)(b->requests + count);
-    p = (char *)(slice + slices);
+    b->owned.bytes = (kv_bytes **)(slice + slices);
+    p = (char *)(b->owned.bytes + sizes.owners);
     for (int i = 0; i < count; i++) {
         b->requests[i].argv = slice;
-        for (int j = 0; j < requests[i].argc; j++) {
-            kv_slice from = requests[i].argv[j];
-
-            if (from.len)
-                memcpy(p, from.data, from.len);
-            *slice++ = kv_slice_of(p, from.len);
-            p += from.len;
-        }
+        p = arguments_keep(owned, requests[i].argc, requests[i].argv, slice, p, &b->owned);
+        slice += requests[i].argc;
     }
     b->count = count;
     return b;
@@ -343,7 +343,7 @@ void actor_batch_continue(connection *c)
 /* Posts count requests, and parks c. */
 static void post(connection *c, const request requests[], int count)
 {
-    actor_batch *b = copy_requests(requests, count);
+    actor_batch *b = copy_requests(requests, count, c->owner->call.owned);
 
     if (!b) {
         connection_close(c);

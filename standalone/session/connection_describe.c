@@ -71,6 +71,16 @@ void connection_local_address(const connection *c, char address[CONNECTION_ADDRE
     write_address(c, &from, address);
 }
 
+/* Of the arguments so far, what is counted with the input already. */
+static size_t owned_arguments(const connection *c)
+{
+    size_t bytes = 0;
+
+    for (size_t i = 0; c->input && i < c->input->parser.owned.count; i++)
+        bytes += kv_bytes_slice(c->input->parser.owned.bytes[i]).len;
+    return bytes;
+}
+
 void connection_usage(const connection *c, connection_use *ret_use)
 {
     const connection_input *in = c->input;
@@ -80,7 +90,7 @@ void connection_usage(const connection *c, connection_use *ret_use)
     if (in) {
         ret_use->argument_bytes = in->parser.base ? in->parser.argument_bytes : 0; /* arrived in part */
         /* What is understood of a request that has not arrived as a whole is no query any more, as with Redis. */
-        ret_use->query_bytes = in->len - (in->parser.base ? in->parser.position : 0);
+        ret_use->query_bytes = in->len - (in->parser.base ? in->parser.position : 0) + in->parser.grown;
         ret_use->query_free_bytes = in->capacity - in->len;
     }
     if (pending) {
@@ -89,8 +99,9 @@ void connection_usage(const connection *c, connection_use *ret_use)
         ret_use->list_bytes = pending->capacity + pending->reference_bytes +
                               pending->reference_capacity * sizeof *pending->references;
     }
-    ret_use->total_bytes =
-        connection_memory(c) + (pending ? pending->reference_bytes : 0) + ret_use->argument_bytes;
+    ret_use->total_bytes = connection_memory(c) + (pending ? pending->reference_bytes : 0);
+    if (ret_use->argument_bytes)
+        ret_use->total_bytes += ret_use->argument_bytes - owned_arguments(c);
 }
 
 void connection_usage_running(const connection *c, const kv_call *call, connection_use *ret_use)
@@ -98,6 +109,7 @@ void connection_usage_running(const connection *c, const kv_call *call, connecti
     const worker *w = c->owner;
 
     connection_usage(c, ret_use);
+    ret_use->total_bytes -= ret_use->argument_bytes ? ret_use->argument_bytes - owned_arguments(c) : 0;
     ret_use->argument_bytes = 0;
     for (int i = 0; i < call->argc; i++)
         ret_use->argument_bytes += call->argv[i].len;
@@ -108,7 +120,8 @@ void connection_usage_running(const connection *c, const kv_call *call, connecti
     }
     ret_use->buffer_size = ret_use->buffer_peak = w->out.capacity;
     ret_use->buffer_bytes = output_unsent(&w->out);
-    ret_use->total_bytes += ret_use->argument_bytes + w->out.capacity + w->out.reference_bytes;
+    ret_use->total_bytes +=
+        ret_use->argument_bytes - owned_arguments(c) + w->out.capacity + w->out.reference_bytes;
 }
 
 size_t connection_memory(const connection *c)
@@ -118,7 +131,7 @@ size_t connection_memory(const connection *c)
                    tracking_memory_of(c);
 
     if (c->input)
-        bytes += sizeof *c->input + c->input->capacity;
+        bytes += sizeof *c->input + c->input->capacity + resp_own_bytes(&c->input->parser);
     if (pending)
         bytes +=
             sizeof *pending + pending->capacity + pending->reference_capacity * sizeof *pending->references;

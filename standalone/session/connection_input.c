@@ -7,11 +7,12 @@
  *
  * One short request by itself waits for those of other clients that can be read in the same pass, see gather.c.
  *
- * A short tail is copied back in front of the worker's buffer at the next read; a long one (a big value under
- * way) stays in c->input, which grows with what arrives, never with what was announced, and keeps the parser's knowledge of
- * it.
+ * A short tail is copied back in front of the worker's buffer at the next read; a long one (a request of many arguments)
+ * stays in c->input, which grows with what arrives, never with what was announced, and keeps the parser's knowledge of
+ * it. A long argument goes past that, into memory of its own that a command may store as it is (resp_long.c): no
+ * command has it to copy, however long it is.
  *
- * Fairness: one read of at most 128 KiB (1 MiB into a big value) a turn, and after TURN_MS the rest of it
+ * Fairness: one read of at most 128 KiB (1 MiB into a long argument) a turn, and after TURN_MS the rest of it
  * waits in the runnable list for the next turn.
  *
  * Cost: the common event (a client without pending output, no TLS, nothing to listen to) is one copy of
@@ -31,10 +32,11 @@
 #include "socket_io.h"
 #include "tls.h"
 
-#define TAIL_SHORT    (16 * 1024)   /* tails up to here go through the worker's buffer */
-#define READ_MAX      (1024 * 1024) /* bytes of one read into c->input */
-#define AHEAD_BYTES   (64 * 1024)   /* of one read while replies are pending */
-#define COUNTED_INPUT (64 * 1024)   /* a request of so many bytes is counted before it runs */
+#define TAIL_SHORT    (16 * 1024)       /* tails up to here go through the worker's buffer */
+#define READ_MAX      (1024 * 1024)     /* bytes of one read into c->input */
+#define AHEAD_BYTES   (64 * 1024)       /* of one read while replies are pending */
+#define COUNTED_INPUT (64 * 1024)       /* a request of so many bytes is counted before it runs */
+#define LATER_BYTES   (4 * 1024 * 1024) /* of a buffer that the kernel takes too long to take back */
 #define TURN_MS       5
 
 /* ---- running requests ---- */
@@ -58,6 +60,16 @@ static bool turn_is_over(connection *c)
     return output_unsent(connection_output(c)) >= OUTPUT_ENOUGH || clock_ms() - c->owner->turn_ms >= TURN_MS;
 }
 
+/* A request with arguments that are not in the input began what is at data, and so is the only one of its batch: when it has to wait,
+ * it is not parsed again. */
+static void keep_waiting(const batch *b, resp_parser *parser, const char *data)
+{
+    if (parser->owned.count)
+        resp_parser_repeat(parser, data, b->requests[0].end);
+    else
+        resp_parser_reset(parser);
+}
+
 /* Runs the whole requests in data. Returns how many bytes are done with. What is left begins with a
  * request that parser has half understood, or, with READY set, with a whole one. */
 __attribute__((always_inline)) static inline size_t run_requests(connection *c, resp_parser *parser,
@@ -79,10 +91,12 @@ __attribute__((always_inline)) static inline size_t run_requests(connection *c, 
         if (c->flags & (CONNECTION_CLOSING | CONNECTION_CLOSE_AFTER))
             return len;
         if (ran < b->count) {
-            resp_parser_reset(parser);
+            keep_waiting(b, parser, data + done);
             c->flags |= CONNECTION_READY;
             return done + (ran ? b->requests[ran - 1].end : 0);
         }
+        if (__builtin_expect(parser->owned.count && !parser->base, 0))
+            resp_drop_own(parser);
         done += b->used;
         if (end == BATCH_MORE)
             return done;
@@ -106,7 +120,10 @@ void connection_drop_input(connection *c)
     if (!c->input)
         return;
     resp_parser_done(&c->input->parser);
-    free(c->input->data);
+    if (c->input->capacity >= LATER_BYTES)
+        domain_defer(c->owner->server->domain, free, c->input->data);
+    else
+        free(c->input->data);
     free(c->input);
     c->input = NULL;
 }
@@ -132,23 +149,54 @@ static bool grow_input(connection_input *in, size_t more)
     return true;
 }
 
+/* Where long arguments of c go. */
+static account *account_of(const connection *c)
+{
+    return domain_account(c->owner->server->domain);
+}
+
+/* Moves what c->input has of a long argument to where that belongs. False: memory is out. */
+static bool absorb(connection *c)
+{
+    connection_input *in = c->input;
+    size_t before = in->parser.position, after;
+    char *at = in->data + in->start + before;
+    ptrdiff_t n = resp_long_absorb(&in->parser, account_of(c), at, in->len - before);
+
+    if (n < 0)
+        return false;
+    in->len -= (size_t)n;
+    after = in->len - before;
+    if (after <= before) {
+        memmove(at, at + n, after);
+    } else { /* the shorter part moves */
+        memmove(in->data + in->start + n, in->data + in->start, before);
+        in->start += (size_t)n;
+    }
+    return true;
+}
+
 /* Keeps a tail of the worker's buffer. */
 static bool keep_tail(connection *c, const char *tail, size_t len)
 {
     worker *w = c->owner;
+    bool known = !(c->flags & CONNECTION_READY), in_long = known && resp_in_long(&w->parser, KV_OWNED_MIN);
+    size_t head = in_long ? w->parser.position : len;
+    connection_input *in;
 
     if (!c->input)
         c->input = calloc(1, sizeof *c->input);
-    if (!c->input || !grow_input(c->input, len))
+    in = c->input;
+    if (!in || !grow_input(in, head))
         return false;
-    memcpy(c->input->data + c->input->start + c->input->len, tail, len);
-    c->input->len += len;
-    if (len > TAIL_SHORT && !(c->flags & CONNECTION_READY)) {
-        c->input->parser = w->parser;
+    memcpy(in->data + in->start + in->len, tail, head);
+    in->len += head;
+    if (known && (in_long || len > TAIL_SHORT)) {
+        in->parser = w->parser;
         memset(&w->parser, 0, sizeof w->parser);
     }
     resp_parser_reset(&w->parser);
-    return true;
+    return !in_long || resp_long_absorb(&in->parser, account_of(c), tail + head, len - head) >= 0;
 }
 
 /* Runs what the worker's buffer holds at data. */
@@ -175,13 +223,20 @@ __attribute__((noinline)) void connection_run_input(connection *c, char *data, s
 __attribute__((noinline)) static void run_own(connection *c)
 {
     connection_input *in = c->input;
-    size_t done = run_requests(c, &in->parser, in->data + in->start, in->len);
+    size_t done;
 
+    if (resp_in_long(&in->parser, KV_OWNED_MIN) && !absorb(c)) { /* what was read ahead */
+        connection_close_for_memory(c);
+        return;
+    }
+    done = run_requests(c, &in->parser, in->data + in->start, in->len);
     if (!(c->flags & CONNECTION_CLOSING)) {
         in->start += done;
         in->len -= done;
         if (in->len == 0)
             connection_drop_input(c);
+        else if (resp_in_long(&in->parser, KV_OWNED_MIN) && !absorb(c))
+            connection_close_for_memory(c);
     }
     connection_flush(c);
 }
@@ -214,12 +269,15 @@ void connection_resume(connection *c)
 /* ---- reading ---- */
 
 /* How many bytes to make room for: what the argument under way still needs, but never more than
- * has arrived so far. */
+ * has arrived so far, or is next to nothing. */
 static size_t wanted_bytes(const connection_input *in)
 {
     const resp_parser *parser = &in->parser;
-    size_t most = in->len < READ_MAX ? in->len : READ_MAX, missing = most;
+    size_t most = in->len < READ_MAX ? in->len : READ_MAX, missing;
 
+    if (most < TAIL_SHORT)
+        most = TAIL_SHORT;
+    missing = most;
     if (parser->base && parser->in_bulk)
         missing = parser->position + parser->bulk_len + 2 - in->len;
     return missing < most && missing > 0 ? missing : most;
@@ -257,13 +315,38 @@ static void read_nothing(connection *c)
         connection_wait_next(c);
 }
 
-__attribute__((noinline)) static void read_own(connection *c)
+/* What has arrived of the request under way, and what came behind it. */
+static size_t arrived_bytes(const connection_input *in)
+{
+    return in->len + resp_own_arrived(&in->parser);
+}
+
+/* Reads once into what grows. False: memory is out. */
+static bool read_into(connection *c, size_t *ret_n)
 {
     connection_input *in = c->input;
-    size_t limit = (size_t)config_number(c->owner->server->config, CONFIG_ID_client_query_buffer_limit);
-    size_t room = wanted_bytes(in), n;
+    size_t room = wanted_bytes(in);
+    char *to;
 
-    if (in->len >= limit) {
+    if (resp_in_long(&in->parser, KV_OWNED_MIN)) {
+        to = resp_long_room(&in->parser, account_of(c), READ_MAX, &room);
+        if (!to)
+            return false;
+        *ret_n = received(c, receive(c, to, room));
+        return (c->flags & CONNECTION_CLOSING) || resp_long_received(&in->parser, *ret_n);
+    }
+    if (!grow_input(in, room))
+        return false;
+    *ret_n = received(c, receive(c, in->data + in->start + in->len, room));
+    in->len += *ret_n;
+    return true;
+}
+
+__attribute__((noinline)) static void read_own(connection *c)
+{
+    size_t limit = (size_t)config_number(c->owner->server->config, CONFIG_ID_client_query_buffer_limit), n;
+
+    if (arrived_bytes(c->input) >= limit) {
         stats_add(&c->owner->stats.query_limit_disconnections, 1);
         log_limited(&c->owner->server->log, LOG_CLIENT_LIMIT, CONFIG_LOG_WARNING,
                     "Closing client that reached max query buffer length: id=%llu",
@@ -271,13 +354,12 @@ __attribute__((noinline)) static void read_own(connection *c)
         connection_close(c);
         return;
     }
-    if (!grow_input(in, room)) {
+    if (!read_into(c, &n)) {
         connection_close_for_memory(c);
         return;
     }
-    n = received(c, receive(c, in->data + in->start + in->len, room));
-    in->len += n;
-    if (n && in->len > COUNTED_INPUT) /* once it has run, nothing of it is left to be counted */
+    if (n &&
+        arrived_bytes(c->input) > COUNTED_INPUT) /* once it has run, nothing of it is left to be counted */
         memory_count_client(c);
     if (c->flags & CONNECTION_CLOSING)
         return;
@@ -349,7 +431,7 @@ static inline __attribute__((always_inline)) void read_requests(connection *c)
         read_ahead(c);
     else if (c->flags & (BUSY | CONNECTION_BLOCKED))
         read_busy(c);
-    else if (c->input && c->input->len > TAIL_SHORT)
+    else if (c->input && (c->input->len > TAIL_SHORT || resp_has_own(&c->input->parser)))
         read_own(c);
     else
         read_shared(c);

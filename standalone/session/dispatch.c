@@ -435,6 +435,7 @@ __attribute__((always_inline)) static inline uint64_t begin_batch(connection *c,
     call->now_ms = w->now_ms;
     call->host = c;
     w->notices.client_id = c->id;
+    call->owned = c->input ? &c->input->parser.owned : NULL;
     call->db = c->db;
     call->store = s->databases.stores[c->db];
     call->access = c->flags & CONNECTION_NO_TOUCH ? KV_NO_TOUCH : w->access;
@@ -466,7 +467,7 @@ int dispatch_batch(connection *c, const batch *b)
 
     if (b->count == 0)
         return 0;
-    start = begin_batch(c, b->used, b->count);
+    start = begin_batch(c, b->used + (c->input ? resp_own_bytes(&c->input->parser) : 0), b->count);
     if (__builtin_expect(w->guarded, 0) && !aof_admits(c))
         return 0;
     if (w->server->actor)

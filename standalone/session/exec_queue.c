@@ -156,6 +156,7 @@ KV_REQUIRES(kv_epoch_held) bool exec_run_queue(const exec_place *p)
     uint64_t at = ticks_now(&p->stats->clock);
 
     p->stats->timed_ticks = 0;
+    p->call->owned = &m->owned;
     for (size_t i = 0, from = 0; i < m->count; i += n) {
         const queued_command *q = &m->queue[i];
 
@@ -176,6 +177,7 @@ KV_REQUIRES(kv_epoch_held) bool exec_run_queue(const exec_place *p)
             tell_slow(p, q, n, &at);
         }
     }
+    p->call->owned = NULL; /* EXEC itself has none that it still needs */
     return complete;
 }
 

@@ -13,6 +13,8 @@
  * queue that come with their EXEC point into the batch. Should the batch end before EXEC has run (a pause, a full output), they
  * are copied then (multi_keep); so are they before a command is queued that may wait for others.
  *
+ * An argument in memory of its own stays there (owned): the queue keeps a reference.
+ *
  * What all transactions take is the sum of the workers' counters, looked at when another chunk is needed.
  *
  * SPDX-License-Identifier: MIT */
@@ -20,6 +22,7 @@
 
 #include <stdlib.h>
 
+#include "arguments.h"
 #include "server.h"
 
 #define FIRST_CHUNK_BYTES 2040u
@@ -169,6 +172,8 @@ void multi_end(connection *c)
     free(m->parts);
     if (m->queue != b->queue)
         free(m->queue);
+    arguments_drop(&m->owned);
+    free(m->owned.bytes);
     while (m->chunks != first_chunk(b)) {
         multi_chunk *chunk = m->chunks;
 
@@ -189,9 +194,9 @@ void multi_free_spare(worker *w)
 
 /* ---- the queue ---- */
 
-/* The bytes of all arguments, and those from the first one to the end of the last one, when they stand close behind each
- * other, as in requests that were just parsed; 0: they do not. */
-static size_t span_of(int argc, const kv_slice argv[], size_t *ret_bytes)
+/* The bytes from the first argument to the end of the last one, when they stand close behind each other, as in requests that were
+ * just parsed; 0: they do not. */
+static size_t span_of(int argc, const kv_slice argv[])
 {
     uintptr_t first = (uintptr_t)argv[0].data, end = first;
     size_t bytes = 0;
@@ -202,7 +207,6 @@ static size_t span_of(int argc, const kv_slice argv[], size_t *ret_bytes)
         end = (uintptr_t)argv[i].data + argv[i].len;
         bytes += argv[i].len;
     }
-    *ret_bytes = bytes;
     return in_order && end - first <= bytes + (size_t)argc * FRAMING_MAX ? end - first : 0;
 }
 
@@ -214,28 +218,52 @@ static void copy_span(kv_slice copy[], char *to, int argc, const kv_slice argv[]
         copy[i] = kv_slice_of(to + (argv[i].data - argv[0].data), argv[i].len);
 }
 
-static void copy_each(kv_slice copy[], char *to, int argc, const kv_slice argv[])
+/* Makes room for so many owners more, and counts what they have. */
+static bool grow_owned(connection *c, multi *m, const arguments_sizes *sizes, const char **ret_reason)
 {
-    for (int i = 0; i < argc; i++) {
-        copy[i] = kv_slice_of(to, argv[i].len);
-        if (argv[i].len)
-            memcpy(to, argv[i].data, argv[i].len);
-        to += argv[i].len;
+    size_t capacity = m->owned.count + sizes->owners;
+    kv_bytes **bytes;
+
+    if (!within_limits(c, m, sizes->owned_bytes, ret_reason))
+        return false;
+    if (capacity > m->owned_capacity) {
+        bytes = realloc(m->owned.bytes, 2 * capacity * sizeof(kv_bytes *));
+        if (!bytes)
+            return false;
+        m->owned.bytes = bytes;
+        m->owned_capacity = 2 * capacity;
     }
+    count(c, m, sizes->owned_bytes);
+    return true;
+}
+
+/* The same for arguments of which some are in memory of their own, or which do not stand close together. */
+static const kv_slice *copy_each(connection *c, const kv_owned *owned, int argc, const kv_slice argv[],
+                                 const char **ret_reason)
+{
+    multi *m = c->multi;
+    arguments_sizes sizes = { 0 };
+    kv_slice *copy;
+
+    arguments_measure(owned, argc, argv, &sizes);
+    copy = multi_take(c, (size_t)argc * sizeof *argv + sizes.bytes, ret_reason);
+    if (!copy || (sizes.owners && !grow_owned(c, m, &sizes, ret_reason)))
+        return NULL;
+    arguments_keep(owned, argc, argv, copy, (char *)(copy + argc), &m->owned);
+    return copy;
 }
 
 const kv_slice *multi_copy(connection *c, int argc, const kv_slice argv[], const char **ret_reason)
 {
-    size_t slices = (size_t)argc * sizeof *argv, bytes, span = span_of(argc, argv, &bytes);
+    const kv_owned *owned = c->owner->call.owned;
+    size_t slices = (size_t)argc * sizeof *argv, span = owned && owned->count ? 0 : span_of(argc, argv);
     kv_slice *copy;
 
-    copy = multi_take(c, slices + (span ? span : bytes), ret_reason);
-    if (!copy)
-        return NULL;
-    if (span)
+    if (!span)
+        return copy_each(c, owned, argc, argv, ret_reason);
+    copy = multi_take(c, slices + span, ret_reason);
+    if (copy)
         copy_span(copy, (char *)copy + slices, argc, argv, span);
-    else
-        copy_each(copy, (char *)copy + slices, argc, argv);
     return copy;
 }
 

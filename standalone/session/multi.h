@@ -27,6 +27,8 @@ typedef struct multi {
     size_t count, capacity;
     multi_chunk *chunks; /* arguments, and names of watched keys: the newest first */
     size_t memory_bytes;
+    kv_owned owned; /* of the arguments, what is not copied */
+    size_t owned_capacity;
     unsigned flags; /* that some queued row has: KV_CMD_WRITE, KV_CMD_DENYOOM */
     unsigned lacks; /* that some queued row has not: KV_CMD_STALE */
     bool failed;    /* a command was refused: EXEC will be */

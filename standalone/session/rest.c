@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "arguments.h"
 #include "dispatch.h"
 #include "session.h"
 
@@ -10,34 +11,31 @@ typedef struct request_rest {
     kv_rest *rest;
     const kv_command *row;
     size_t bytes; /* of all of this */
+    kv_owned owned;
     output
         replies; /* of the parts, which are sent together: what is pushed meanwhile stands before or after them */
     int argc;
-    kv_slice argv[]; /* and what they point to */
+    kv_slice argv[]; /* and what owned and they point to */
 } request_rest;
 
 bool rest_put_off(kv_call *call, kv_rest *rest)
 {
     connection *c = session_connection(call);
     size_t bytes = sizeof(request_rest) + (size_t)call->argc * sizeof(kv_slice);
+    arguments_sizes sizes = { 0 };
     request_rest *r;
-    char *to;
 
-    for (int i = 0; i < call->argc; i++)
-        bytes += call->argv[i].len;
+    arguments_measure(call->owned, call->argc, call->argv, &sizes);
+    bytes += sizes.owners * sizeof(kv_bytes *) + sizes.bytes;
     r = malloc(bytes);
     if (!r)
         return false;
-    *r = (request_rest){ .rest = rest, .row = call->command, .bytes = bytes, .argc = call->argc };
-    to = (char *)(r->argv + call->argc);
-    for (int i = 0; i < call->argc; i++) {
-        size_t len = call->argv[i].len;
-
-        if (len)
-            memcpy(to, call->argv[i].data, len);
-        r->argv[i] = kv_slice_of(to, len);
-        to += len;
-    }
+    *r = (request_rest){
+        .rest = rest, .row = call->command, .bytes = bytes + sizes.owned_bytes, .argc = call->argc
+    };
+    r->owned.bytes = (kv_bytes **)(r->argv + call->argc);
+    arguments_keep(call->owned, call->argc, call->argv, r->argv, (char *)(r->owned.bytes + sizes.owners),
+                   &r->owned);
     c->rest = r;
     c->flags |= CONNECTION_UNFINISHED;
     return true;
@@ -53,6 +51,7 @@ void rest_go_on(connection *c)
     w->call.command = r->row;
     w->call.argv = r->argv;
     w->call.argc = r->argc;
+    w->call.owned = &r->owned;
     w->call.key_hashed = false;
     w->call.key_hint = NULL;
     if (!pushes)
@@ -60,6 +59,7 @@ void rest_go_on(connection *c)
     r->replies.limit = w->output_limit;
     done = r->rest->go_on(r->rest, &w->call) || r->replies.failed;
     w->reply.out = out;
+    w->call.owned = NULL;
     if (!done || (c->flags & CONNECTION_CLOSING))
         return;
     if (!(c->flags & (CONNECTION_REPLY_OFF | CONNECTION_REPLY_SKIP)))
@@ -74,6 +74,7 @@ void rest_end(connection *c)
         return;
     c->rest->rest->free(c->rest->rest);
     output_done(&c->rest->replies);
+    arguments_drop(&c->rest->owned);
     free(c->rest);
     c->rest = NULL;
 }

@@ -106,6 +106,29 @@ static void room_that_cannot_be_had_is_refused(void **state)
     assert_null(kv_bytes_room(NULL, SIZE_MAX / 2, SIZE_MAX / 2));
 }
 
+static void who_alone_has_seen_them_may_give_them_another_size(void **state)
+{
+    kv_bytes *bytes = kv_bytes_room(NULL, 3, 0), *grown;
+
+    (void)state;
+    assert_non_null(bytes);
+    memcpy(kv_bytes_data(bytes), "abc", 3);
+    assert_null(kv_bytes_resize(bytes, SIZE_MAX, 0));
+    assert_null(kv_bytes_resize(bytes, 1, SIZE_MAX));
+    grown = kv_bytes_resize(bytes, 200000, 2);
+    assert_non_null(grown);
+    assert_memory_equal(kv_bytes_data(grown), "abc", 3);
+    assert_int_equal(kv_bytes_slice(grown).len, 200000);
+    memset(kv_bytes_data(grown) + 3, 'd', 200000 - 3);
+    assert_true(kv_bytes_extend(grown, 200000, KV_STR("ef")));
+    assert_false(kv_bytes_extend(grown, 200002, KV_STR("g")));
+    bytes = kv_bytes_resize(grown, 4, 0);
+    assert_non_null(bytes);
+    assert_slice(kv_bytes_slice(bytes), "abcd");
+    assert_false(kv_bytes_extend(bytes, 4, KV_STR("e")));
+    kv_bytes_unref(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +140,7 @@ int main(void)
         cmocka_unit_test(only_one_of_two_that_show_the_same_can_grow),
         cmocka_unit_test(nothing_grows_beyond_its_room),
         cmocka_unit_test(room_that_cannot_be_had_is_refused),
+        cmocka_unit_test(who_alone_has_seen_them_may_give_them_another_size),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct failing {
     long countdown; /* allocations that still succeed; negative: all */
@@ -172,12 +173,90 @@ static void put_many_without_memory_leaves_all_as_it_was(void **state)
     assert_int_equal(err, 0);
 }
 
+/* All or nothing, and the reference is the store's only when it was stored. */
+static void a_value_that_is_taken_over_is_not_copied(void **state)
+{
+    enum { BIG = 100000 };
+    int err = KV_ENOMEM;
+
+    (void)state;
+    for (long n = 0; err == KV_ENOMEM; n++) {
+        struct failing f;
+        kv_store *store = counted_store(&f);
+        kv_bytes *value = kv_bytes_room(domain_account(kv_store_domain(store)), BIG, 0), *got;
+        kv_owned owned = { &value, 1 };
+        kv_slice pairs[] = { KV_STR("k"), kv_bytes_slice(value), KV_STR("l"), KV_STR("short") };
+        store_puts *puts = NULL;
+
+        memset(kv_bytes_data(value), 'v', BIG);
+        f.countdown = n;
+        IN_EPOCH(store, {
+            puts = store_puts_new(store, 2);
+            err = puts ? 0 : KV_ENOMEM;
+            if (!err)
+                store_puts_take_over(puts, &owned);
+            while (!err && !store_puts_ready(puts))
+                err = store_puts_prepare(puts, 1, pairs, KV_FOREVER, NOW);
+            if (!err)
+                err = store_puts_commit(puts, pairs, STORE_PUT_ALWAYS, false, NOW);
+        });
+        store_puts_free(puts);
+        f.countdown = -1;
+        got = kv_store_get(store, KV_STR("k"), NOW);
+        assert_ptr_equal(got, err ? NULL : value);
+        assert_int_equal(kv_store_count(store), err ? 0 : 2);
+        kv_bytes_unref(got);
+        kv_bytes_unref(value);
+        kv_store_unref(store);
+        assert_int_equal(f.in_use, 0);
+    }
+    assert_int_equal(err, 0);
+}
+
+/* Until what is on the account is not more than that. */
+static void wait_for_memory(kv_domain *domain, size_t most)
+{
+    struct timespec pause = { .tv_nsec = 1000000 };
+    domain_memory now;
+
+    for (int i = 0; i < 60000; i++) {
+        domain_read_memory(domain, &now);
+        if (now.allocated_bytes <= most)
+            return;
+        nanosleep(&pause, NULL);
+    }
+    fail_msg("%zu bytes were not given back", now.allocated_bytes);
+}
+
+static void the_helper_gives_large_blocks_back(void **state)
+{
+    kv_domain_options options = { .helper = true };
+    kv_domain *domain = kv_domain_new(&options);
+    domain_memory before;
+    kv_bytes *large[3];
+
+    (void)state;
+    assert_non_null(domain);
+    domain_read_memory(domain, &before);
+    for (int i = 0; i < 3; i++) {
+        large[i] = kv_bytes_room(domain_account(domain), (size_t)5 << 20, 0);
+        assert_non_null(large[i]);
+    }
+    kv_bytes_unref(large[0]);
+    wait_for_memory(domain, before.allocated_bytes + ((size_t)11 << 20));
+    kv_bytes_unref(large[1]); /* the helper ends what it has begun */
+    kv_domain_unref(domain);
+    kv_bytes_unref(large[2]); /* and there is none any more */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_value_is_on_the_account_of_its_domain_and_may_outlive_it),
         cmocka_unit_test(a_run_stops_where_memory_ends),
         cmocka_unit_test(put_many_without_memory_leaves_all_as_it_was),
+        cmocka_unit_test(a_value_that_is_taken_over_is_not_copied),
+        cmocka_unit_test(the_helper_gives_large_blocks_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
