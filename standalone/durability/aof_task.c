@@ -22,7 +22,8 @@
  * damaged, and not torn.
  *
  * With everysec and no, a reply waits only for write(2), which is as quick as the memory is: a worker does that itself at the end of
- * its turn, for everything that is there, instead of asking the task. The task then syncs once a second.
+ * its turn, for everything that is there, instead of asking the task; not when that is a great deal, with a huge value in it. The task
+ * then syncs once a second.
  *
  * Failures. A write that fails leaves the file as it was (aof_file.c) and may be tried again. A sync that fails may not: the
  * system may have dropped the pages, and a second call that succeeds would tell nothing (Rebello et al., "Can Applications
@@ -42,11 +43,12 @@
 #include "latency.h"
 #include "persistence.h"
 
-#define AOF_WORKERS_MAX 128  /* that --threads allows */
-#define SPINS           64   /* looks at a span before the thread is given up */
-#define SOON            400  /* looks of a worker, which has others to serve */
-#define SYNC_MS         1000 /* between two syncs, with everysec */
-#define LOCK_TRIES      200  /* of a worker that would write itself */
+#define AOF_WORKERS_MAX 128        /* that --threads allows */
+#define SPINS           64         /* looks at a span before the thread is given up */
+#define SOON            400        /* looks of a worker, which has others to serve */
+#define SYNC_MS         1000       /* between two syncs, with everysec */
+#define LOCK_TRIES      200        /* of a worker that would write itself */
+#define WORKER_BYTES    (8u << 20) /* the most that a worker writes itself */
 
 /* ---- spans ---- */
 
@@ -141,11 +143,19 @@ static bool lock_soon(aof *a)
     return false;
 }
 
+/* Whether writing what has been told takes longer than a worker should be away: that is for the task. */
+static bool is_much(const aof *a)
+{
+    uint64_t before = atomic_load_explicit(&((aof *)a)->written, memory_order_acquire);
+
+    return appended(a) - before > WORKER_BYTES;
+}
+
 bool aof_make_safe(aof *a)
 {
     int err;
 
-    if (aof_syncs_always(a) || !spans_end_soon(a) || !lock_soon(a))
+    if (aof_syncs_always(a) || is_much(a) || !spans_end_soon(a) || !lock_soon(a))
         return false;
     err = a->retry || a->spoilt ? -EIO : aof_commit(a);
     pthread_mutex_unlock(&a->file_lock);
