@@ -17,5 +17,7 @@ void session_bgrewriteaof(kv_call *call)
             "ERR Can't execute an AOF background rewriting. Please check the server logs for more "
             "information.");
     else
-        call->reply->ops->simple(call->reply, KV_STR("Background append only file rewriting started"));
+        call->reply->ops->simple(call->reply, session_in_exec(call)
+                                                  ? KV_STR("Background append only file rewriting scheduled")
+                                                  : KV_STR("Background append only file rewriting started"));
 }

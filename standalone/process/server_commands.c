@@ -75,27 +75,25 @@ void session_save(kv_call *call)
 /* BGSAVE [SCHEDULE] */
 void session_bgsave(kv_call *call)
 {
-    bool schedule = call->argc > 1;
+    persistence *p = session_server(call)->persistence;
+    bool schedule = call->argc > 1, in_exec = session_in_exec(call);
+    enum persistence_answer answer;
 
     if (call->argc > 2 || (schedule && !kv_word_is(call->argv[1], "schedule"))) {
         kv_reply_error(call->reply, KV_ESYNTAX);
         return;
     }
-    switch (persistence_begin(session_server(call)->persistence, schedule)) {
-    case PERSISTENCE_STARTED:
+    answer = persistence_begin(p, schedule || in_exec);
+    if (answer == PERSISTENCE_STARTED && !in_exec)
         call->reply->ops->simple(call->reply, KV_STR("Background saving started"));
-        break;
-    case PERSISTENCE_SCHEDULED:
+    else if (answer != PERSISTENCE_BUSY)
         call->reply->ops->simple(call->reply, KV_STR("Background saving scheduled"));
-        break;
-    default:
-        if (persistence_is_saving(session_server(call)->persistence))
-            refuse_second(call);
-        else
-            kv_reply_errorf(call->reply,
-                            "ERR Another child process is active (AOF?): can't BGSAVE right now. Use "
-                            "BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.");
-    }
+    else if (persistence_is_saving(p))
+        refuse_second(call);
+    else
+        kv_reply_errorf(call->reply,
+                        "ERR Another child process is active (AOF?): can't BGSAVE right now. Use "
+                        "BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.");
 }
 
 /* LASTSAVE */

@@ -25,6 +25,12 @@ static inline server *session_server(const kv_call *call)
     return session_connection(call)->owner->server;
 }
 
+/* EXEC runs the call. What begins in the background then is called scheduled in replies, as redis-server does. */
+static inline bool session_in_exec(const kv_call *call)
+{
+    return session_connection(call)->flags & CONNECTION_MULTI;
+}
+
 /* Chooses the database that following requests of the call's connection use. */
 void session_select(kv_call *call, int db);
 /* CLIENT SETNAME and HELLO SETNAME: an empty name is none. False: an error was replied. */

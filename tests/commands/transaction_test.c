@@ -41,6 +41,19 @@ static void an_empty_transaction_is_an_empty_array(void **state)
     expect(s, "*0", "EXEC");
 }
 
+static void what_exec_begins_in_the_background_is_scheduled(void **state)
+{
+    session *s = *state;
+
+    needs_server(s);
+    expect(s, "+OK", "MULTI");
+    expect(s, "+QUEUED", "BGREWRITEAOF");
+    expect(s, "*1 +\"Background append only file rewriting scheduled\"", "EXEC");
+    expect(s, "+OK", "MULTI");
+    expect(s, "+QUEUED", "BGSAVE");
+    expect(s, "*1 +\"Background saving scheduled\"", "EXEC");
+}
+
 static void discard_forgets_the_queue(void **state)
 {
     session *s = *state;
@@ -750,6 +763,7 @@ int main(int argc, char **argv)
         conversation(exec_runs_what_was_queued),
         conversation(nothing_runs_before_exec),
         conversation(an_empty_transaction_is_an_empty_array),
+        conversation(what_exec_begins_in_the_background_is_scheduled),
         conversation(discard_forgets_the_queue),
         conversation(multi_is_not_nested),
         conversation(what_cannot_be_queued_spoils_the_transaction),
