@@ -190,6 +190,17 @@ void map_prefetch(const map *m, size_t n, const uint64_t hashes[], map_hint ret_
     }
 }
 
+/* The descriptor, too: an insert counts there. */
+void map_expect(const map *m, uint64_t hash)
+{
+    uint64_t directory = directory_of(map_root_word(m), hash);
+
+    if (__builtin_expect(directory == 0, 0))
+        return;
+    __builtin_prefetch(directory_bucket(directory, hash), 1);
+    __builtin_prefetch(directory_segment(directory), 1);
+}
+
 static inline const entry *find_hinted(const map *m, uint64_t root_word, kv_slice key, uint64_t hash,
                                        const map_hint *hint) KV_REQUIRES(kv_epoch_held)
 {

@@ -215,7 +215,7 @@ static int resize(map_shard *s, uint64_t hash, segment *old, unsigned buckets)
     segment_context context = { s->root->domain, s->bits };
     segment *fresh = add_segment(s, buckets, old->depth);
 
-    if (!fresh || segment_copy(context, fresh, old, -1)) {
+    if (!fresh || segment_copy(context, (segment *[2]){ fresh, fresh }, old)) {
         drop_segment(s, fresh);
         return KV_ENOMEM;
     }
@@ -238,8 +238,7 @@ static int split(map_shard *s, uint64_t hash, segment *old)
     ones = segment_count_side(context, old, depth);
     sides[0] = add_segment(s, segment_fitting_size(segment_entries(old) - ones), depth);
     sides[1] = add_segment(s, segment_fitting_size(ones), depth);
-    if (!sides[0] || !sides[1] || segment_copy(context, sides[0], old, 0) ||
-        segment_copy(context, sides[1], old, 1)) {
+    if (!sides[0] || !sides[1] || segment_copy(context, sides, old)) {
         drop_segment(s, sides[0]);
         drop_segment(s, sides[1]);
         return KV_ENOMEM;
@@ -272,6 +271,7 @@ int shard_make_room(map_shard *s, uint64_t hash, bool window_full)
         return KV_ERANGE; /* more room does not help keys of equal hashes */
     unsigned next = segment_next_size(old->buckets);
 
+    segment_fetch(old);
     return next ? resize(s, hash, old, next) : split(s, hash, old);
 }
 
@@ -284,7 +284,8 @@ static segment *merge(map_shard *s, uint64_t hash, segment *a, segment *b)
     unsigned depth = a->depth;
     segment *fresh = add_segment(s, segment_fitting_size(segment_entries(a) + segment_entries(b)), depth - 1);
 
-    if (!fresh || segment_copy(context, fresh, a, -1) || segment_copy(context, fresh, b, -1)) {
+    if (!fresh || segment_copy(context, (segment *[2]){ fresh, fresh }, a) ||
+        segment_copy(context, (segment *[2]){ fresh, fresh }, b)) {
         drop_segment(s, fresh);
         return NULL;
     }

@@ -65,6 +65,9 @@ typedef struct map_hint {
 #define MAP_PREFETCH_MAX 64u
 void map_prefetch(const map *m, size_t n, const uint64_t hashes[], map_hint ret_hints[])
     KV_REQUIRES(kv_epoch_held);
+/* Asks for what finding or inserting a key of that hash will touch first, and does not wait for it: for a writer that builds
+ * its entry meanwhile. */
+void map_expect(const map *m, uint64_t hash) KV_REQUIRES(kv_epoch_held);
 /* map_find, looking first where the hint points. */
 const entry *map_find_hinted(const map *m, kv_slice key, uint64_t hash, const map_hint *hint)
     KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);

@@ -325,10 +325,17 @@ typedef struct segment_context {
     unsigned shard_bits;
 } segment_context;
 
-/* Copies the entries of from whose hash bit number `depth - 1` (from the shard bits down) is side into to; side
- * < 0: all. KV_ENOMEM (a chain was needed). */
-int segment_copy(segment_context context, segment *to, segment *from, int side);
+/* Copies the entries of from into to[0] and to[1]: all into the one, when both are the same; else by hash bit number
+ * `to[0]->depth - 1` (from the shard bits down). KV_ENOMEM (a chain was needed). */
+int segment_copy(segment_context context, segment *const to[2], segment *from);
 /* How many of its entries would go to the second of the two sides. */
 unsigned segment_count_side(segment_context context, segment *s, unsigned depth);
+
+/* Asks for all lines of a segment that is about to be copied, so that their misses overlap. */
+static inline void segment_fetch(const segment *s)
+{
+    for (unsigned i = 0; i < s->buckets; i++)
+        __builtin_prefetch(&s->bucket[i]);
+}
 
 #endif

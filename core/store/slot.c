@@ -457,6 +457,9 @@ __attribute__((always_inline)) static inline int put_fresh(struct put_told *put,
 int store_put(kv_store *store, store_key key, const entry_parts *parts, int64_t now_ms)
 {
     struct put_told put = { store, now_ms, NULL, NULL };
+
+    if (!key.hint)
+        map_expect(store->map, key.hash);
     entry *fresh = epoch_reserve(store->domain, 1) == 0 ? entry_new(store->domain, parts) : NULL;
     int err = put_fresh(&put, key, fresh, false);
 

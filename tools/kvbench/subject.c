@@ -76,6 +76,8 @@ static int map_set(subject *s, kv_slice name, kv_slice value) KV_REQUIRES(kv_epo
 {
     entry_parts parts = { .key = name, .value = value, .deadline_ms = s->deadline_ms };
     uint64_t hash = domain_hash(s->domain, name);
+
+    map_expect(s->map, hash); /* as store_put does */
     entry *fresh = entry_new(s->domain, &parts);
     int err = 0;
 
