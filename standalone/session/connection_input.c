@@ -382,7 +382,8 @@ __attribute__((always_inline)) static inline void read_shared(connection *c)
         read_nothing(c);
         return;
     }
-    connection_drop_input(c);
+    if (__builtin_expect(c->input != NULL, 0))
+        connection_drop_input(c);
     if (!gather_add(c, data, kept + n))
         run_shared(c, data, kept + n);
 }
