@@ -13,6 +13,9 @@
  * So the listener looks at the call that runs on its thread. The stores know nothing of calls, which is why that is
  * a variable of the thread: the one thing here that does not hang from the server.
  *
+ * A message that EXEC publishes is put among the notices, so that it stands where its PUBLISH stands among the commands: those who
+ * hear both hear them in that order, and nothing is published while the locks are held.
+ *
  * When nobody wants to know, the stores do not tell: a write then costs nothing more (store_set_telling).
  *
  * SPDX-License-Identifier: MIT */
@@ -38,7 +41,11 @@ struct notice {
     bool changed;               /* the key did: caches of it are stale; not for a miss */
     struct tracking_key *stale; /* who had it in his cache; NULL: nobody, or he has been told */
     bool all;                   /* everything in the database did */
-    uint64_t origin;            /* whose command it was; 0: nobody's */
+    bool follows; /* ... which was told with the notice before it, or is when that was of the same kind */
+    bool says;    /* it is a message, and no change: of that kind, to the channel key */
+    int topic_kind;
+    kv_slice payload;
+    uint64_t origin; /* whose command it was; 0: nobody's */
     const char *names[NAMES_MAX];
     kv_slice key;
     char text[];
@@ -282,6 +289,14 @@ static _Atomic uint64_t *own_spans(void *arg)
     return &own_writer(arg)->spans;
 }
 
+/* Whether it is done to one database after the other, from the first on: by FLUSHALL, or by no command. */
+static bool clears_all(void)
+{
+    const kv_call *call = own ? own->call : NULL;
+
+    return !call || !call->command || call->command->id != KV_COMMAND_flushdb;
+}
+
 KV_UNDER_LOCK __attribute__((noinline)) static void take_notice(server *s, const kv_change *change)
 {
     unsigned wanted = atomic_load_explicit(&s->notify_classes, memory_order_relaxed);
@@ -296,6 +311,10 @@ KV_UNDER_LOCK __attribute__((noinline)) static void take_notice(server *s, const
     }
     n->all = change->kind == KV_CHANGE_CLEAR || change->kind == KV_CHANGE_SWAP;
     n->changed = !n->all;
+    if (n->all) {
+        n->follows = change->kind == KV_CHANGE_CLEAR && n->db > 0 && clears_all();
+        tracking_all_are_stale(s);
+    }
     if (n->changed)
         n->stale = tracking_take_stale(s, change->key);
     if (own && own->call && change->kind != KV_CHANGE_EXPIRE && change->kind != KV_CHANGE_EVICT)
@@ -346,6 +365,26 @@ void notify_miss(kv_call *call, kv_slice key)
     push(own->server, n);
 }
 
+bool notify_say(notices *n, int kind, kv_slice channel, kv_slice payload)
+{
+    notice *said = malloc(sizeof *said + channel.len + payload.len);
+    char *text;
+
+    if (!said)
+        return false;
+    *said = (notice){ .says = true, .topic_kind = kind };
+    text = said->text;
+    if (channel.len)
+        memcpy(text, channel.data, channel.len);
+    if (payload.len)
+        memcpy(text + channel.len, payload.data, payload.len);
+    said->key = kv_slice_of(text, channel.len);
+    said->payload = kv_slice_of(text + channel.len, payload.len);
+    push(n->server, said);
+    n->some = true;
+    return true;
+}
+
 /* ---- publishing ---- */
 
 static bool publish_as(server *s, struct worker *from, const notice *n, const char *space, kv_slice last,
@@ -369,11 +408,26 @@ static bool publish_as(server *s, struct worker *from, const notice *n, const ch
     return crowded;
 }
 
+static bool say(server *s, struct worker *from, const notice *n)
+{
+    const kv_slice argv[] = { n->topic_kind == TOPIC_SHARD ? KV_STR("SPUBLISH") : KV_STR("PUBLISH"), n->key,
+                              n->payload };
+    bool crowded = false;
+
+    if (pubsub_publish(s, from, (topic_kind)n->topic_kind, n->key, n->payload, &crowded) < 0)
+        log_limited(&s->log, LOG_CLIENT_LIMIT, CONFIG_LOG_WARNING,
+                    "Out of memory: a message that EXEC has published was lost");
+    feed_tell(s, 3, argv);
+    return crowded;
+}
+
 static bool publish(server *s, struct worker *from, const notice *n)
 {
     unsigned wanted = atomic_load_explicit(&s->notify_classes, memory_order_relaxed);
     bool crowded = false;
 
+    if (n->says)
+        crowded = say(s, from, n);
     for (int i = 0; i < NAMES_MAX && n->names[i]; i++) {
         kv_slice name = kv_str(n->names[i]);
 
@@ -416,30 +470,32 @@ static void broadcast(server *s, struct worker *from, const notice *all)
             n = 0;
         }
     }
-    if (!keys)
-        tracking_changed_all(s, from);
+    if (!keys) {
+        tracking_all_are_stale(s);
+        tracking_tell_all(s, from);
+    }
     if (keys != few)
         free(keys);
 }
 
-/* Publishes all notices, in order, and frees them. */
+/* Publishes all notices, in order, and frees them. Who wants to hear of prefixes hears of the keys in the end, as in Redis. */
 static bool publish_all(server *s, struct worker *from, notice *all)
 {
     bool crowded = false, tracked = tracking_listens(s), flushed = false;
 
+    for (const notice *n = all; n; n = n->next) {
+        crowded |= publish(s, from, n);
+        if (n->stale)
+            tracking_tell_stale(s, from, n->stale, n->origin);
+        if (tracked && n->all && !(flushed && n->follows))
+            tracking_tell_all(s, from);
+        flushed = n->all;
+    }
     if (tracked)
         broadcast(s, from, all);
-    while (all) {
-        notice *next = all->next;
-
-        crowded |= publish(s, from, all);
-        if (all->stale)
-            tracking_tell_stale(s, from, all->stale, all->origin);
-        if (tracked && all->all && !flushed) /* FLUSHALL tells of each database */
-            tracking_changed_all(s, from);
-        flushed = all->all;
+    for (notice *next; all; all = next) {
+        next = all->next;
         free(all);
-        all = next;
     }
     return crowded;
 }
@@ -458,7 +514,8 @@ bool notify_flush(server *s, struct worker *from, notices *n)
         log_limited(
             &s->log, LOG_CLIENT_LIMIT, CONFIG_LOG_WARNING,
             "Out of memory: a keyspace event was lost, and client-side caches are told to forget all");
-        tracking_changed_all(s, from);
+        tracking_all_are_stale(s);
+        tracking_tell_all(s, from);
     }
     crowded = publish_all(s, from, take_all(s));
     pthread_mutex_unlock(&s->notices.publishing);

@@ -43,6 +43,7 @@ typedef struct notices {
     bool of_primary;    /* and it is the primary's, as a replica applies it */
     bool unlogged;      /* the log of changes is not told */
     bool some;
+    bool acting;        /* EXEC runs, and holds locks */
     notice *held;       /* the first half of a rename: the second is told first */
     aof_writer *writer; /* of the log of changes: this thread's; NULL: notify_thread finds one */
     aof_writer *feeder; /* of the stream to replicas; NULL: the one that goes with writer */
@@ -72,6 +73,10 @@ void notify_close(struct server *s);
 /* Letters as a set of classes, -1: one is none; and back, as Redis writes them. */
 int notify_parse_classes(kv_slice letters);
 void notify_write_classes(unsigned classes, char text[16]);
+
+/* A message of an act, which holds the locks of what it changes: is published with what it has told before and after it, in its place.
+ * False: memory is out. */
+bool notify_say(notices *n, int kind, kv_slice channel, kv_slice payload);
 
 /* kv_call.on_miss: a key was looked up that is not there. */
 void notify_miss(kv_call *call, kv_slice key);

@@ -179,6 +179,18 @@ int64_t pubsub_publish(server *s, worker *from, topic_kind kind, kv_slice name, 
     return result;
 }
 
+int64_t pubsub_receivers(server *s, topic_kind kind, kv_slice name)
+{
+    topic_match match;
+    int64_t receivers;
+
+    if (!topics_match(s->topics, kind, name, &match))
+        return KV_ENOMEM;
+    receivers = match.receivers;
+    topic_match_done(&match);
+    return receivers;
+}
+
 /* ---- a crowd ---- */
 
 void pubsub_wait(connection *c)

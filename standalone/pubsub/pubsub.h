@@ -55,6 +55,8 @@ static inline uint32_t pubsub_count(const connection *c, topic_kind kind)
  * publishing should wait (pubsub_wait). */
 int64_t pubsub_publish(struct server *s, worker *from, topic_kind kind, kv_slice name, kv_slice payload,
                        bool *ret_crowded);
+/* How many that would be. */
+int64_t pubsub_receivers(struct server *s, topic_kind kind, kv_slice name);
 /* Parks c until the crowd has thinned. */
 void pubsub_wait(connection *c);
 /* After c->protocol has changed. */

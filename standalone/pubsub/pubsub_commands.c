@@ -161,12 +161,31 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) void session_unsubscribe(k
 
 /* ---- PUBLISH ---- */
 
+/* Within an act that is under way, which will tell what it has changed: the message is told with that. */
+static void publish_in_act(kv_call *call, topic_kind kind)
+{
+    notices *n = &session_connection(call)->owner->notices;
+    int64_t receivers = pubsub_receivers(session_server(call), kind, call->argv[1]);
+
+    if (receivers >= 0 && !notify_say(n, (int)kind, call->argv[1], call->argv[2]))
+        receivers = KV_ENOMEM;
+    if (receivers < 0) {
+        kv_reply_error(call->reply, (int)receivers);
+        return;
+    }
+    kv_reply_int(call->reply, receivers);
+}
+
 static void publish(kv_call *call, topic_kind kind)
 {
     connection *c = session_connection(call);
     bool crowded, crowded_before = false;
     int64_t receivers;
 
+    if (c->owner->notices.acting) {
+        publish_in_act(call, kind);
+        return;
+    }
     if (c->owner->notices.some) /* what this thread has changed before is told before */
         crowded_before = notify_flush(session_server(call), c->owner, &c->owner->notices);
     receivers = pubsub_publish(session_server(call), c->owner, kind, call->argv[1], call->argv[2], &crowded);

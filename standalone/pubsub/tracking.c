@@ -160,11 +160,16 @@ static size_t tell_some(server *s, worker *from, int bucket, size_t skip)
     return count;
 }
 
-void tracking_changed_all(server *s, worker *from)
+void tracking_all_are_stale(server *s)
+{
+    tracking_outdate(s->tracking);
+}
+
+void tracking_tell_all(server *s, worker *from)
 {
     tracking *t = s->tracking;
 
-    tracking_forget_all(t);
+    tracking_drop_outdated(t);
     for (int i = 0; i < TRACKING_PEOPLE; i++)
         for (size_t skip = 0; tell_some(s, from, i, skip) == PEOPLE_AT_ONCE; skip += PEOPLE_AT_ONCE)
             ;
@@ -337,7 +342,8 @@ static void end(connection *c)
     free(old->prefixes);
     free(old);
     if (atomic_fetch_sub_explicit(&s->tracking->clients, 1, memory_order_acq_rel) == 1) {
-        tracking_forget_all(s->tracking);
+        tracking_outdate(s->tracking);
+        tracking_drop_outdated(s->tracking);
         notify_apply(s);
     }
 }
@@ -441,7 +447,8 @@ void tracking_free(tracking *t)
 {
     if (!t)
         return;
-    tracking_forget_all(t);
+    tracking_outdate(t);
+    tracking_drop_outdated(t);
     for (int i = 0; i < TRACKING_PARTS; i++) {
         free(t->parts[i].buckets);
         pthread_mutex_destroy(&t->parts[i].lock);

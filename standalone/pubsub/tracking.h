@@ -82,8 +82,9 @@ bool tracking_listens(const struct server *s);
 struct tracking_key *tracking_take_stale(struct server *s, kv_slice key);
 void tracking_tell_stale(struct server *s, worker *from, struct tracking_key *stale, uint64_t origin);
 void tracking_drop_stale(struct tracking_key *stale);
-/* All keys have changed. */
-void tracking_changed_all(struct server *s, worker *from);
+/* All keys have changed, and their locks are held, or it does not matter. Everybody is to be told by the second. */
+void tracking_all_are_stale(struct server *s);
+void tracking_tell_all(struct server *s, worker *from);
 /* For those that want to hear of prefixes: keys that were changed by one origin, any of them more than once. Sorts keys. */
 void tracking_broadcast(struct server *s, worker *from, kv_slice keys[], size_t count, uint64_t origin);
 

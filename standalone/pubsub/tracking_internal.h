@@ -19,6 +19,7 @@ typedef struct tracking_key {
     uint64_t *clients;
     uint32_t count, capacity;
     uint32_t key_len;
+    unsigned age; /* of the table, when the first of them was remembered */
     char key[];
 } tracking_key;
 
@@ -44,6 +45,7 @@ struct tracking {
     size_t prefix_total;
     _Atomic size_t clients, broadcasts, keys, items, prefix_count;
     _Atomic size_t bytes; /* what the table and the prefixes take */
+    _Atomic unsigned age; /* grows when all keys become stale: what was remembered before is nothing */
     _Atomic size_t hand;  /* the part in which the next key to be dropped is looked for */
     _Atomic int fence;    /* threads that may still be in writes which are not told */
     worker_message *fences;
@@ -77,8 +79,10 @@ bool tracking_remember(tracking *t, kv_slice key, uint64_t hash, uint64_t id);
 tracking_key *tracking_forget(tracking *t, kv_slice key, uint64_t hash);
 /* Takes some key out, of one part after the other; NULL: that part has none. */
 tracking_key *tracking_take_next(tracking *t);
-/* Empties the table: the clients are told otherwise, or none is left. */
-void tracking_forget_all(tracking *t);
+/* What was remembered so far is nothing any more: the clients are told otherwise, or none is left. Takes no time, and leaves it there
+ * until the second. */
+void tracking_outdate(tracking *t);
+void tracking_drop_outdated(tracking *t);
 void tracking_key_free(tracking_key *key);
 
 /* ---- prefixes (tracking_prefix.c): any thread ---- */

@@ -4,6 +4,9 @@
  * for a look-up and a few stores: readers remember keys there, writers take them out. A key's clients are an array
  * of ids, since most keys are in the caches of a few.
  *
+ * When all keys become stale at once, under the locks of all shards, nobody can take them out one by one: the table gets older by one,
+ * and keys that were remembered before are as good as not there, until they are dropped, or remembered anew.
+ *
  * Invariants: no part's lock is held with another's, or with a lock of the directory. A key that was taken out belongs
  * to who took it. tracking->keys, items and bytes are the sums of all parts.
  *
@@ -52,13 +55,18 @@ static bool grow_buckets(tracking *t, tracking_part *p)
     return true;
 }
 
+static unsigned age_of(tracking *t)
+{
+    return atomic_load_explicit(&t->age, memory_order_relaxed);
+}
+
 static tracking_key *insert(tracking *t, tracking_part *p, tracking_key **link, kv_slice key, uint64_t hash)
 {
     tracking_key *e = key.len > UINT32_MAX ? NULL : malloc(sizeof *e + key.len);
 
     if (!e)
         return NULL;
-    *e = (tracking_key){ .hash = hash, .key_len = (uint32_t)key.len };
+    *e = (tracking_key){ .hash = hash, .key_len = (uint32_t)key.len, .age = age_of(t) };
     if (key.len)
         memcpy(e->key, key.data, key.len);
     *link = e;
@@ -107,6 +115,14 @@ void tracking_key_free(tracking_key *e)
     free(e);
 }
 
+/* Its clients are told otherwise. */
+static void forget_clients(tracking *t, tracking_key *e, unsigned age)
+{
+    atomic_fetch_sub_explicit(&t->items, e->count, memory_order_relaxed);
+    e->count = 0;
+    e->age = age;
+}
+
 /* Takes some key out of a part; NULL: there is none. */
 static tracking_key *take_any(tracking *t, tracking_part *p)
 {
@@ -130,8 +146,12 @@ bool tracking_remember(tracking *t, kv_slice key, uint64_t hash, uint64_t id)
     if (grow_buckets(t, p)) {
         tracking_key **link = find_link(p, key, hash), *e = *link;
 
+        unsigned age = age_of(t);
+
         if (!e)
             e = insert(t, p, link, key, hash);
+        if (e && e->age != age)
+            forget_clients(t, e, age);
         ok = e && add_client(t, e, id);
     }
     pthread_mutex_unlock(&p->lock);
@@ -152,6 +172,10 @@ tracking_key *tracking_forget(tracking *t, kv_slice key, uint64_t hash)
             unlink_key(t, p, link);
     }
     pthread_mutex_unlock(&p->lock);
+    if (e && e->age != age_of(t)) {
+        tracking_key_free(e);
+        return NULL;
+    }
     return e;
 }
 
@@ -167,15 +191,34 @@ tracking_key *tracking_take_next(tracking *t)
     return e;
 }
 
-void tracking_forget_all(tracking *t)
+void tracking_outdate(tracking *t)
+{
+    /* Who remembers a key while this happens may see either: it is told that all is stale. */
+    atomic_fetch_add_explicit(&t->age, 1, memory_order_relaxed);
+}
+
+static void drop_outdated(tracking *t, tracking_part *p, tracking_key **link, unsigned age)
+{
+    while (*link) {
+        tracking_key *e = *link;
+
+        if (e->age == age) {
+            link = &e->next;
+        } else {
+            unlink_key(t, p, link);
+            tracking_key_free(e);
+        }
+    }
+}
+
+void tracking_drop_outdated(tracking *t)
 {
     for (int i = 0; i < TRACKING_PARTS; i++) {
         tracking_part *p = &t->parts[i];
-        tracking_key *e;
 
         pthread_mutex_lock(&p->lock);
-        while ((e = take_any(t, p)) != NULL)
-            tracking_key_free(e);
+        for (size_t j = 0; p->count && j < p->bucket_count; j++)
+            drop_outdated(t, p, &p->buckets[j], age_of(t));
         pthread_mutex_unlock(&p->lock);
     }
 }

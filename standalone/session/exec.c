@@ -162,9 +162,9 @@ KV_EXCLUDES(kv_shard_held, kv_hold_held) static void exec_here(kv_call *call, co
     int err;
 
     call->put_off = NULL; /* all at once */
-    w->slow.holding = true;
+    w->slow.holding = w->notices.acting = true;
     err = exec_locked(t, w->hold, &place);
-    w->slow.holding = false;
+    w->slow.holding = w->notices.acting = false;
     if (__builtin_expect(w->slow.held != NULL, 0)) {
         slow_release(w->server, w->slow.held, c);
         w->slow.held = NULL;

@@ -52,6 +52,9 @@ bool exec_runs_later(const exec_place *p, const kv_command *row)
 {
     if (row->run)
         return false;
+    /* A message is told with the changes (notify_say), but for one that its publisher may hear before the reply. */
+    if (p->session_commands && (row->id == KV_COMMAND_publish || row->id == KV_COMMAND_spublish))
+        return p->c->flags & CONNECTION_SUBSCRIBED;
     return p->session_commands ? session_parks(row->id) : row->id != KV_COMMAND_select;
 }
 

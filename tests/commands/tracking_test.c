@@ -124,6 +124,31 @@ static void a_flush_makes_all_stale(void **state)
     expect(t, "+PONG", "PING");
 }
 
+static void flushes_of_a_transaction_count_in_their_order(void **state)
+{
+    session *s = *state, *t = tracker(s, NULL);
+
+    expect(s, "+OK", "SET", "k", "1");
+    expect(t, "$1", "GET", "k");
+    expect(s, "+OK", "MULTI");
+    expect(s, "+QUEUED", "FLUSHDB");
+    expect(s, "+QUEUED", "FLUSHDB");
+    expect(s, "+QUEUED", "SET", "k", "2"); /* nobody has it any more */
+    expect(s, "+QUEUED", "FLUSHALL");
+    expect(s, "+QUEUED", "FLUSHALL");
+    expect(s, "*5 +OK +OK +OK +OK +OK", "EXEC");
+    for (int i = 0; i < 4; i++)
+        expect_next(t, ">2 $invalidate _");
+    expect(t, "+OK", "MULTI"); /* what is read behind it is in the cache */
+    expect(t, "+QUEUED", "FLUSHALL");
+    expect(t, "+QUEUED", "GET", "k");
+    expect(t, "*2 +OK _", "EXEC");
+    expect_next(t, ">2 $invalidate _");
+    expect(s, "+OK", "SET", "k", "3");
+    expect_next(t, ">2 $invalidate *1 $k");
+    expect(t, "+PONG", "PING");
+}
+
 static void what_expires_is_told(void **state)
 {
     session *s = *state, *t = tracker(s, NULL);
@@ -297,6 +322,7 @@ int main(int argc, char **argv)
         conversation(own_writes_are_told_after_their_reply_or_not_at_all),
         conversation(reads_and_writes_of_a_transaction_count_in_their_order),
         conversation(a_flush_makes_all_stale),
+        conversation(flushes_of_a_transaction_count_in_their_order),
         conversation(what_expires_is_told),
         conversation(optin_and_optout_choose_by_command),
         conversation(prefixes_are_told_of_all_their_keys),

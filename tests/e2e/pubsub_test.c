@@ -543,6 +543,30 @@ static void what_clients_cache_counts_as_used_memory(void **state)
     end(s);
 }
 
+/* Not with a state thread, where messages of EXEC come after all of its events. */
+static void messages_of_a_transaction_stand_among_its_events(void **state)
+{
+    server *s = begin("--threads", "4", "--notify-keyspace-events", "KA");
+    conn *c = connect_to(s), *listener = connect_to(s);
+
+    (void)state;
+    says(listener, "*3 $psubscribe $*", "PSUBSCRIBE", "*");
+    says(c, "+OK", "MULTI");
+    says(c, "+QUEUED", "SET", "a", "1");
+    says(c, "+QUEUED", "PUBLISH", "c", "first");
+    says(c, "+QUEUED", "SPUBLISH", "other", "nobody");
+    says(c, "+QUEUED", "INCR", "a");
+    says(c, "+QUEUED", "PUBLISH", "c", "second");
+    says(c, "*5 +OK :1 :0 :2 :1", "EXEC");
+    next_is(listener, "*4 $pmessage $* $__keyspace@0__:a $set");
+    next_is(listener, "*4 $pmessage $* $c $first");
+    next_is(listener, "*4 $pmessage $* $__keyspace@0__:a $incrby");
+    next_is(listener, "*4 $pmessage $* $c $second");
+    conn_close(c);
+    conn_close(listener);
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -554,6 +578,7 @@ int main(void)
         cmocka_unit_test(who_listens_to_itself_hears_it_in_place),
         cmocka_unit_test(storms_of_caching_clients_leave_nothing_behind),
         cmocka_unit_test(what_clients_cache_counts_as_used_memory),
+        cmocka_unit_test(messages_of_a_transaction_stand_among_its_events),
     };
 
     kvserver_path();

@@ -8,8 +8,8 @@
  * step has sent to it: replies and pushes, in their order. Client ids, which differ, are written as "id0" ... "id3" in steps.
  *
  * One message that several patterns match comes once for each, in an order that redis-server leaves to chance: those are
- * sorted. Messages and invalidations are compared each by itself, together with the replies, since how the two mix is no promise;
- * and those of one step are sorted, too.
+ * sorted. Messages and invalidations are compared each by itself, together with the replies, since how the two mix is no promise.
+ * (In RESP2 they look alike: there, those of one step are sorted, too.)
  *
  * With --events-apart, keyspace events are compared among themselves: a state thread (--sharing actor) tells of them on a way of its
  * own, so that they come before or after the replies, as it happens.
@@ -176,7 +176,7 @@ static outcome run_parts(match *m, const options *o)
         size_t at = 0;
         outcome is;
 
-        push_plan_draw(o->seed + done / part_steps, steps, part_steps);
+        push_plan_draw(o->seed + done / part_steps, o->apart, steps, part_steps);
         for (int i = 0; i < part_steps; i++)
             order[i] = &steps[i];
         is = run(m, order, part_steps, &at);
@@ -209,7 +209,7 @@ int main(int argc, char **argv)
     if (!push_side_open(&m.left, "redis-server", NULL) ||
         !push_side_open(&m.right, o.right, o.server_options))
         return 2;
-    m.left.always_apart = m.right.always_apart = o.apart;
+    m.left.events_apart = m.right.events_apart = o.apart;
     is = run_parts(&m, &o);
     if (is == SAME)
         printf("%zu times somebody was sent something, always the same\n", m.compared);

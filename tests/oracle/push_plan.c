@@ -192,16 +192,15 @@ static bool has_wrong_prefix(const step *s, bool prefixes)
     return broadcasts && has != prefixes;
 }
 
-/* Commands that a queue may hold with the same replies on both sides, whatever is on the way. (kvserver tells once of two that
- * empty a database.) */
-static bool may_be_queued(const step *s)
+/* Commands that a queue may hold with the same replies on both sides, whatever is on the way. apart: what looks like an event is
+ * compared among events, which a state thread tells of on a way of its own. */
+static bool may_be_queued(const step *s, bool apart)
 {
     const char *name = s->words[0];
 
-    if (strcmp(name, "PUBLISH") == 0 && strncmp(s->words[1], "__key", 5) == 0)
-        return false; /* as if it were an event: see STREAMS */
-    return !strstr(name, "SUBSCRIBE") && !strstr(name, "FLUSH") && strcmp(name, "HELLO") != 0 &&
-           strcmp(name, "PING") != 0 &&
+    if (apart && strcmp(name, "PUBLISH") == 0 && strncmp(s->words[1], "__key", 5) == 0)
+        return false;
+    return !strstr(name, "SUBSCRIBE") && strcmp(name, "HELLO") != 0 && strcmp(name, "PING") != 0 &&
            !(strcmp(name, "CLIENT") == 0 && strcmp(s->words[1], "TRACKING") == 0);
 }
 
@@ -220,9 +219,9 @@ static bool is_tracking(const step *s, const char *how)
 
 /* Nobody hears messages in a transaction: redis-server says them between the elements of EXEC's reply. Nobody tracks a second time:
  * redis-server remembers what the client read at the first. */
-static bool fits(const step *s, const state *of, bool prefixes)
+static bool fits(const step *s, const state *of, bool prefixes, bool apart)
 {
-    if (of->in_multi && !may_be_queued(s))
+    if (of->in_multi && !may_be_queued(s, apart))
         return false;
     if ((of->listens && step_is(s, "MULTI")) || (of->tracked && is_tracking(s, "ON")))
         return false;
@@ -255,12 +254,12 @@ static bool is_safe_for_caches(const step *s, const state states[])
     return !cached || !step_is(s, "SWAPDB");
 }
 
-static void draw_step(step *s, state states[], bool prefixes)
+static void draw_step(step *s, state states[], bool prefixes, bool apart)
 {
     s->client = (int)draw(clients);
     do
         draw_words(s);
-    while (!fits(s, &states[s->client], prefixes) || !is_safe_for_caches(s, states));
+    while (!fits(s, &states[s->client], prefixes, apart) || !is_safe_for_caches(s, states));
     if (states[s->client].in_multi && draw(5) == 0) {
         s->count = 0;
         add_word(s, draw(8) ? "EXEC" : "DISCARD");
@@ -268,11 +267,11 @@ static void draw_step(step *s, state states[], bool prefixes)
     follow(&states[s->client], s);
 }
 
-void push_plan_draw(uint64_t number, step steps[], size_t count)
+void push_plan_draw(uint64_t number, bool apart, step steps[], size_t count)
 {
     state states[clients] = { { false } };
 
     random_state = number * 0x9e3779b97f4a7c15u;
     for (size_t i = 0; i < count; i++)
-        draw_step(&steps[i], states, number % 2 == 0);
+        draw_step(&steps[i], states, number % 2 == 0, apart);
 }

@@ -22,7 +22,7 @@ typedef struct step {
 
 /* Whether the step's command is name. */
 bool step_is(const step *s, const char *name);
-/* Draws count steps, which depend on the number alone. */
-void push_plan_draw(uint64_t number, step steps[], size_t count);
+/* Draws count steps, which depend on the number alone, and on whether keyspace events are compared apart from all else. */
+void push_plan_draw(uint64_t number, bool apart, step steps[], size_t count);
 
 #endif

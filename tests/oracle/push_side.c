@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "side.h"
 
@@ -86,10 +87,11 @@ static bool begins(kv_slice raw, const char *text)
     return raw.len > strlen(text) && memcmp(raw.data + 1, text, strlen(text)) == 0;
 }
 
+/* In RESP2 a message that somebody publishes to that channel looks the same. */
 static bool is_invalidation(kv_slice raw)
 {
     return begins(raw, "2\r\n$10\r\ninvalidate\r\n") ||
-           begins(raw, "3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n");
+           (raw.data[0] == '*' && begins(raw, "3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n"));
 }
 
 /* Appends what belongs together with what was there before (goes_on), in any order, or begins such a group. */
@@ -135,7 +137,7 @@ static void hear(push_side *s, int client, kv_slice bytes)
     kv_slice raw = as_meant(bytes);
 
     if (is_invalidation(raw)) {
-        append_to_group(s, client, INVALIDATIONS, raw, s->invalidated[client]);
+        append_to_group(s, client, INVALIDATIONS, raw, raw.data[0] == '*' && s->invalidated[client]);
         s->invalidated[client] = true;
         return;
     }
@@ -145,7 +147,7 @@ static void hear(push_side *s, int client, kv_slice bytes)
     }
     hear_message(s, client, MESSAGES, raw);
     append(s, client, INVALIDATIONS, raw);
-    if (!s->always_apart)
+    if (!s->events_apart)
         append(s, client, EVENTS, raw);
     s->invalidated[client] = false;
 }
@@ -217,7 +219,6 @@ bool push_side_step(push_side *s, const step *what, unsigned number)
     memset(s->same, 0, sizeof s->same);
     memset(s->tail_len, 0, sizeof s->tail_len);
     memset(s->invalidated, 0, sizeof s->invalidated);
-    s->events_apart = s->always_apart || step_is(what, "EXEC");
     if (!tell(s, what))
         return false;
     if (ends)
@@ -254,6 +255,24 @@ static bool told(conn *c, const char *wanted, const char *const args[])
     return as_wanted;
 }
 
+/* Until those of the conversation before have gone, and with them what they have subscribed to. */
+static bool wait_for_others_to_leave(push_side *s)
+{
+    struct timespec pause = { .tv_nsec = 1000000 };
+
+    for (int tries = 0; tries < 60000; tries++) {
+        char *text = conn_ask_text(s->conns[0], (const char *const[]){ "INFO", "clients", NULL });
+        const char *at = text ? strstr(text, "connected_clients:") : NULL;
+        bool alone = at && atoi(at + strlen("connected_clients:")) == clients;
+
+        free(text);
+        if (!at || alone)
+            return alone;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
 bool push_side_begin(push_side *s)
 {
     bool ok = true;
@@ -278,7 +297,8 @@ bool push_side_begin(push_side *s)
         if (ok && i == told_client)
             ok = told(s->conns[i], ">3 $subscribe", (const char *const[]){ "SUBSCRIBE", "told", NULL });
     }
-    return ok && told(s->conns[0], "+OK", (const char *const[]){ "FLUSHALL", NULL }) &&
+    return ok && wait_for_others_to_leave(s) &&
+           told(s->conns[0], "+OK", (const char *const[]){ "FLUSHALL", NULL }) &&
            told(s->conns[0], "+OK",
                 (const char *const[]){ "CONFIG", "SET", "notify-keyspace-events", "KEA", NULL });
 }

@@ -20,8 +20,7 @@ typedef struct push_side {
     conn *conns[clients];
     char id[clients][24];
     bool in_multi[clients];
-    bool events_apart;            /* in this step */
-    bool always_apart;            /* in all steps, and from replies, too */
+    bool events_apart;            /* compared among themselves, apart from replies, too */
     char *said[clients][STREAMS]; /* since the last step: as it came */
     size_t said_len[clients][STREAMS];
     int same[clients][STREAMS]; /* how many of its last pieces are one message to several patterns, */
