@@ -304,6 +304,20 @@ typedef struct map_stats {
 void map_read_stats(const map *m, map_stats *ret_stats);
 size_t map_count(const map *m);
 
+#define MAP_LAYOUT_HOMES 64
+
+/* How the entries are spread. The home of an entry is the bucket that its hash says; it stands there or a little behind. */
+typedef struct map_layout {
+    size_t shards, segments, buckets, entries;
+    size_t homes_used;              /* buckets that are the home of some entry */
+    size_t longest;                 /* entries that one bucket is the home of, at most */
+    size_t homes[MAP_LAYOUT_HOMES]; /* buckets that are the home of so many; the last: of so many, or more */
+    size_t looks;                   /* buckets that are read to find each entry once */
+    size_t chained;                 /* entries that found no place near their home */
+} map_layout;
+/* Visits every entry. What is written meanwhile may be counted or not. */
+void map_read_layout(const map *m, map_layout *ret_layout) KV_REQUIRES(kv_epoch_held);
+
 /* Verifies every invariant (segment.h, map.c name them), aborting with a message on stderr; slow. Callers hold no shard and
  * no writer runs. Compiled in always; with KV_CHECKS the map also checks the touched segment after every
  * change. */

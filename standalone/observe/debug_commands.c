@@ -14,6 +14,7 @@
 
 #include "aof.h"
 #include "digest.h"
+#include "hash_figures.h"
 #include "object.h"
 #include "persistence.h"
 #include "session.h"
@@ -125,6 +126,30 @@ static void reply_digests(kv_call *call) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(
         digest_write(&d, text);
         call->reply->ops->simple(call->reply, kv_str(text));
     }
+}
+
+/* ---- HTSTATS ---- */
+
+/* DEBUG HTSTATS dbid */
+static void reply_table(kv_call *call) KV_REQUIRES(kv_epoch_held)
+{
+    int64_t db;
+    char *text;
+
+    if (!kv_parse_int(call->argv[2], &db)) {
+        kv_reply_error(call->reply, KV_ENOTINT);
+        return;
+    }
+    if (db < 0 || db >= call->databases->count) {
+        kv_reply_errorf(call->reply, "ERR Out of range database");
+        return;
+    }
+    text = hash_figures_text(call->databases->stores[db]);
+    if (text)
+        call->reply->ops->verbatim(call->reply, kv_str(text), "txt");
+    else
+        kv_reply_error(call->reply, KV_ENOMEM);
+    free(text);
 }
 
 /* ---- POPULATE ---- */
@@ -356,6 +381,8 @@ static void reply_help(kv_call *call)
         "    The same of single values.",
         "ERROR <string>",
         "    Reply an error with that text.",
+        "HTSTATS <dbid>",
+        "    How the keys of a database are spread over its index.",
         "LOADAOF",
         "    Sync the log of changes, empty the databases and load the log.",
         "LOG <message>",
@@ -394,6 +421,7 @@ static const struct {
     { "digest-value", 1, INT32_MAX, reply_digests },
     { "error", 1, 1, reply_error },
     { "help", 0, 0, reply_help },
+    { "htstats", 1, 1, reply_table },
     { "loadaof", 0, 0, load_log },
     { "log", 1, 1, write_log },
     { "object", 1, 2, describe_object },

@@ -56,6 +56,33 @@ static void values_are_described(void **state)
     expect(s, "-ERR no such key", "DEBUG", "OBJECT", "nokey");
 }
 
+static void the_index_is_described(void **state)
+{
+    session *s = *state;
+
+    expect(s, "+OK", "FLUSHALL");
+    expect(
+        s,
+        "$[Dictionary HT]\\x0aHash table 0 stats (main hash table):\\x0aNo stats available for empty "
+        "dictionaries\\x0a[Expires HT]\\x0aHash table 0 stats (main hash table):\\x0aNo stats available for "
+        "empty dictionaries\\x0a",
+        "DEBUG", "HTSTATS", "0");
+    expect(s, "+OK", "DEBUG", "POPULATE", "1000");
+    expect_like(
+        s,
+        "$?Dictionary HT?\\x0aHash table 0 stats (main hash table):\\x0a table size: *\\x0a number of "
+        "elements: 1000\\x0a different slots: *\\x0a max chain length: *\\x0a avg chain length (counted): "
+        "*Chain length distribution:\\x0a   *: * (*%)\\x0a*?Expires HT?*No stats available*",
+        "DEBUG", "HTSTATS", "0");
+    expect(s, "+OK", "SET", "timed", "1", "EX", "1000");
+    expect_like(s, "$*number of elements: 1001*?Expires HT?*number of elements: 1\\x0a*", "DEBUG", "HTSTATS",
+                "0");
+    expect_like(s, "$?Dictionary HT?*No stats available*", "DEBUG", "HTSTATS", "1");
+    expect(s, "-ERR Out of range database", "DEBUG", "HTSTATS", "99");
+    expect(s, "-ERR value is not an integer or out of range", "DEBUG", "HTSTATS", "x");
+    expect(s, "+OK", "FLUSHALL");
+}
+
 static void keys_are_made_unless_they_exist(void **state)
 {
     session *s = *state;
@@ -187,6 +214,7 @@ int main(int argc, char **argv)
         conversation(the_same_content_has_the_same_digest_as_in_redis),
         conversation(digests_do_not_depend_on_order),
         conversation(values_are_described),
+        conversation(the_index_is_described),
         conversation(keys_are_made_unless_they_exist),
         conversation(every_type_of_reply_can_be_had),
         conversation(small_things_work),

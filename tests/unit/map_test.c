@@ -17,6 +17,24 @@ static void scan_sees_exactly_what_is_there(model *m)
         assert_int_equal(m->cells[i].seen, m->cells[i].present);
 }
 
+static void layout_counts_what_is_there(const map *m)
+{
+    map_layout layout;
+    size_t buckets = 0, entries = 0;
+
+    map_read_layout(m, &layout);
+    assert_int_equal(layout.entries, map_count(m));
+    for (size_t n = 0; n < MAP_LAYOUT_HOMES; n++) {
+        buckets += layout.homes[n];
+        entries += n * layout.homes[n];
+    }
+    assert_int_equal(layout.buckets, buckets);
+    assert_int_equal(layout.homes_used, buckets - layout.homes[0]);
+    assert_true(layout.looks >= layout.entries);
+    if (layout.longest < MAP_LAYOUT_HOMES)
+        assert_int_equal(layout.entries, entries);
+}
+
 /* Up and down several times, with everything looked at in between. */
 static void compare(size_t n, uint64_t mask, const map_options *options)
 {
@@ -30,6 +48,7 @@ static void compare(size_t n, uint64_t mask, const map_options *options)
         model_move_to(&m, parts[i]);
         model_look_at_all(&m);
         scan_sees_exactly_what_is_there(&m);
+        layout_counts_what_is_there(m.map);
         if (i % 3 == 1) {
             model_expire_all(&m, i % 2 ? 3 : 0);
             model_look_at_all(&m);
