@@ -418,6 +418,7 @@ void aof_read_figures(server *s, aof_figures *f)
     *f = (aof_figures){
         .enabled = atomic_load(&a->loading) || atomic_load(&a->state) != AOF_OFF,
         .rewriting = atomic_load(&a->rewriting),
+        .rewrite_scheduled = atomic_load(&a->scheduled),
         .last_rewrite_ok = atomic_load(&a->rewrite_ok),
         .last_write_ok = atomic_load(&a->write_ok),
         .last_rewrite_s = atomic_load(&a->last_rewrite_s),

@@ -75,6 +75,8 @@ void aof_turn_ends(worker *w) KV_EXCLUDES(kv_shard_held);
 
 /* ---- for commands and INFO: any thread ---- */
 
+/* BGREWRITEAOF: as the next, but that while the log is being switched off one is scheduled for when it is: -EAGAIN. */
+int aof_rewrite_ask(struct server *s) KV_EXCLUDES(kv_shard_held);
 /* Begins a rewrite; while appendonly is no, of the base alone. -EBUSY: one is under way; -1: it cannot be begun. */
 int aof_rewrite_start(struct server *s) KV_EXCLUDES(kv_shard_held);
 /* The databases were exchanged for others, of which nothing was told: a rewrite brings them into the log. Until it ends,

@@ -65,9 +65,10 @@ struct aof {
     int rotate_error;
     aof_entry rotated_entry;
 
-    _Atomic bool wanted; /* a rewrite, as soon as can be */
-    _Atomic bool apart;  /* no manifest names the file before the new base is there */
-    _Atomic bool deaf;   /* what is told is dropped: it is spoilt */
+    _Atomic bool wanted;    /* a rewrite, as soon as can be */
+    _Atomic bool scheduled; /* the same, by BGREWRITEAOF: with or without a log */
+    _Atomic bool apart;     /* no manifest names the file before the new base is there */
+    _Atomic bool deaf;      /* what is told is dropped: it is spoilt */
     _Atomic bool syncing;
     _Atomic uint64_t syncs, delayed_syncs;
     _Atomic bool write_ok;

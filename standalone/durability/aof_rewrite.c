@@ -305,6 +305,25 @@ int aof_rewrite_start(server *s)
     return err;
 }
 
+/* appendonly is no, and the task has not yet closed the file. */
+static bool is_being_switched_off(const aof *a)
+{
+    return !aof_listens(a->server) && atomic_load(&a->state) != AOF_OFF;
+}
+
+int aof_rewrite_ask(server *s)
+{
+    aof *a = s->aof;
+    int err = is_being_switched_off(a) ? -1 : aof_rewrite_start(s);
+
+    if (err != -1 || atomic_load(&a->loading))
+        return err;
+    if (!is_being_switched_off(a)) /* it was a moment ago, or no thread can be had */
+        return aof_rewrite_start(s);
+    atomic_store(&a->scheduled, true);
+    return -EAGAIN;
+}
+
 void aof_rewrite_stop(aof *a)
 {
     pthread_mutex_lock(&a->lock);
@@ -333,6 +352,10 @@ void aof_tick(server *s)
              now = atomic_load(&a->older_bytes) + atomic_load(&a->file_bytes),
              base = atomic_load(&a->base_bytes);
 
+    if (atomic_load(&a->rewriting))
+        return;
+    if (atomic_load(&a->scheduled) && aof_rewrite_start(s) == 0)
+        atomic_store(&a->scheduled, false);
     if (atomic_load(&a->rewriting) || clock_ns() < atomic_load(&a->no_rewrite_before_ns))
         return;
     if (atomic_load(&a->state) == AOF_ON && atomic_exchange(&a->wanted, false)) {

@@ -209,6 +209,37 @@ static void the_log_is_switched_on_and_off(void **state)
     remove_directory(dir);
 }
 
+/* What is asked for while it is being switched off is done when it is. */
+static void a_base_is_written_whenever_it_is_asked_for(void **state)
+{
+    char *dir = new_directory();
+    server *s = with_log(dir, "--appendfsync", "always");
+    conn *c = connect_to(s);
+
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        write_some(c);
+        says(c, "+OK", "CONFIG", "SET", "appendonly", "yes");
+        wait_for(c, "aof_rewrite_in_progress:0");
+        says(c, "+OK", "SET", "logged", "1");
+        assert_true(conn_send(c, KV_STR("CONFIG SET appendonly no\r\nINCR unlogged\r\nBGREWRITEAOF\r\n")));
+        next_is(c, "+OK");
+        next_is(c, ":");
+        next_is(c, "+Background append only file rewriting s"); /* started, or scheduled */
+        wait_for(c, "aof_rewrite_scheduled:0");
+        wait_for(c, "aof_rewrite_in_progress:0");
+        wait_for(c, "aof_last_bgrewrite_status:ok");
+        wait_for(c, "aof_enabled:0");
+    }
+    killed(s, c);
+    s = with_log(dir, "--appendfsync", "always");
+    c = connect_to(s);
+    says(c, "$8", "GET", "unlogged");
+    conn_close(c);
+    end(s);
+    remove_directory(dir);
+}
+
 /* How many files there are in the log's directory. */
 static int count_files(const char *dir)
 {
@@ -713,6 +744,7 @@ int main(void)
         cmocka_unit_test(without_a_log_a_base_is_written),
         cmocka_unit_test(a_base_is_written_and_the_log_is_switched_on),
         cmocka_unit_test(the_log_is_switched_on_and_off),
+        cmocka_unit_test(a_base_is_written_whenever_it_is_asked_for),
         cmocka_unit_test(among_transactions_it_is_switched_on_and_off),
         cmocka_unit_test(waitaof_waits_for_the_disk),
         cmocka_unit_test(a_snapshot_without_a_log_is_left_alone),
