@@ -159,6 +159,15 @@ static inline void entry_touch(const entry *e, uint32_t access)
         atomic_store_explicit(&((entry *)e)->meta, (meta & 0xff) | access << 8, memory_order_relaxed);
 }
 
+/* The same, unless somebody has done so since it was read as `before`. */
+static inline void entry_retouch(const entry *e, uint32_t before, uint32_t access)
+{
+    uint32_t expected = (entry_meta(e) & 0xff) | before << 8;
+
+    atomic_compare_exchange_strong_explicit(&((entry *)e)->meta, &expected, (expected & 0xff) | access << 8,
+                                            memory_order_relaxed, memory_order_relaxed);
+}
+
 /* Whether two entries of one key are alike in size, without deadline and parts elsewhere: one comparison of
  * lengths, type and flags. */
 static inline bool entry_alike(const entry *a, const entry *b)

@@ -8,6 +8,10 @@
  * The counter is Redis's (lfu-log-factor, lfu-decay-time), so that OBJECT FREQ and experience with the two settings
  * carry over. Both kinds are written by relaxed stores that may lose each other: they are estimates.
  *
+ * The clock goes round in 24.8 days. What is older would look new, and be kept: so a walk that comes to every entry a few times a day
+ * marks what is older than 23 days as just that old. Redis's clock, of seconds, goes round in 194 days, and starts again. The finer
+ * one is for LRU: among keys of which thousands are used within a second it can still choose.
+ *
  * Which of the two an entry holds is not recorded. After a change of the policy the old ones are misread until they
  * are used again; as times, they then look old, which is about right, and as counters, arbitrary, as in Redis.
  *
@@ -81,6 +85,8 @@ uint32_t store_access_known(const kv_store *store, int64_t idle_ms, int frequenc
 
     if (counts && frequency >= 0)
         return minute_of(now_ms) << 8 | ((unsigned)frequency & 255);
+    if (idle_ms > STORE_IDLE_MOST_MS)
+        idle_ms = STORE_IDLE_MOST_MS;
     if (!counts && idle_ms >= 0) /* rounded up: it was not used later than that */
         return (store_access_clock(now_ms) -
                 (uint32_t)(idle_ms / STORE_ACCESS_MS + (idle_ms % STORE_ACCESS_MS != 0))) &
@@ -107,6 +113,35 @@ uint32_t store_access_after(const kv_store *store, const entry *before, int64_t 
 uint32_t store_access_new(const kv_store *store, int64_t now_ms)
 {
     return store_access_after(store, NULL, now_ms);
+}
+
+/* ---- what is very old ---- */
+
+typedef struct aging {
+    size_t visited;
+    int64_t now_ms;
+} aging;
+
+static void keep_old(void *arg, const entry *e)
+{
+    aging *a = arg;
+    uint32_t access = entry_access(e);
+
+    a->visited++;
+    if (store_idle_ms(e, a->now_ms) > STORE_IDLE_MOST_MS)
+        entry_retouch(e, access, store_access_clock(a->now_ms - STORE_IDLE_MOST_MS));
+}
+
+void store_age_some(kv_store *store, size_t entries, int64_t now_ms)
+{
+    uint64_t cursor = atomic_load_explicit(&store->age_position, memory_order_relaxed);
+    aging a = { .now_ms = now_ms };
+
+    if (store_counts_uses(store))
+        return;
+    for (size_t steps = 0; steps < entries && a.visited < entries; steps++)
+        cursor = map_scan(store->map, cursor, keep_old, &a);
+    atomic_store_explicit(&store->age_position, cursor, memory_order_relaxed);
 }
 
 /* ---- eviction ---- */

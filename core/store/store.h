@@ -225,10 +225,12 @@ void store_check(kv_store *store);
 
 /* ---- how long ago, or how often, a key was used ---- */
 
-/* The access clock of a moment: 24 bits, in units of 128 ms (so it goes round in 25 days). As most entries are
+/* The access clock of a moment: 24 bits, in units of 128 ms, so it goes round in 24.8 days; entries that are not used for so long are
+ * kept from becoming young again (store_age_some). As most entries are
  * read more often than that, the clock that they are marked with need only advance every STORE_ACCESS_COARSE units. */
 #define STORE_ACCESS_MS     128
 #define STORE_ACCESS_COARSE 8u
+#define STORE_IDLE_MOST_MS  (INT64_C(23) * 86400 * 1000) /* it may be longer, which is not known */
 
 static inline uint32_t store_access_clock(int64_t now_ms)
 {
@@ -243,6 +245,11 @@ static inline int64_t store_idle_ms(const entry *e, int64_t now_ms)
     return units > 0xffffff - 64 ? 0 : (int64_t)units * STORE_ACCESS_MS;
 }
 
+/* Visits some entries, about as many as are asked for, and goes on where the last call ended: one that was not used for longer than
+ * STORE_IDLE_MOST_MS is marked as not used for so long. Within a day and a half it must have been everywhere. Any thread. */
+void store_age_some(kv_store *store, size_t entries, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
+    KV_EXCLUDES(kv_shard_held);
+
 /* LFU: from now on the access clock holds, instead of a time, the minute of the last use and a logarithmic counter of
  * uses, as Redis's does: it grows with probability 1 / ((counter - 5) * log_factor + 1), and loses one for every decay_minutes (0:
  * never) without use. on false: back to time. Entries adjust as they are used. Any thread, at any time. */
@@ -250,7 +257,7 @@ void store_count_uses(kv_store *store, bool on, uint32_t log_factor, uint32_t de
 bool store_counts_uses(const kv_store *store);
 /* The access clock of a new key. */
 uint32_t store_access_new(const kv_store *store, int64_t now_ms);
-/* The access clock of a key that was used elsewhere: so long ago, or so often (either may be -1: that is not known). What
+/* The access clock of a key that was used elsewhere: so long ago (at most STORE_IDLE_MOST_MS), or so often (either may be -1: that is not known). What
  * the store does not count is not used. */
 uint32_t store_access_known(const kv_store *store, int64_t idle_ms, int frequency, int64_t now_ms);
 /* The counter of an entry now: 0..255. */

@@ -27,6 +27,7 @@ struct kv_store {
     _Atomic uint64_t expired;         /* entries removed because their deadline passed */
     _Atomic uint64_t evicted;         /* because memory was short */
     _Atomic uint64_t expire_position; /* where the next expire cycle goes on */
+    _Atomic uint64_t age_position;    /* where store_age_some does */
     _Atomic uint32_t log_factor, decay_minutes;
 };
 

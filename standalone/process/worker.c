@@ -48,6 +48,8 @@
 #define EXPIRE_SLICE_MS 1
 #define EXPIRE_SEGMENTS 4 /* of the index, in one step */
 #define DOOMED_AT_ONCE  500
+#define AGE_MS          1000
+#define AGE_SHARE       16384 /* of all entries, at once */
 
 /* ---- the mailbox ---- */
 
@@ -211,6 +213,24 @@ static void expire_keys(worker *w)
     w->expiring = more && w->expire_budget_ms > 0;
 }
 
+/* Looks at some entries of this worker's databases once a second, at all of them some five times a day. */
+static void age_keys(worker *w)
+{
+    server *s = w->server;
+
+    if (w->now_ms - w->aged_ms < AGE_MS && w->now_ms >= w->aged_ms)
+        return;
+    w->aged_ms = w->now_ms;
+    for (int db = w->index; db < s->databases.count; db += s->worker_count) {
+        size_t keys = store_count(s->databases.stores[db]);
+
+        if (keys && epoch_enter(s->domain) == 0)
+            store_age_some(s->databases.stores[db], keys / AGE_SHARE + 1, w->now_ms);
+        if (keys)
+            epoch_leave(s->domain);
+    }
+}
+
 /* Publishes what expiry and eviction have removed; with --sharing actor that was done by another thread. */
 static void tell_changes(worker *w)
 {
@@ -234,6 +254,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     atomic_store_explicit(&w->ticked_ms, (int64_t)(clock_ns() / 1000000), memory_order_relaxed);
     w->expire_budget_ms = 250 / (w->hz ? w->hz : 1);
     expire_keys(w);
+    age_keys(w);
     sweep_connections(w);
     memory_tick(w);
     tell_changes(w);

@@ -100,6 +100,7 @@ struct worker {
     int64_t memory_allowance; /* bytes of requests until memory is looked at again */
     size_t *candidates;       /* for eviction, by database */
     uint64_t *hands;          /* where it goes on, see map_evict */
+    int64_t aged_ms;          /* when old entries were looked at last, see store_age_some */
     /* This batch: */
     unsigned restrictions; /* of the server; while there are none, the next two are 0 */
     bool refuse_memory;    /* there is not enough for what commands with DENYOOM may need */

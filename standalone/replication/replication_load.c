@@ -124,13 +124,6 @@ static ssize_t read_link(void *arg, void *into, size_t max)
 
 /* ---- records ---- */
 
-static uint32_t access_of(kv_store *store, const rdb_record *record, int64_t now_ms)
-{
-    if (record->idle_s >= 0 && record->idle_s < now_ms / 1000 && !store_counts_uses(store))
-        return store_access_clock(now_ms - record->idle_s * 1000);
-    return store_access_new(store, now_ms);
-}
-
 static int put_record(loading *l, const rdb_record *record)
 {
     server *s = l->r->server;
@@ -140,7 +133,8 @@ static int put_record(loading *l, const rdb_record *record)
         .key = record->key,
         .value = record->value,
         .deadline_ms = record->deadline_ms,
-        .access = access_of(s->databases.stores[record->db], record, now_ms),
+        .access = store_access_known(s->databases.stores[record->db],
+                                     record->idle_s < 0 ? -1 : record->idle_s * 1000, record->freq, now_ms),
     };
     int err = epoch_enter(s->domain);
 

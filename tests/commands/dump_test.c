@@ -139,6 +139,11 @@ static void restore_sets_how_long_the_key_was_idle(void **state)
                  KV_STR("1000"));
     expect_between(s, 999, 1010, "OBJECT", "IDLETIME", "k");
     expect(s, "$hello", "GET", "k");
+    not_in_redis(s, "its clock goes round in 194 days; ours tells 23 at most");
+    expect(s, ":1", "DEL", "k");
+    expect_bytes(s, "+OK", KV_STR("RESTORE"), KV_STR("k"), KV_STR("0"), HELLO, KV_STR("IDLETIME"),
+                 KV_STR("100000000"));
+    expect_between(s, 23 * 86400, 23 * 86400 + 60, "OBJECT", "IDLETIME", "k");
 }
 
 int main(int argc, char **argv)

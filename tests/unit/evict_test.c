@@ -424,12 +424,65 @@ static void a_key_is_as_old_as_it_was_said_to_be(void **state)
     }
 }
 
+/* The clock goes round; who looks at the entries every day does not see it. */
+static void an_old_key_stays_old(void **state)
+{
+    const int64_t day_ms = 86400000, begun_ms = 1000 * day_ms;
+    kv_store *store = *state;
+
+    put(store, 1, 0, begun_ms);
+    put(store, 2, 0, begun_ms);
+    for (int day = 1; day < 100; day++) {
+        int64_t now_ms = begun_ms + day * day_ms, known = day < 23 ? day : 23;
+
+        assert_int_equal(epoch_enter(kv_store_domain(store)), 0);
+        store_age_some(store, 1000, now_ms);
+        assert_in_range(store_idle_ms(find(store, 1, now_ms), now_ms), known * day_ms,
+                        known * day_ms + STORE_ACCESS_MS);
+        if (day % 10 == 0)
+            entry_touch(find(store, 2, now_ms), store_access_clock(now_ms));
+        assert_in_range(store_idle_ms(find(store, 2, now_ms), now_ms), day % 10 * day_ms,
+                        day % 10 * day_ms + STORE_ACCESS_MS);
+        epoch_leave(kv_store_domain(store));
+    }
+}
+
+static void the_walk_comes_to_all_in_small_steps(void **state)
+{
+    const int64_t old_ms = INT64_C(24) * 86400000, now_ms = 5000000 + old_ms;
+    enum { keys = 3000 };
+    kv_store *store = *state;
+    int walked = 0;
+
+    for (int i = 0; i < keys; i++)
+        put(store, i, 0, 5000000);
+    assert_int_equal(epoch_enter(kv_store_domain(store)), 0);
+    for (int i = 0; i < keys; i++) /* each step comes to one at least */
+        store_age_some(store, 1, now_ms);
+    for (int i = 0; i < keys; i++)
+        walked += store_idle_ms(find(store, i, now_ms), now_ms) < old_ms - STORE_ACCESS_MS;
+    epoch_leave(kv_store_domain(store));
+    assert_int_equal(walked, keys);
+}
+
+static void nobody_is_said_to_be_older_than_the_clock_can_tell(void **state)
+{
+    const int64_t now_ms = INT64_C(1000) * 86400000;
+    uint32_t used = store_access_known(*state, INT64_C(300) * 86400000, -1, now_ms);
+    int64_t idle_ms = (int64_t)((store_access_clock(now_ms) - used) & 0xffffff) * STORE_ACCESS_MS;
+
+    assert_in_range(idle_ms, STORE_IDLE_MOST_MS, STORE_IDLE_MOST_MS + STORE_ACCESS_MS);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(a_key_is_as_old_as_it_was_said_to_be),
+        test(an_old_key_stays_old),
+        test(the_walk_comes_to_all_in_small_steps),
+        test(nobody_is_said_to_be_older_than_the_clock_can_tell),
         test(hit_rates_are_near_those_of_true_lru),
         test(hit_rates_are_near_those_of_true_lfu),
         test(only_keys_with_a_deadline_go_when_asked),
