@@ -8,8 +8,6 @@
 
 typedef struct growth {
     double per_second;   /* inserts */
-    double worst_us;     /* the slowest single insert during which the thread was not preempted */
-    double preempted;    /* inserts over 50 us that were */
     double rss_bytes;    /* per key: what the process grew by */
     double peak_bytes;   /* per key: and by how much at its highest */
     double domain_bytes; /* per key: what the domain says it has */
@@ -17,6 +15,14 @@ typedef struct growth {
 
 /* Inserts keys 0 .. keys - 1. */
 int growth_fill(subject *s, uint64_t keys, growth *ret_growth, fault *f);
+
+typedef struct slowest {
+    double worst_us;  /* the slowest single insert during which the thread was not preempted */
+    double preempted; /* inserts over 50 us that were */
+} slowest;
+
+/* The same, looking at the clock after every insert. */
+int growth_watch(subject *s, uint64_t keys, slowest *ret_slowest, fault *f);
 
 typedef struct churn {
     double per_second; /* a delete and an insert */

@@ -19,13 +19,16 @@ static uint64_t letters(uint32_t x)
     return v + 0x6161616161616161;
 }
 
+/* Made and stored as the two words that a hash or a comparison will load: a load that spans several stores waits until they
+ * have left the store buffer, some 14 ns, which in a measurement in process would count as the map's. */
 void key_bytes(uint64_t key, char out[KEY_SIZE])
 {
+    const uint64_t prefix = 'k' | 'e' << 8 | 'y' << 16 | ':' << 24;
     uint64_t low = letters((uint32_t)key), high = letters((uint32_t)(key >> 32));
+    uint64_t first = prefix | low << 32, second = low >> 32 | high << 32;
 
-    memcpy(out, "key:", 4);
-    memcpy(out + 4, &low, 8);
-    memcpy(out + 12, &high, 4);
+    memcpy(out, &first, sizeof first);
+    memcpy(out + sizeof first, &second, sizeof second);
 }
 
 /* 16 bytes that a value repeats: the finaliser of splitmix64 (Steele, Lea, Flood 2014), spelled. */
