@@ -11,7 +11,8 @@
  *
  * Two forms. Who has said REPLCONF capa eof is sent a data set while it is made, between "$EOF:" with a mark and that mark. Who has not
  * (a bare SYNC) reads "$length" first: it is made into a file without a name in `dir` and sent from there. The snapshot is let go as
- * soon as the file is complete. The space is bounded by the disk: when that is full the client is told so, and closed.
+ * soon as the file is complete, and the file is sent by a thread of its own, while the next data set is made: who reads slowly keeps
+ * nobody waiting. With SENDERS_MAX of them under way the next one is sent by the thread that made it. The space is bounded by the disk: when that is full the client is told so, and closed.
  *
  * Bounds. There are two chunks of a data set at a time, one that is sent and one that is made, whatever its size. A client that takes
  * nothing for repl-timeout is closed, and so is one that takes less than repl-sync-min-rate a second while repl-timeout is spent
@@ -39,6 +40,8 @@
 #include "server.h"
 #include "spool.h"
 #include "steady_cond.h"
+
+#define SENDERS_MAX 16 /* files that are sent at a time, besides one */
 
 /* ---- the data set ---- */
 
@@ -202,23 +205,6 @@ static int send_file(sending *s)
     return err;
 }
 
-/* Until all of it was taken. */
-static int send_all(sending *s)
-{
-    int err;
-
-    if (s->t->mark) {
-        err = send_made(s);
-    } else {
-        err = make_file(s);
-        if (!err)
-            err = send_file(s);
-    }
-    if (!err)
-        err = flush(s);
-    return err ? err : sending_wait(s);
-}
-
 /* It can still be said in words. */
 static void send_error(sending *s, const char *why)
 {
@@ -265,24 +251,124 @@ static const char *reason_of(const sending *s, int err)
     return s->failure[0] ? s->failure : rdb_save_error(err);
 }
 
+static void end_transfer(transfer *t, bool whole)
+{
+    data_sets *all = t->all;
+
+    pthread_mutex_lock(&all->lock);
+    transfer_end(t, whole);
+    pthread_mutex_unlock(&all->lock);
+}
+
+/* err: of what was done so far. Waits until all of it was taken, and lets s go. */
+static void conclude(sending *s, int err)
+{
+    transfer *t = s->t;
+
+    if (!err)
+        err = flush(s);
+    if (!err)
+        err = sending_wait(s);
+    tell_log(s, err ? reason_of(s, err) : NULL);
+    if (err && !s->begun && !s->why)
+        send_error(s, reason_of(s, err));
+    release(s);
+    end_transfer(t, err == 0);
+}
+
+/* ---- those that send files ---- */
+
+static void *run_sender(void *arg)
+{
+    sender *x = arg;
+    data_sets *all = x->sending->t->all;
+
+    conclude(x->sending, send_file(x->sending));
+    pthread_mutex_lock(&all->lock);
+    x->done = true;
+    pthread_cond_broadcast(&all->changed);
+    pthread_mutex_unlock(&all->lock);
+    return NULL;
+}
+
+/* lock is held. Takes one out that has ended, or with any just one; NULL: there is none. */
+static sender *take_sender(data_sets *all, bool any)
+{
+    sender **link = &all->senders, *x;
+
+    while (*link && !any && !(*link)->done)
+        link = &(*link)->next;
+    x = *link;
+    if (x)
+        *link = x->next;
+    return x;
+}
+
+/* Joins those that have ended, or all of them. lock is held, and let go meanwhile. */
+static void join_senders(data_sets *all, bool any)
+{
+    sender *x;
+
+    while ((x = take_sender(all, any)) != NULL) {
+        pthread_mutex_unlock(&all->lock);
+        pthread_join(x->thread, NULL);
+        free(x);
+        pthread_mutex_lock(&all->lock);
+    }
+}
+
+static int count_senders(const data_sets *all)
+{
+    int count = 0;
+
+    for (const sender *x = all->senders; x; x = x->next)
+        count++;
+    return count;
+}
+
+/* The file is complete: gives s to a thread of its own. False: there are too many, or none can be had. */
+static bool hand_over(data_sets *all, sending *s)
+{
+    sender *x = calloc(1, sizeof *x);
+    bool started = false;
+
+    if (!x)
+        return false;
+    x->sending = s;
+    pthread_mutex_lock(&all->lock);
+    join_senders(all, false);
+    if (count_senders(all) < SENDERS_MAX)
+        started = pthread_create(&x->thread, NULL, run_sender, x) == 0;
+    if (started) {
+        x->next = all->senders;
+        all->senders = x;
+    }
+    pthread_mutex_unlock(&all->lock);
+    if (!started)
+        free(x);
+    return started;
+}
+
+/* ---- the thread ---- */
+
 static void serve(transfer *t)
 {
     data_sets *all = t->all;
     sending *s = calloc(1, sizeof *s);
     int err = ENOMEM;
 
-    if (s) {
-        begin(s, t);
-        if (s->buffer)
-            err = send_all(s);
-        tell_log(s, err ? reason_of(s, err) : NULL);
-        if (err && !s->begun && !s->why)
-            send_error(s, reason_of(s, err));
-        release(s);
+    if (!s) {
+        end_transfer(t, false);
+        return;
     }
-    pthread_mutex_lock(&all->lock);
-    transfer_end(t, err == 0);
-    pthread_mutex_unlock(&all->lock);
+    begin(s, t);
+    if (s->buffer)
+        err = t->mark ? send_made(s) : make_file(s);
+    if (!err && !t->mark && hand_over(all, s))
+        return;
+    if (!err && !t->mark)
+        err = send_file(s);
+    conclude(s, err);
 }
 
 /* NULL: there is none, and there will be none. */
@@ -291,8 +377,11 @@ static transfer *take_next(data_sets *all)
     transfer *t;
 
     pthread_mutex_lock(&all->lock);
-    while (!all->first && !all->ending)
-        pthread_cond_wait(&all->changed, &all->lock);
+    while (!all->first && !all->ending) {
+        join_senders(all, false);
+        if (!all->first && !all->ending)
+            pthread_cond_wait(&all->changed, &all->lock);
+    }
     t = transfer_take_first(all);
     pthread_mutex_unlock(&all->lock);
     return t;
@@ -388,6 +477,9 @@ void data_sets_stop(data_sets *all)
     pthread_mutex_unlock(&all->lock);
     if (started)
         pthread_join(all->thread, NULL);
+    pthread_mutex_lock(&all->lock);
+    join_senders(all, true);
+    pthread_mutex_unlock(&all->lock);
 }
 
 void data_sets_free(data_sets *all)

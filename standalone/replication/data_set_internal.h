@@ -36,13 +36,22 @@ struct transfer {
 
 struct data_sets {
     struct server *server;
-    pthread_mutex_t lock; /* guards the next seven */
+    pthread_mutex_t lock; /* guards the next eight */
     pthread_cond_t changed;
     transfer *first, **last; /* those that wait */
     int64_t newline_ms;      /* when they are told next that they do */
+    struct sender *senders;  /* of files: each has a thread, or had one that is to be joined */
     bool started, ending, cancelled;
     pthread_t thread;
 };
+
+/* Who sends a file that is complete. */
+typedef struct sender {
+    struct sender *next;
+    pthread_t thread;
+    struct sending *sending;
+    bool done; /* with the lock: the thread ends */
+} sender;
 
 /* What the thread is at. */
 typedef struct sending {

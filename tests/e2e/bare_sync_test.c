@@ -90,9 +90,9 @@ static uint64_t count_keys(kv_slice bytes)
     return count;
 }
 
-static uint64_t read_data_set(conn *c)
+static uint64_t read_bytes(conn *c, size_t len)
 {
-    size_t len = read_length(c), got = 0;
+    size_t got = 0;
     char *bytes = malloc(len);
     uint64_t count;
 
@@ -106,6 +106,11 @@ static uint64_t read_data_set(conn *c)
     count = count_keys(kv_slice_of(bytes, len));
     free(bytes);
     return count;
+}
+
+static uint64_t read_data_set(conn *c)
+{
+    return read_bytes(c, read_length(c));
 }
 
 /* ---- as redis-server does ---- */
@@ -253,6 +258,58 @@ static server *begin_with_faults(const char *plan)
 }
 #endif
 
+/* Who does not read, or reads something else, keeps nobody from his own. */
+static void who_reads_slowly_keeps_nobody_waiting(void **state)
+{
+    server *s = begin_ours();
+    conn *client = connect_and_fill(s), *slow[3], *quick = connect_to(s);
+    size_t lengths[sizeof slow / sizeof *slow];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        slow[i] = connect_to(s);
+        must_send(slow[i], "SYNC\r\n");
+        lengths[i] = read_length(slow[i]);
+    }
+    must_send(quick, "SYNC\r\n");
+    assert_int_equal(read_data_set(quick), keys);
+    says(client, "+OK", "SET", "first", "1");
+    next_is(quick, "*2 $SELECT $0");
+    next_is(quick, "*3 $SET $first $1");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(read_bytes(slow[i], lengths[i]), keys);
+        next_is(slow[i], "*2 $SELECT $0");
+        next_is(slow[i], "*3 $SET $first $1");
+        conn_close(slow[i]);
+    }
+    conn_close(quick);
+    conn_close(client);
+    end(s);
+}
+
+/* The end of the server does not wait for them. */
+static void many_may_be_sent_theirs_at_once(void **state)
+{
+    server *s = begin_ours();
+    conn *client = connect_and_fill(s), *each[12];
+    enum { count = sizeof each / sizeof *each };
+
+    (void)state;
+    for (int i = 0; i < count; i++) {
+        each[i] = connect_to(s);
+        must_send(each[i], "SYNC\r\n");
+    }
+    for (int i = 0; i < count; i++)
+        read_length(each[i]);
+    for (int i = 0; i < count; i += 2)
+        conn_close(each[i]);
+    says(client, "+OK", "CONFIG", "SET", "shutdown-timeout", "0");
+    conn_close(client);
+    end(s);
+    for (int i = 1; i < count; i += 2)
+        conn_close(each[i]);
+}
+
 static void a_full_disk_ends_it_with_a_reason(void **state)
 {
     (void)state;
@@ -291,6 +348,8 @@ int main(void)
         cmocka_unit_test(redis_server_waits_for_no_answer_either),
         cmocka_unit_test(who_wants_no_stream_is_closed_behind_it),
         cmocka_unit_test(the_snapshot_is_free_when_the_file_is_whole),
+        cmocka_unit_test(who_reads_slowly_keeps_nobody_waiting),
+        cmocka_unit_test(many_may_be_sent_theirs_at_once),
         cmocka_unit_test(a_full_disk_ends_it_with_a_reason),
     };
 
