@@ -222,12 +222,14 @@ static void age_keys(worker *w)
         return;
     w->aged_ms = w->now_ms;
     for (int db = w->index; db < s->databases.count; db += s->worker_count) {
-        size_t keys = store_count(s->databases.stores[db]);
+        kv_store *store = s->databases.stores[db];
+        size_t keys = store_count(store);
 
-        if (keys && epoch_enter(s->domain) == 0)
-            store_age_some(s->databases.stores[db], keys / AGE_SHARE + 1, w->now_ms);
-        if (keys)
-            epoch_leave(s->domain);
+        if (keys == 0)
+            continue;
+        if (epoch_enter(s->domain) == 0)
+            store_age_some(store, keys / AGE_SHARE + 1, w->now_ms);
+        epoch_leave(s->domain);
     }
 }
 
