@@ -77,7 +77,7 @@ void kv_domain_unref(kv_domain *domain)
     if (!domain || atomic_fetch_sub_explicit(&domain->references, 1, memory_order_acq_rel) != 1)
         return;
     helper_stop(domain);
-    epoch_done(domain);
+    threads_done(domain);
     slab_done(domain);
     span_done(domain);
     contention_done(domain);

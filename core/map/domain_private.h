@@ -1,4 +1,4 @@
-/* domain_private.h - what a domain consists of; for domain.c, epoch.c, slab.c and hash.c only.
+/* domain_private.h - what a domain consists of; for the files behind domain.h only.
  * SPDX-License-Identifier: MIT */
 #ifndef KV_MAP_DOMAIN_PRIVATE_H
 #define KV_MAP_DOMAIN_PRIVATE_H
@@ -53,7 +53,14 @@ struct kv_domain {
 void contention_done(kv_domain *domain);
 /* epoch.c */
 void epoch_start(kv_domain *domain);
-void epoch_done(kv_domain *domain);
+/* Empties the thread's bags whose time has come. */
+void epoch_collect(domain_thread *t);
+/* Leaves the bags of a thread that ends to its domain. */
+void epoch_leave_bags(domain_thread *t);
+/* Releases everything retired: nobody is inside any more. */
+void epoch_release_all(kv_domain *domain);
+/* thread.c: the end of the domain for the epochs and for the records of threads. */
+void threads_done(kv_domain *domain);
 /* slab.c */
 void slab_done(kv_domain *domain);
 void slab_return_magazines(struct domain_thread *t);

@@ -29,15 +29,10 @@
  * before anything is unlinked (epoch_reserve), so that retiring never needs memory that is not there. Trying to advance costs one
  * system call, so it is done once per some bags or bytes. A stalled reader is never waited for; it is
  * counted in epoch_stats and memory grows until it moves. A thread that exits leaves its bags to the
- * domain, where whoever advances next empties them.
- *
- * Records live as long as their thread or their domain, whichever ends later. `exit_lock` is the one
- * global of the engine: it orders the end of a thread against the end of a domain, which are two owners
- * of the same record. SPDX-License-Identifier: MIT */
-#include <assert.h>
+ * domain, where whoever advances next empties them. The records themselves are thread.c's.
+ * SPDX-License-Identifier: MIT */
 #include <linux/membarrier.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -52,15 +47,6 @@
 #define BYTES_PER_TRY (64 << 10) /* or what stands for so many bytes */
 #define BLOCK_ADDRESS (((uint64_t)1 << 48) - 1)
 #define ROOM_TRIES    2000 /* to find room for a retired block when memory is out */
-
-static domain_thread nobody;
-_Thread_local domain_thread *domain_self __attribute__((tls_model("initial-exec"))) = &nobody;
-static _Thread_local domain_thread *own_records __attribute__((tls_model("initial-exec")));
-
-static kv_lock exit_lock;
-static pthread_key_t exit_key;
-static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
-static bool exit_key_made;
 
 /* ---- fences ---- */
 
@@ -119,6 +105,12 @@ static void bag_keep(domain_thread *t, bag *b)
     t->spares++;
 }
 
+static void free_spares(domain_thread *t)
+{
+    while (t->spare)
+        domain_free(t->domain, bag_new(t), sizeof(bag));
+}
+
 static inline void *item_block(const bag *b, uint32_t i)
 {
     return (void *)(uintptr_t)(b->items[i].block & BLOCK_ADDRESS);
@@ -161,8 +153,7 @@ static void seal(domain_thread *t)
     t->budget += b->bytes;
 }
 
-/* Empties the thread's bags whose time has come. */
-static void collect(domain_thread *t)
+void epoch_collect(domain_thread *t)
 {
     /* Pairs with the release in advance: the readers that left did so before we free. */
     uint64_t epoch = atomic_load_explicit(t->epoch, memory_order_acquire);
@@ -259,7 +250,7 @@ static void try_now(domain_thread *t)
     t->sealed = 0;
     t->budget = 0;
     advance(t->domain, t);
-    collect(t);
+    epoch_collect(t);
 }
 
 /* ---- without a record ---- */
@@ -297,7 +288,7 @@ int epoch_reserve_more(domain_thread *t, size_t n)
     size_t bags = 1 + n / (BAG_ITEMS - 1);
 
     if (t->spares < bags)
-        collect(t);
+        epoch_collect(t);
     while (t->spares < bags) {
         bag *b = domain_alloc(t->domain, sizeof *b, 64);
 
@@ -321,7 +312,7 @@ static bag *bag_with_room(domain_thread *t)
     if (t->sealed >= BAGS_PER_TRY)
         try_now(t);
     else
-        collect(t);
+        epoch_collect(t);
     b = bag_new(t);
     for (int i = 0; !b && i < ROOM_TRIES; i++) {
         try_now(t);
@@ -434,115 +425,7 @@ void epoch_read_stats(kv_domain *domain, epoch_stats *ret_stats)
     ret_stats->stalled_threads = atomic_load_explicit(&domain->stalled, memory_order_relaxed);
 }
 
-/* ---- records ---- */
-
-/* Frees the records of domains that are gone. */
-static void sweep_own(void)
-{
-    domain_thread **link = &own_records;
-
-    while (*link) {
-        domain_thread *t = *link;
-
-        if (t->domain) {
-            link = &t->next_of_thread;
-            continue;
-        }
-        *link = t->next_of_thread;
-        free(t);
-    }
-}
-
-/* Leaves what the thread still holds to the domain. */
-static void detach(domain_thread *t)
-{
-    kv_domain *domain = t->domain;
-
-    seal(t);
-    slab_return_magazines(t);
-    while (t->spare)
-        domain_free(domain, bag_new(t), sizeof(bag));
-    lock_acquire(&domain->threads_lock);
-    if (t->limbo) {
-        atomic_fetch_add_explicit(&domain->orphan_bytes, retired_by(t), memory_order_relaxed);
-        *domain->orphans_tail = t->limbo;
-        domain->orphans_tail = t->limbo_tail;
-    }
-    *(t->previous_of_domain ? &t->previous_of_domain->next_of_domain : &domain->threads) = t->next_of_domain;
-    if (t->next_of_domain)
-        t->next_of_domain->previous_of_domain = t->previous_of_domain;
-    domain->thread_count--;
-    lock_release(&domain->threads_lock);
-}
-
-/* The end of a thread, called by pthreads. */
-static void thread_exit(void *unused)
-{
-    (void)unused;
-    domain_self = &nobody;
-    lock_acquire(&exit_lock);
-    while (own_records) {
-        domain_thread *t = own_records;
-
-        own_records = t->next_of_thread;
-        if (t->domain)
-            detach(t);
-        free(t);
-    }
-    lock_release(&exit_lock);
-}
-
-static void make_exit_key(void)
-{
-    exit_key_made = pthread_key_create(&exit_key, thread_exit) == 0;
-}
-
-static domain_thread *record_new(kv_domain *domain)
-{
-    pthread_once(&exit_once, make_exit_key);
-    size_t size = (sizeof(domain_thread) + 63) & ~(size_t)63;
-    domain_thread *t = exit_key_made ? aligned_alloc(64, size) : NULL;
-
-    if (!t)
-        return NULL;
-    memset(t, 0, size);
-    t->domain = domain;
-    t->epoch = &domain->epoch;
-    t->heavy = !domain->membarrier;
-    t->limbo_tail = &t->limbo;
-    if (pthread_setspecific(exit_key, t)) { /* any value that is not NULL: the destructor runs */
-        free(t);
-        return NULL;
-    }
-    lock_acquire(&domain->threads_lock);
-    t->next_of_domain = domain->threads;
-    if (t->next_of_domain)
-        t->next_of_domain->previous_of_domain = t;
-    domain->threads = t;
-    domain->thread_count++;
-    lock_release(&domain->threads_lock);
-    return t;
-}
-
-domain_thread *domain_thread_find(kv_domain *domain)
-{
-    domain_thread *t;
-
-    sweep_own();
-    for (t = own_records; t; t = t->next_of_thread) {
-        if (t->domain == domain) {
-            domain_self = t;
-            return t;
-        }
-    }
-    t = record_new(domain);
-    if (t) {
-        t->next_of_thread = own_records;
-        own_records = t;
-        domain_self = t;
-    }
-    return t;
-}
+/* ---- the beginning and the end ---- */
 
 void epoch_start(kv_domain *domain)
 {
@@ -562,93 +445,37 @@ static void empty_all(kv_domain *domain, bag *b)
     }
 }
 
-/* Nobody is inside any more: everything retired is released, and the records are left to their threads. */
-void epoch_done(kv_domain *domain)
+/* Empties what a thread has, and frees the bags. */
+static void release_bags(domain_thread *t)
 {
-    lock_acquire(&exit_lock);
-    for (domain_thread *t = domain->threads; t; t = t->next_of_domain) {
-        seal(t);
-        empty_all(domain, t->limbo);
-        while (t->spare)
-            domain_free(domain, bag_new(t), sizeof(bag));
-    }
+    seal(t);
+    empty_all(t->domain, t->limbo);
+    free_spares(t);
+}
+
+void epoch_release_all(kv_domain *domain)
+{
+    for (domain_thread *t = domain->threads; t; t = t->next_of_domain)
+        release_bags(t);
     empty_all(domain, domain->orphans);
     release_left_behind(domain);
-    domain_thread *t = domain->threads;
-
-    while (t) {
-        domain_thread *next = t->next_of_domain;
-
-        t->domain = NULL; /* after this the record belongs to its thread alone */
-        t = next;
-    }
-    lock_release(&exit_lock);
-    if (domain_self->domain == NULL && domain_self != &nobody)
-        domain_self = &nobody;
-    sweep_own();
 }
 
-/* ---- event-loop threads ---- */
-
-int kv_thread_register(kv_domain *domain)
+void epoch_leave_bags(domain_thread *t)
 {
-    domain_thread *t = domain_thread_self(domain);
+    kv_domain *domain = t->domain;
 
-    if (!t)
-        return KV_ENOMEM;
-    if (t->registered++ == 0) {
-        t->online = true;
-        domain_thread_enter(t);
-    }
-    return 0;
-}
-
-void kv_thread_unregister(kv_domain *domain)
-{
-    domain_thread *t = domain_thread_self(domain);
-
-    if (!t || t->registered == 0 || --t->registered > 0)
+    seal(t);
+    free_spares(t);
+    if (!t->limbo)
         return;
-    if (t->online)
-        domain_thread_leave(t);
-    t->online = false;
-    epoch_reclaim(domain);
-}
-
-void kv_thread_quiesce(kv_domain *domain)
-{
-    domain_thread *t = domain_thread_self(domain);
-
-    if (!t || !t->online)
-        return;
-    assert(t->nest == 1);
-    if (atomic_load_explicit(&t->local, memory_order_relaxed) !=
-        atomic_load_explicit(t->epoch, memory_order_relaxed)) {
-        atomic_store_explicit(&t->local, 0, memory_order_release);
-        domain_thread_pin(t);
-    }
-    if (t->limbo)
-        collect(t);
-}
-
-void kv_thread_offline(kv_domain *domain)
-{
-    domain_thread *t = domain_thread_self(domain);
-
-    if (!t || !t->online)
-        return;
-    t->online = false;
-    domain_thread_leave(t);
-    if (t->limbo)
-        collect(t);
-}
-
-void kv_thread_online(kv_domain *domain)
-{
-    domain_thread *t = domain_thread_self(domain);
-
-    if (!t || t->online || t->registered == 0)
-        return;
-    t->online = true;
-    domain_thread_enter(t);
+    lock_acquire(&domain->threads_lock);
+    atomic_fetch_add_explicit(&domain->orphan_bytes, retired_by(t), memory_order_relaxed);
+    atomic_store_explicit(&t->released_bytes, atomic_load_explicit(&t->retired_bytes, memory_order_relaxed),
+                          memory_order_relaxed);
+    *domain->orphans_tail = t->limbo;
+    domain->orphans_tail = t->limbo_tail;
+    t->limbo = NULL;
+    t->limbo_tail = &t->limbo;
+    lock_release(&domain->threads_lock);
 }

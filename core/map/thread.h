@@ -1,8 +1,8 @@
 /* thread.h - what one thread keeps in one domain: its place in the epochs and its free blocks.
  *
  * Private to core/map, but for the inline functions that domain.h offers: entering an epoch and taking a
- * block are a handful of instructions and stand here so that they can be inlined. epoch.c and slab.c tell
- * how they work. SPDX-License-Identifier: MIT */
+ * block are a handful of instructions and stand here so that they can be inlined. epoch.c, thread.c
+ * and slab.c tell how they work. SPDX-License-Identifier: MIT */
 #ifndef KV_MAP_THREAD_H
 #define KV_MAP_THREAD_H
 
