@@ -42,6 +42,7 @@
 #include "aof_internal.h"
 #include "latency.h"
 #include "persistence.h"
+#include "steady_cond.h"
 
 #define AOF_WORKERS_MAX 128        /* that --threads allows */
 #define SPINS           64         /* looks at a span before the thread is given up */
@@ -433,23 +434,12 @@ uint64_t aof_kept_in_all(const aof *a)
     return sum;
 }
 
-static struct timespec deadline_after(uint64_t ns)
-{
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    ns += (uint64_t)until.tv_nsec;
-    until.tv_sec += (time_t)(ns / 1000000000);
-    until.tv_nsec = (long)(ns % 1000000000);
-    return until;
-}
-
 /* Lets those come back whom the last sync has released. */
 static void wait_for_company(aof *a)
 {
     uint64_t kept = aof_kept_in_all(a), start_ns = clock_ns(),
              patience_ns = aof_group_patience(&a->group, kept);
-    struct timespec until = deadline_after(patience_ns);
+    struct timespec until = steady_after(patience_ns);
     bool over = false;
 
     if (patience_ns == 0)
@@ -539,7 +529,7 @@ static void end_if_wanted(aof *a)
 /* Sleeps until somebody asks, or for a part of a second. Returns what to do. */
 static bool wait_for_work(aof *a, bool *ret_stopping)
 {
-    struct timespec until = deadline_after(100 * 1000000);
+    struct timespec until = steady_after(100 * 1000000);
     bool asked;
 
     pthread_mutex_lock(&a->lock);

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "persistence_internal.h"
+#include "steady_cond.h"
 
 char *persistence_path(const server *s)
 {
@@ -111,6 +112,7 @@ persistence *persistence_new(server *s)
     pthread_mutex_init(&p->lock, NULL);
     pthread_mutex_init(&p->kept_lock, NULL);
     pthread_cond_init(&p->wake, NULL);
+    steady_cond_init(&p->loaded);
     return p;
 }
 
@@ -141,6 +143,16 @@ int persistence_start(persistence *p)
     p->started = pthread_create(&p->thread, NULL, run, p) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return p->started ? 0 : -1;
+}
+
+void persistence_await_load(persistence *p, int64_t ms)
+{
+    struct timespec until = steady_after((uint64_t)ms * 1000000);
+
+    pthread_mutex_lock(&p->lock);
+    while (!atomic_load(&p->server->loaded) && pthread_cond_timedwait(&p->loaded, &p->lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&p->lock);
 }
 
 void persistence_cancel_locked(persistence *p)
@@ -178,6 +190,7 @@ void persistence_free(persistence *p)
     pthread_mutex_destroy(&p->lock);
     pthread_mutex_destroy(&p->kept_lock);
     pthread_cond_destroy(&p->wake);
+    pthread_cond_destroy(&p->loaded);
     free(p);
 }
 

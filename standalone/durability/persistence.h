@@ -30,6 +30,8 @@ bool persistence_prepare(persistence *p);
 /* Starts the task, which loads them first, starts the log, and calls server_loaded when that is done; a file that cannot be
  * loaded ends the process. 0, or -1: no thread. */
 int persistence_start(persistence *p);
+/* Waits until what persistence_prepare has found is loaded, but no longer than ms. */
+void persistence_await_load(persistence *p, int64_t ms);
 bool persistence_is_loading(persistence *p);
 /* The databases are being filled anew, at another time than the start: clients are refused (-LOADING), or no longer. */
 void persistence_show_loading(persistence *p, bool loading);

@@ -32,6 +32,7 @@ struct persistence {
 
     pthread_mutex_t lock; /* guards the following */
     pthread_cond_t wake;
+    pthread_cond_t loaded; /* steady: the first load is over, and clients may be served */
     bool wanted, scheduled, saving, stop, loading, last_ok;
     persistence_waiting *waiting;
     int64_t last_save_s, last_try_s, last_duration_s, begun_s, load_started_s;

@@ -178,6 +178,9 @@ static void load_all(persistence *p)
     end_loading(p);
     persistence_apply(p->server);
     server_loaded(p->server);
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_signal(&p->loaded);
+    pthread_mutex_unlock(&p->lock);
 }
 
 void persistence_load_first(persistence *p)

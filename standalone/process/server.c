@@ -41,6 +41,7 @@
 #include "wait_table.h"
 
 #define ACTOR_CAPACITY 1024
+#define SHORT_LOAD_MS  100 /* a load may take before clients are told of it: until then they wait */
 
 uint64_t clock_ns(void)
 {
@@ -350,12 +351,16 @@ int server_run(server *s)
             return -1;
         server_complete(s);
     }
-    if (server_watch_signals(s) != 0 || start_threads(s) != 0)
+    if (server_watch_signals(s) != 0)
         return fail(s, "Can't watch signals, exiting.");
     if (persistence_start(s->persistence) != 0)
         return fail(s, "Can't start the snapshot task, exiting.");
-    if (!loads)
+    if (loads)
+        persistence_await_load(s->persistence, SHORT_LOAD_MS);
+    else
         server_loaded(s);
+    if (start_threads(s) != 0)
+        return -1;
     run_worker(&s->workers[0]);
     for (int i = 1; i < s->worker_count; i++)
         pthread_join(s->workers[i].thread, NULL);

@@ -17,11 +17,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "peer.h"
 #include "replica.h"
 #include "server.h"
+#include "steady_cond.h"
 
 #define LOOK_MS 20 /* between two looks at what nobody signals */
 
@@ -149,14 +149,8 @@ static void look_after_waiting(data_sets *all)
 /* lock is held. */
 static void wait_a_little(data_sets *all)
 {
-    struct timespec until;
+    struct timespec until = steady_after(LOOK_MS * 1000000);
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += LOOK_MS * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
     pthread_cond_timedwait(&all->changed, &all->lock, &until);
     look_after_waiting(all);
 }
