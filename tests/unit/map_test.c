@@ -17,13 +17,15 @@ static void scan_sees_exactly_what_is_there(model *m)
         assert_int_equal(m->cells[i].seen, m->cells[i].present);
 }
 
-static void layout_counts_what_is_there(const map *m)
+static void layout_counts_what_is_there(model *m)
 {
     map_layout layout;
     size_t buckets = 0, entries = 0;
 
-    map_read_layout(m, &layout);
-    assert_int_equal(layout.entries, map_count(m));
+    model_enter(m);
+    map_read_layout(m->map, &layout);
+    epoch_leave(m->domain);
+    assert_int_equal(layout.entries, map_count(m->map));
     for (size_t n = 0; n < MAP_LAYOUT_HOMES; n++) {
         buckets += layout.homes[n];
         entries += n * layout.homes[n];
@@ -48,7 +50,7 @@ static void compare(size_t n, uint64_t mask, const map_options *options)
         model_move_to(&m, parts[i]);
         model_look_at_all(&m);
         scan_sees_exactly_what_is_there(&m);
-        layout_counts_what_is_there(m.map);
+        layout_counts_what_is_there(&m);
         if (i % 3 == 1) {
             model_expire_all(&m, i % 2 ? 3 : 0);
             model_look_at_all(&m);
