@@ -80,7 +80,7 @@ static void give_back_guest(notices *n)
 {
     server *s = n->server;
 
-    if (!is_guest(s, n->writer))
+    if (!n->writer || !is_guest(s, n->writer)) /* without a writer it may have no server either */
         return;
     atomic_store(&s->guest_taken[n->writer - s->guests], false);
     n->writer = NULL;
