@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "connection.h"
+#include "local_keys.h"
 #include "pubsub.h"
 #include "replica.h"
 #include "tracking.h"
@@ -61,7 +62,7 @@ uint64_t server_memory(server *s)
 {
     uint64_t bytes = sizeof *s + topics_memory(s->topics) + tracking_memory(s->tracking);
 
-    bytes += memory_of_clients(s) + memory_of_replicas(s);
+    bytes += memory_of_clients(s) + memory_of_replicas(s) + local_keys_memory(s->local_keys);
     bytes += (uint64_t)s->worker_count * (sizeof(worker) + WORKER_INPUT_BYTES);
     for (int i = 0; i < s->databases.count; i++) {
         kv_stats figures;

@@ -5,10 +5,12 @@
  *
  *     change of a client, with a deadline --under the shard's lock--> noted: db, key, deadline
  *     change of the primary, with a deadline ----------------------->  noted: no longer a client's
+ *     DEL, eviction ------------------------------------------------>  noted: no longer there
  *     a few times a second: notes --> a store of names, which have the deadlines of the keys
  *                                     its expire cycle --> names that were due --> the keys themselves, if they have expired
  *
- * The names are a kv_store, so they are there once each, expire where something is due and nowhere else, and are memory that INFO knows.
+ * The names are a kv_store, so they are there once each, and expire where something is due and nowhere else. They count as memory of
+ * the server, as of the last tick.
  * What exchanges or empties a database gives it a new generation; names of another one mean nothing, and go when they are due.
  *
  * A key is a client's when a client has written it last. Redis also counts one that a client has given a deadline and the primary has
@@ -48,8 +50,9 @@ struct local_keys {
     note *due;            /* while its cycle runs */
     pthread_mutex_t lock; /* guards the following */
     note *first, **last;
-    uint32_t *generations; /* of databases */
-    _Atomic bool some;     /* there are notes, or names */
+    uint32_t *generations;  /* of databases */
+    _Atomic bool some;      /* there are notes, or names */
+    _Atomic uint64_t bytes; /* that the names take */
 };
 
 /* ---- under the lock of a shard ---- */
@@ -86,19 +89,28 @@ static void begin_generation(local_keys *l, int db)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* deadline_ms: KV_FOREVER: if there is a name for it, that may go. */
+static void note_key(local_keys *l, kv_slice key, int db, int64_t deadline_ms)
+{
+    bool matters = deadline_ms != KV_FOREVER || atomic_load_explicit(&l->some, memory_order_relaxed);
+    note *n = matters ? note_new(key, sizeof(home), deadline_ms) : NULL;
+
+    if (n)
+        push(l, n, db);
+}
+
 void local_keys_note(local_keys *l, const kv_change *change, int db, bool by_client)
 {
-    bool some = atomic_load_explicit(&l->some, memory_order_relaxed);
-    note *n = NULL;
-
     switch (change->kind) {
     case KV_CHANGE_SET:
     case KV_CHANGE_APPEND:
     case KV_CHANGE_DEADLINE:
-        if (change->deadline_ms != KV_FOREVER && (by_client || some))
-            n = note_new(change->key, sizeof(home), by_client ? change->deadline_ms : KV_FOREVER);
-        if (n)
-            push(l, n, db);
+        if (change->deadline_ms != KV_FOREVER)
+            note_key(l, change->key, db, by_client ? change->deadline_ms : KV_FOREVER);
+        return;
+    case KV_CHANGE_DELETE:
+    case KV_CHANGE_EVICT:
+        note_key(l, change->key, db, KV_FOREVER);
         return;
     case KV_CHANGE_SWAP:
         begin_generation(l, (int)((kv_store *const *)change->other_tag - l->server->databases.stores));
@@ -136,6 +148,14 @@ static bool open_names(local_keys *l)
             kv_store_on_change(l->names, take_due, l, NULL);
     }
     return l->names != NULL;
+}
+
+static void count_bytes(local_keys *l)
+{
+    kv_stats figures;
+
+    store_read_stats(l->names, &figures, 0);
+    atomic_store_explicit(&l->bytes, figures.entry_bytes + figures.index_bytes, memory_order_relaxed);
 }
 
 static note *take_notes(local_keys *l)
@@ -227,12 +247,18 @@ void local_keys_expire(local_keys *l, int64_t now_ms)
         follow_note(l, n, now_ms);
     }
     kv_store_expire_cycle(l->names, now_ms, 0);
+    count_bytes(l);
     if (!l->due)
         return;
     if (l->server->actor)
         actor_call(l->server->actor, &r.message);
     else
         run_reaping(&r.message);
+}
+
+uint64_t local_keys_memory(const local_keys *l)
+{
+    return atomic_load_explicit(&((local_keys *)l)->bytes, memory_order_relaxed);
 }
 
 /* ---- life ---- */

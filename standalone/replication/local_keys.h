@@ -20,4 +20,7 @@ void local_keys_note(local_keys *l, const kv_change *change, int db, bool by_cli
 /* Worker 0, a few times a second: removes what is due. */
 void local_keys_expire(local_keys *l, int64_t now_ms) KV_EXCLUDES(kv_shard_held);
 
+/* Any thread: the bytes that are taken by what is remembered of such keys. */
+uint64_t local_keys_memory(const local_keys *l);
+
 #endif

@@ -294,6 +294,30 @@ static void a_writable_replica_removes_what_its_clients_wrote(void **state)
     }
 }
 
+/* What a writable replica remembers of its clients' keys goes with them, though they were due long after. */
+static void of_keys_that_were_deleted_nothing_is_kept(void **state)
+{
+    enum { KEYS = 10000, MOST_BYTES = 300000 };
+    pair *both = *state;
+    conn *r = both->r;
+    long long before;
+    char key[32];
+    int tries = 0;
+
+    says(r, "+OK", "CONFIG", "SET", "replica-read-only", "no");
+    follow_port(r, server_port(both->primary));
+    wait_for_offset(both->p, r);
+    before = info_number(r, "used_memory");
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "own:%d", i);
+        says(r, "+OK", "SET", key, "1", "EX", "1000000");
+        says(r, ":1", "DEL", key);
+    }
+    while (info_number(r, "used_memory") > before + MOST_BYTES && tries++ < 4000)
+        usleep(5000);
+    assert_true(info_number(r, "used_memory") <= before + MOST_BYTES);
+}
+
 /* Waits until the replica has received as much as the primary has told now. */
 static void wait_until_received(conn *primary, conn *replica)
 {
@@ -454,6 +478,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_primary_that_was_away_is_followed_again, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(nobody_sees_half_of_a_transaction, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(clients_may_not_write_but_the_primary_does, begin_pair, end_pair),
+        cmocka_unit_test_setup_teardown(of_keys_that_were_deleted_nothing_is_kept, begin_pair, end_pair),
         cmocka_unit_test_setup_teardown(a_writable_replica_removes_what_its_clients_wrote, begin_pair,
                                         end_pair),
         cmocka_unit_test_setup_teardown(a_pause_holds_back_the_primary, begin_pair, end_pair),
