@@ -30,8 +30,7 @@ KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held) static bool pairs_go_on(kv
     if (store_puts_ready(r->puts)) {
         err = store_puts_commit(r->puts, pairs, p->condition, p->keep_deadline, call->now_ms);
     } else {
-        store_puts_take_over(r->puts, call->owned);
-        err = store_puts_prepare(r->puts, PAIRS_AT_ONCE, pairs, p->deadline_ms, call->now_ms);
+        err = store_puts_prepare(r->puts, PAIRS_AT_ONCE, pairs, call->owned, p->deadline_ms, call->now_ms);
         if (!err)
             return false;
     }
@@ -67,33 +66,15 @@ static bool is_long(const kv_call *call, const kv_pairs *pairs)
     return bytes > BYTES_AT_ONCE;
 }
 
-KV_REQUIRES(kv_epoch_held)
-KV_EXCLUDES(kv_shard_held) static int put_at_once(kv_call *call, const kv_pairs *pairs)
-{
-    const kv_slice *argv = call->argv + pairs->first;
-    store_puts *puts;
-    int err;
-
-    if (!call->owned)
-        return store_put_many(call->store, pairs->count, argv, pairs->condition, pairs->deadline_ms,
-                              pairs->keep_deadline, call->now_ms);
-    puts = store_puts_new(call->store, pairs->count);
-    err = puts ? 0 : KV_ENOMEM;
-    if (!err)
-        store_puts_take_over(puts, call->owned);
-    while (!err && !store_puts_ready(puts))
-        err = store_puts_prepare(puts, pairs->count, argv, pairs->deadline_ms, call->now_ms);
-    if (!err)
-        err = store_puts_commit(puts, argv, pairs->condition, pairs->keep_deadline, call->now_ms);
-    store_puts_free(puts);
-    return err;
-}
-
 void kv_put_pairs(kv_call *call, const kv_pairs *pairs)
 {
+    int err;
+
     if ((pairs->count > PAIRS_AT_ONCE || is_long(call, pairs)) && put_off(call, pairs))
         return;
-    pairs->reply(call, put_at_once(call, pairs));
+    err = store_put_many(call->store, pairs->count, call->argv + pairs->first, call->owned, pairs->condition,
+                         pairs->deadline_ms, pairs->keep_deadline, call->now_ms);
+    pairs->reply(call, err);
 }
 
 void kv_reply_whether_put(kv_call *call, int err)

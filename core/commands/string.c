@@ -283,11 +283,11 @@ void kv_cmd_psetex(kv_call *call)
 /* SETNX key value */
 void kv_cmd_setnx(kv_call *call)
 {
-    struct set set = { .condition.kind = CONDITION_NX, .value = call->argv[2], .deadline_ms = KV_FOREVER };
-    int err;
+    struct set set = {
+        .condition.kind = CONDITION_NX, .value = call->argv[2], .deadline_ms = KV_FOREVER, .call = call
+    };
+    int err = store_update(call->store, kv_arg_key(call, 1), set_step, &set, call->now_ms);
 
-    set.call = call;
-    err = store_update(call->store, kv_arg_key(call, 1), set_step, &set, call->now_ms);
     if (err && err != KV_ECOND)
         kv_reply_error(call->reply, err);
     else

@@ -32,7 +32,6 @@ struct put {
 struct store_puts {
     kv_store *store;
     size_t n, ready; /* entries from ready on are not made yet */
-    const kv_owned *owned;
     map_key *keys;
     map_shard **scratch;
     struct put *puts;
@@ -66,8 +65,8 @@ void store_puts_free(store_puts *m)
     domain_free(m->store->domain, m, puts_size(m->n));
 }
 
-int store_puts_prepare(store_puts *m, size_t at_most, const kv_slice pairs[], int64_t deadline_ms,
-                       int64_t now_ms)
+int store_puts_prepare(store_puts *m, size_t at_most, const kv_slice pairs[], const kv_owned *owned,
+                       int64_t deadline_ms, int64_t now_ms)
 {
     size_t end = m->n - m->ready < at_most ? m->n : m->ready + at_most, copied = 0;
     uint32_t access = store_access_after(m->store, NULL, now_ms);
@@ -76,7 +75,7 @@ int store_puts_prepare(store_puts *m, size_t at_most, const kv_slice pairs[], in
         entry_parts parts = {
             .key = pairs[2 * m->ready],
             .value = pairs[2 * m->ready + 1],
-            .bytes = kv_bytes_ref(kv_owner_of(m->owned, pairs[2 * m->ready + 1])),
+            .bytes = kv_bytes_ref(kv_owner_of(owned, pairs[2 * m->ready + 1])),
             .deadline_ms = deadline_ms,
             .access = access,
         };
@@ -92,11 +91,6 @@ int store_puts_prepare(store_puts *m, size_t at_most, const kv_slice pairs[], in
             (map_key){ .map = m->store->map, .hash = domain_hash(m->store->domain, parts.key) };
     }
     return 0;
-}
-
-void store_puts_take_over(store_puts *m, const kv_owned *owned)
-{
-    m->owned = owned;
 }
 
 bool store_puts_ready(const store_puts *m)
@@ -251,8 +245,8 @@ int store_puts_commit(store_puts *m, const kv_slice pairs[], store_put_if condit
     return err;
 }
 
-int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], store_put_if condition,
-                   int64_t deadline_ms, bool keep_deadline, int64_t now_ms)
+int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], const kv_owned *owned,
+                   store_put_if condition, int64_t deadline_ms, bool keep_deadline, int64_t now_ms)
 {
     store_puts *m;
     int err;
@@ -262,7 +256,7 @@ int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], store_put_
     m = store_puts_new(store, n);
     err = m ? 0 : KV_ENOMEM;
     while (!err && !store_puts_ready(m))
-        err = store_puts_prepare(m, n, pairs, deadline_ms, now_ms);
+        err = store_puts_prepare(m, n, pairs, owned, deadline_ms, now_ms);
     if (!err)
         err = store_puts_commit(m, pairs, condition, keep_deadline, now_ms);
     store_puts_free(m);

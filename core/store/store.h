@@ -108,7 +108,8 @@ int kv_slot_append(kv_slot *slot, kv_slice more, size_t max_bytes, size_t *ret_l
 bool kv_slot_extends(const kv_slot *slot, size_t more);
 /* Room for a value of len bytes (uninitialised) that the step fills; NULL: memory is out. */
 char *kv_slot_room(kv_slot *slot, size_t len, unsigned encoding);
-/* The next value is the first len bytes of bytes, of which one reference is taken over in any case. */
+/* The next value is the first len bytes of bytes, of which one reference is taken over in any case. encoding: ENTRY_RAW, or 0. 0;
+ * KV_ENOMEM, KV_ETOOBIG: the value is as it was. */
 int kv_slot_set_bytes(kv_slot *slot, kv_bytes *bytes, size_t len, unsigned encoding);
 /* Of the value that was set, only the last so many bytes (not 0) are new: listeners are told of an APPEND. */
 void kv_slot_appended(kv_slot *slot, size_t more);
@@ -120,12 +121,12 @@ const map *store_map(const kv_store *store);
 
 typedef enum store_put_if { STORE_PUT_ALWAYS, STORE_PUT_IF_NONE, STORE_PUT_IF_ALL } store_put_if;
 
-/* Stores n key/value pairs, pairs[0] the first key, pairs[1] its value, ...; all or nothing. With
- * keep_deadline each key keeps its own, else all get deadline_ms. The last of equal keys wins. KV_ECOND: the
- * condition (none of the keys exists; all of them exist) does not hold; KV_ENOMEM. */
-int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], store_put_if condition,
-                   int64_t deadline_ms, bool keep_deadline, int64_t now_ms) KV_REQUIRES(kv_epoch_held)
-    KV_EXCLUDES(kv_shard_held);
+/* Stores n key/value pairs, pairs[0] the first key, pairs[1] its value, ...; all or nothing. Values that owned has (it may be NULL) are
+ * kept by reference. With keep_deadline each key keeps its own deadline, else all get deadline_ms. The last of equal keys wins.
+ * KV_ECOND: the condition (none of the keys exists; all of them exist) does not hold; KV_ENOMEM. */
+int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], const kv_owned *owned,
+                   store_put_if condition, int64_t deadline_ms, bool keep_deadline, int64_t now_ms)
+    KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
 /* The same in steps, for many: the entries are made before the act, some at a time. pairs[] is the same at each call, n >= 1.
  *
  *     store_puts *puts = store_puts_new(store, n);             // NULL: memory is out
@@ -136,10 +137,8 @@ int store_put_many(kv_store *store, size_t n, const kv_slice pairs[], store_put_
  */
 typedef struct store_puts store_puts;
 store_puts *store_puts_new(kv_store *store, size_t n);
-int store_puts_prepare(store_puts *puts, size_t at_most, const kv_slice pairs[], int64_t deadline_ms,
-                       int64_t now_ms);
-/* The values that need not be copied, for the next calls of store_puts_prepare; NULL: none. */
-void store_puts_take_over(store_puts *puts, const kv_owned *owned);
+int store_puts_prepare(store_puts *puts, size_t at_most, const kv_slice pairs[], const kv_owned *owned,
+                       int64_t deadline_ms, int64_t now_ms);
 bool store_puts_ready(const store_puts *puts);
 int store_puts_commit(store_puts *puts, const kv_slice pairs[], store_put_if condition, bool keep_deadline,
                       int64_t now_ms) KV_REQUIRES(kv_epoch_held) KV_EXCLUDES(kv_shard_held);
@@ -225,9 +224,9 @@ void store_check(kv_store *store);
 
 /* ---- how long ago, or how often, a key was used ---- */
 
-/* The access clock of a moment: 24 bits, in units of 128 ms, so it goes round in 24.8 days; entries that are not used for so long are
- * kept from becoming young again (store_age_some). As most entries are
- * read more often than that, the clock that they are marked with need only advance every STORE_ACCESS_COARSE units. */
+/* The access clock of a moment: 24 bits, in units of 128 ms, so it goes round in 24.8 days; entries that are not used for so long
+ * are kept from becoming young again (store_age_some). As most entries are read more often than that, the clock that they are marked
+ * with need only advance every STORE_ACCESS_COARSE units. */
 #define STORE_ACCESS_MS     128
 #define STORE_ACCESS_COARSE 8u
 #define STORE_IDLE_MOST_MS  (INT64_C(23) * 86400 * 1000) /* it may be longer, which is not known */
@@ -257,8 +256,8 @@ void store_count_uses(kv_store *store, bool on, uint32_t log_factor, uint32_t de
 bool store_counts_uses(const kv_store *store);
 /* The access clock of a new key. */
 uint32_t store_access_new(const kv_store *store, int64_t now_ms);
-/* The access clock of a key that was used elsewhere: so long ago (at most STORE_IDLE_MOST_MS), or so often (either may be -1: that is not known). What
- * the store does not count is not used. */
+/* The access clock of a key that was used elsewhere: so long ago (at most STORE_IDLE_MOST_MS), or so often (either may be -1: that
+ * is not known). What the store does not count is not used. */
 uint32_t store_access_known(const kv_store *store, int64_t idle_ms, int frequency, int64_t now_ms);
 /* The counter of an entry now: 0..255. */
 unsigned store_frequency(const kv_store *store, const entry *e, int64_t now_ms);

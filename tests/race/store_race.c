@@ -119,7 +119,7 @@ static void put_all(struct race *race, int64_t round)
         pairs[2 * i + 1] = decimal_format(digits, round);
     }
     if (epoch_enter(domain) != 0 ||
-        store_put_many(race->store, PAIRS, pairs, STORE_PUT_ALWAYS, KV_FOREVER, false, NOW) != 0)
+        store_put_many(race->store, PAIRS, pairs, NULL, STORE_PUT_ALWAYS, KV_FOREVER, false, NOW) != 0)
         race->violations++;
     epoch_leave(domain);
 }

@@ -110,7 +110,8 @@ static void put_two_as_one(scene *s, int writer, int db, const char *a, const ch
 
     s->turn = writer;
     assert_int_equal(epoch_enter(s->domain), 0);
-    assert_int_equal(store_put_many(s->stores[db], 2, pairs, STORE_PUT_ALWAYS, KV_FOREVER, false, NOW), 0);
+    assert_int_equal(store_put_many(s->stores[db], 2, pairs, NULL, STORE_PUT_ALWAYS, KV_FOREVER, false, NOW),
+                     0);
     epoch_leave(s->domain);
 }
 

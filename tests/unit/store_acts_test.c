@@ -12,16 +12,16 @@ static void put_many_is_all_or_nothing(void **state)
     int err = -1;
 
     (void)state;
-    IN_EPOCH(store, err = store_put_many(store, 3, pairs, STORE_PUT_IF_ALL, KV_FOREVER, false, NOW));
+    IN_EPOCH(store, err = store_put_many(store, 3, pairs, NULL, STORE_PUT_IF_ALL, KV_FOREVER, false, NOW));
     assert_int_equal(err, KV_ECOND);
     assert_int_equal(kv_store_count(store), 0);
-    IN_EPOCH(store, err = store_put_many(store, 3, pairs, STORE_PUT_IF_NONE, NOW + 5, false, NOW));
+    IN_EPOCH(store, err = store_put_many(store, 3, pairs, NULL, STORE_PUT_IF_NONE, NOW + 5, false, NOW));
     assert_int_equal(err, 0);
     assert_value(store, "a", "3", NOW);
     assert_value(store, "b", "2", NOW);
-    IN_EPOCH(store, err = store_put_many(store, 3, pairs, STORE_PUT_IF_NONE, KV_FOREVER, false, NOW));
+    IN_EPOCH(store, err = store_put_many(store, 3, pairs, NULL, STORE_PUT_IF_NONE, KV_FOREVER, false, NOW));
     assert_int_equal(err, KV_ECOND);
-    IN_EPOCH(store, err = store_put_many(store, 2, pairs, STORE_PUT_ALWAYS, KV_FOREVER, true, NOW));
+    IN_EPOCH(store, err = store_put_many(store, 2, pairs, NULL, STORE_PUT_ALWAYS, KV_FOREVER, true, NOW));
     assert_int_equal(err, 0);
     assert_value(store, "a", "1", NOW + 4);
     assert_value(store, "a", NULL, NOW + 5); /* the deadline was kept */
@@ -39,15 +39,15 @@ static void pairs_are_made_ready_in_steps_and_put_at_once(void **state)
     (void)state;
     store_puts_free(puts); /* nobody wants it any more: before anything was done, */
     puts = store_puts_new(store, 3);
-    assert_int_equal(store_puts_prepare(puts, 2, pairs, KV_FOREVER, NOW), 0);
+    assert_int_equal(store_puts_prepare(puts, 2, pairs, NULL, KV_FOREVER, NOW), 0);
     store_puts_free(puts); /* and half done */
     store_puts_free(NULL);
     puts = store_puts_new(store, 3);
-    assert_int_equal(store_puts_prepare(puts, 2, pairs, KV_FOREVER, NOW), 0);
+    assert_int_equal(store_puts_prepare(puts, 2, pairs, NULL, KV_FOREVER, NOW), 0);
     assert_false(store_puts_ready(puts));
     assert_int_equal(kv_store_count(store), 0);
     set(store, "c", "meanwhile");
-    assert_int_equal(store_puts_prepare(puts, 2, pairs, KV_FOREVER, NOW), 0);
+    assert_int_equal(store_puts_prepare(puts, 2, pairs, NULL, KV_FOREVER, NOW), 0);
     assert_true(store_puts_ready(puts));
     IN_EPOCH(store, err = store_puts_commit(puts, pairs, STORE_PUT_IF_NONE, false, NOW));
     assert_int_equal(err, KV_ECOND);
@@ -150,8 +150,8 @@ static void every_write_tells_the_state_it_reached(void **state)
     assert_int_equal(kv_store_expire(store, KV_STR("n"), NOW + 5, NOW), 0);
     assert_int_equal(kv_store_expire_cycle(store, NOW + 5, 0), 1);
     assert_int_equal(kv_store_delete(store, KV_STR("k"), NULL, NOW), 0);
-    IN_EPOCH(store,
-             assert_int_equal(store_put_many(store, 2, pairs, STORE_PUT_ALWAYS, KV_FOREVER, false, NOW), 0));
+    IN_EPOCH(store, assert_int_equal(
+                        store_put_many(store, 2, pairs, NULL, STORE_PUT_ALWAYS, KV_FOREVER, false, NOW), 0));
     assert_int_equal(kv_store_clear(store), 0);
     assert_string_equal(t.text, "set k abc\nappend k de\nset n 5\ndeadline n \nexpire n \ndelete k \n"
                                 "begin  \nset x 1\nset y 2\nend  \nclear  \n");

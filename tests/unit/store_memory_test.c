@@ -161,7 +161,8 @@ static void put_many_without_memory_leaves_all_as_it_was(void **state)
 
         assert_int_equal(kv_store_set(store, pairs[0], KV_STR("old"), NULL, NOW, NULL), 0);
         f.countdown = n;
-        IN_EPOCH(store, err = store_put_many(store, N, pairs, STORE_PUT_ALWAYS, KV_FOREVER, false, NOW));
+        IN_EPOCH(store,
+                 err = store_put_many(store, N, pairs, NULL, STORE_PUT_ALWAYS, KV_FOREVER, false, NOW));
         f.countdown = -1;
         assert_int_equal(kv_store_count(store), err ? 1 : N);
         assert_value(store, names[0], err ? "old" : "new", NOW);
@@ -193,10 +194,8 @@ static void a_value_that_is_taken_over_is_not_copied(void **state)
         IN_EPOCH(store, {
             puts = store_puts_new(store, 2);
             err = puts ? 0 : KV_ENOMEM;
-            if (!err)
-                store_puts_take_over(puts, &owned);
             while (!err && !store_puts_ready(puts))
-                err = store_puts_prepare(puts, 1, pairs, KV_FOREVER, NOW);
+                err = store_puts_prepare(puts, 1, pairs, &owned, KV_FOREVER, NOW);
             if (!err)
                 err = store_puts_commit(puts, pairs, STORE_PUT_ALWAYS, false, NOW);
         });
