@@ -106,8 +106,8 @@ static void wait_for_batches(persistence *p)
         nanosleep(&pause, NULL);
     if (s->actor)
         actor_call(s->actor, &last);
-    replication_hold(s);
-    replication_let_go(s);
+    replication_pause(s);
+    replication_resume(s);
 }
 
 static void set_source(persistence *p, bool is_log)

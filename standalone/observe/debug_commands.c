@@ -233,7 +233,7 @@ static void begin_reload(kv_call *call, unsigned how)
 {
     connection *c = session_connection(call);
 
-    if (c->flags & CONNECTION_MULTI)
+    if (session_in_exec(call))
         kv_reply_errorf(call->reply, "ERR DEBUG %s inside MULTI is not possible",
                         how & PERSISTENCE_FROM_LOG ? "LOADAOF" : "RELOAD");
     else if (persistence_reload_for(session_server(call)->persistence, c, how) == PERSISTENCE_BUSY)

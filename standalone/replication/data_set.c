@@ -12,7 +12,8 @@
  * Two forms. Who has said REPLCONF capa eof is sent a data set while it is made, between "$EOF:" with a mark and that mark. Who has not
  * (a bare SYNC) reads "$length" first: it is made into a file without a name in `dir` and sent from there. The snapshot is let go as
  * soon as the file is complete, and the file is sent by a thread of its own, while the next data set is made: who reads slowly keeps
- * nobody waiting. With SENDERS_MAX of them under way the next one is sent by the thread that made it. The space is bounded by the disk: when that is full the client is told so, and closed.
+ * nobody waiting. With SENDERS_MAX of them under way the next one is sent by the thread that made it. The space is bounded by the
+ * disk: when that is full the client is told so, and closed.
  *
  * Bounds. There are two chunks of a data set at a time, one that is sent and one that is made, whatever its size. A client that takes
  * nothing for repl-timeout is closed, and so is one that takes less than repl-sync-min-rate a second while repl-timeout is spent
@@ -107,7 +108,7 @@ static void note_moment(sending *s)
     feed_read_figures(of, &figures);
     s->offset = s->t->reader ? feed_join(of, s->t->reader) : figures.offset;
     memcpy(s->id, figures.id, sizeof s->id);
-    s->copy.save.stream_db = (unsigned)(replication_held_db(of) + 1);
+    s->copy.save.stream_db = (unsigned)(replication_paused_db(of) + 1);
 }
 
 /* The moment is near. */
@@ -115,7 +116,7 @@ static void before_moment(void *arg)
 {
     sending *s = arg;
 
-    replication_hold(s->t->all->server);
+    replication_pause(s->t->all->server);
 }
 
 /* The moment has passed, or does not come. */
@@ -125,7 +126,7 @@ static void after_moment(void *arg, bool has_come)
 
     if (has_come)
         note_moment(s);
-    replication_let_go(s->t->all->server);
+    replication_resume(s->t->all->server);
 }
 
 static int put_head(sending *s)

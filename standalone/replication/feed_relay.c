@@ -25,7 +25,7 @@
  *     has may have been written by its clients only.
  *
  * Invariant  while it relays: end is the stream's offset, and the databases are the primary's at end, whenever goal_lock is free. A
- *            data set is begun with goal_lock held (replication_hold), and its replica joins at end.
+ *            data set is begun with goal_lock held (replication_pause), and its replica joins at end.
  *
  * Locks: feed->lock, after goal_lock.
  *

@@ -74,10 +74,10 @@ void replication_begin(struct server *s) KV_EXCLUDES(kv_shard_held);
 bool replication_leave(struct server *s) KV_EXCLUDES(kv_shard_held);
 
 /* Around the moment of a data set: nothing of the primary's is applied, and what is, was told to feed.h. */
-void replication_hold(struct server *s) KV_EXCLUDES(kv_shard_held);
-void replication_let_go(struct server *s);
+void replication_pause(struct server *s) KV_EXCLUDES(kv_shard_held);
+void replication_resume(struct server *s);
 /* Between the two: the database that the primary's stream has selected there; -1: it is not passed on. */
-int replication_held_db(struct server *s);
+int replication_paused_db(struct server *s);
 
 void replication_read_figures(struct server *s, replication_figures *ret_figures);
 /* False: there is none, or it is not up. */

@@ -101,17 +101,17 @@ void replication_relay(replication *r, const char *bytes, size_t read, size_t ap
 
 /* ---- the moment of a data set ---- */
 
-void replication_hold(server *s)
+void replication_pause(server *s)
 {
     pthread_mutex_lock(&s->replication->goal_lock);
 }
 
-int replication_held_db(server *s)
+int replication_paused_db(server *s)
 {
     return feed_relays(s) ? stream_db(s->replication->stream) : -1;
 }
 
-void replication_let_go(server *s)
+void replication_resume(server *s)
 {
     pthread_mutex_unlock(&s->replication->goal_lock);
 }
